@@ -1,0 +1,158 @@
+//! What the window and the command line say to the inference thread, and what it answers: plain data only.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use crate::inference::cancel::CancelToken;
+use crate::latent_image::{LatentColours, LatentImage};
+use crate::prompt::Tokenizer;
+use crate::request::{GenerationRequest, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps};
+
+/// Names one job; never used twice in a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(pub u64);
+
+/// Where a model is to be had.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum ModelSource {
+    /// The model inside the binary.
+    #[default]
+    BuiltIn,
+    /// A model folder in the diffusers layout.
+    Folder(PathBuf),
+}
+
+impl std::fmt::Display for ModelSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("built-in model"),
+            Self::Folder(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Orders to the inference thread, carried out one after the other.
+#[derive(Debug)]
+pub enum Command {
+    /// Load this model in place of the one at hand, which is freed first. Answered by `ModelFound` as soon as its
+    /// configuration is read, then by `ModelReady`; or by `ModelFailed`.
+    Load(ModelSource),
+    /// Make a picture. Answered by `Started`, then `Step`s, then exactly one of `Finished`, `Cancelled`, `Failed`.
+    Generate(Box<Job>),
+}
+
+/// One picture to make.
+#[derive(Debug)]
+pub struct Job {
+    /// Its name in every event.
+    pub id: JobId,
+    /// What to make.
+    pub request: GenerationRequest,
+    /// The pixels of the start image, when the request is image-to-image; resized to the request's size by the engine.
+    pub start_image: Option<Arc<RgbImage>>,
+    /// Ends the job early.
+    pub cancel: CancelToken,
+}
+
+/// What a model is and likes; known before its weights are loaded.
+#[derive(Debug, Clone)]
+pub struct ModelFacts {
+    /// For people: the folder's name, or "Calotype starter".
+    pub name: String,
+    /// Where it came from.
+    pub source: ModelSource,
+    /// The settings that suit it, which a fresh form takes.
+    pub defaults: ModelDefaults,
+    /// Prompts that it draws well, for the empty canvas; may be empty.
+    pub example_prompts: Vec<String>,
+    /// Counts tokens as the model will see them.
+    pub tokenizer: Option<Arc<Tokenizer>>,
+}
+
+/// The settings that suit a model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ModelDefaults {
+    /// The size that it was trained on.
+    pub size: ImageSize,
+    /// Steps that are enough.
+    pub steps: Steps,
+    /// Guidance that suits it.
+    pub guidance: GuidanceScale,
+    /// Sampler that suits it.
+    pub sampler: SamplerKind,
+    /// Schedule that suits it.
+    pub schedule: ScheduleKind,
+}
+
+/// News from the inference thread. Those of a job that the reader no longer knows are to be ignored.
+#[derive(Debug)]
+pub enum Event {
+    /// The model's configuration is read; its weights are being loaded.
+    ModelFound(Box<ModelFacts>),
+    /// Offered: how far the loading is, 0 to 1.
+    ModelLoading {
+        /// Share of the weights that are in memory, 0 to 1.
+        fraction: f32,
+    },
+    /// The model can be used.
+    ModelReady {
+        /// What it is.
+        facts: Box<ModelFacts>,
+        /// How its latents look.
+        colours: LatentColours,
+        /// How long loading took, in seconds.
+        seconds: f64,
+    },
+    /// The model could not be loaded; none is loaded now.
+    ModelFailed {
+        /// Which.
+        source: ModelSource,
+        /// Why, for people.
+        error: String,
+    },
+    /// The job is at work.
+    Started {
+        /// Which job.
+        job: JobId,
+    },
+    /// Offered: a step is done.
+    Step {
+        /// Which job.
+        job: JobId,
+        /// 1 to `steps`.
+        step: u32,
+        /// How many there are.
+        steps: u32,
+        /// The clean latents as predicted at this step.
+        preview: LatentImage,
+    },
+    /// All steps are done, the picture is being decoded.
+    Decoding {
+        /// Which job.
+        job: JobId,
+    },
+    /// The picture is done.
+    Finished {
+        /// Which job.
+        job: JobId,
+        /// The picture.
+        image: Arc<RgbImage>,
+        /// How long the job took, in seconds.
+        seconds: f64,
+    },
+    /// The job ended because it was asked to.
+    Cancelled {
+        /// Which job.
+        job: JobId,
+    },
+    /// The job ended with an error; the thread is ready for the next.
+    Failed {
+        /// Which job.
+        job: JobId,
+        /// Why, for people.
+        error: String,
+    },
+}

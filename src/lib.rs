@@ -1,0 +1,8 @@
+//! Calotype.
+
+pub mod gallery;
+pub mod inference;
+pub mod latent_image;
+pub mod prompt;
+pub mod request;
+pub mod worker;

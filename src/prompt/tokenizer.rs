@@ -1,0 +1,203 @@
+//! CLIP's byte-pair tokenizer, from `tokenizer.json` or from `vocab.json` and `merges.txt`.
+
+use serde::Deserialize;
+use tokenizers::models::bpe::BPE;
+use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+
+use super::{Chunks, TokenCount};
+
+/// How CLIP cuts a text into words before the byte pairs, as transformers' converter of CLIPTokenizer has it.
+const WORD_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// Turns text into token ids and chunks.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    begin: u32,
+    end: u32,
+    padding: u32,
+    chunk_length: usize,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("chunk_length", &self.chunk_length).finish_non_exhaustive()
+    }
+}
+
+/// Why a tokenizer could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// The files' content is not a tokenizer.
+    #[error("not a usable tokenizer: {0}")]
+    Unreadable(String),
+    /// A special token is not in the vocabulary.
+    #[error("the tokenizer's vocabulary has no {role} token \"{token}\"")]
+    MissingToken {
+        /// begin, end or padding.
+        role: &'static str,
+        /// Its text.
+        token: String,
+    },
+}
+
+/// The texts of the special tokens, from `tokenizer_config.json` or `special_tokens_map.json`; CLIP's where left out.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct SpecialTokens {
+    bos_token: Option<TokenText>,
+    eos_token: Option<TokenText>,
+    pad_token: Option<TokenText>,
+}
+
+/// A special token is written as its text or as an object around it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum TokenText {
+    Plain(String),
+    Object { content: String },
+}
+
+impl TokenText {
+    fn text(&self) -> &str {
+        match self {
+            Self::Plain(text) | Self::Object { content: text } => text,
+        }
+    }
+}
+
+impl SpecialTokens {
+    /// Fills what this file leaves out from another.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            bos_token: self.bos_token.or(other.bos_token),
+            eos_token: self.eos_token.or(other.eos_token),
+            pad_token: self.pad_token.or(other.pad_token),
+        }
+    }
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`; `chunk_length` is the text encoder's number of positions (77 for CLIP).
+    ///
+    /// # Errors
+    /// When the bytes are no tokenizer or a special token is not in its vocabulary.
+    pub fn from_json(bytes: &[u8], special: &SpecialTokens, chunk_length: usize) -> Result<Self, TokenizerError> {
+        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
+        Self::new(inner, special, chunk_length)
+    }
+
+    /// Builds CLIP's tokenizer from the older pair of files.
+    ///
+    /// # Errors
+    /// When the texts are no vocabulary and merges or a special token is not in the vocabulary.
+    pub fn from_vocab_and_merges(
+        vocab: &str,
+        merges: &str,
+        special: &SpecialTokens,
+        chunk_length: usize,
+    ) -> Result<Self, TokenizerError> {
+        let unreadable = |e: tokenizers::Error| TokenizerError::Unreadable(e.to_string());
+        let vocab: std::collections::HashMap<String, u32> =
+            serde_json::from_str(vocab).map_err(|e| TokenizerError::Unreadable(format!("vocab.json: {e}")))?;
+        let merges = parse_merges(merges)?;
+        let unknown = special.eos_token.as_ref().map_or(END, TokenText::text).to_owned();
+        let model = BPE::builder()
+            .vocab_and_merges(vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges)
+            .unk_token(unknown)
+            .end_of_word_suffix("</w>".to_owned())
+            .continuing_subword_prefix(String::new())
+            .build()
+            .map_err(unreadable)?;
+        let mut inner = tokenizers::Tokenizer::new(model);
+        let spaces = Replace::new(tokenizers::normalizers::replace::ReplacePattern::Regex(r"\s+".to_owned()), " ")
+            .map_err(unreadable)?;
+        inner.with_normalizer(Some(NormalizerWrapper::Sequence(Normalizers::new(vec![
+            NFC.into(),
+            spaces.into(),
+            Lowercase.into(),
+        ]))));
+        let split = Split::new(SplitPattern::Regex(WORD_PATTERN.to_owned()), SplitDelimiterBehavior::Removed, true)
+            .map_err(unreadable)?;
+        inner.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(PreTokenizers::new(vec![
+            split.into(),
+            ByteLevel::new(false, true, true).into(),
+        ]))));
+        Self::new(inner, special, chunk_length)
+    }
+
+    fn new(
+        mut inner: tokenizers::Tokenizer,
+        special: &SpecialTokens,
+        chunk_length: usize,
+    ) -> Result<Self, TokenizerError> {
+        // Chunks are cut here, whatever the file says about length.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
+        let id = |role, token: &str| {
+            inner
+                .token_to_id(token)
+                .ok_or_else(|| TokenizerError::MissingToken { role, token: token.to_owned() })
+        };
+        let text = |token: &Option<TokenText>, usual: &str| {
+            token.as_ref().map_or(usual, TokenText::text).to_owned()
+        };
+        let end_text = text(&special.eos_token, END);
+        let begin = id("begin", &text(&special.bos_token, BEGIN))?;
+        let end = id("end", &end_text)?;
+        let padding = id("padding", &text(&special.pad_token, &end_text))?;
+        Ok(Self { inner, begin, end, padding, chunk_length })
+    }
+
+    /// The ids of `text` without begin and end marks, any number of them.
+    ///
+    /// # Errors
+    /// When the tokenizer's own rules fail on the text, which a sound vocabulary never does.
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The chunks of `text`, at least one; nothing is dropped.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::ids`].
+    pub fn chunks(&self, text: &str) -> Result<Chunks, TokenizerError> {
+        Ok(Chunks::new(&self.ids(text)?, self.chunk_length, self.begin, self.end, self.padding))
+    }
+
+    /// How many tokens and chunks `text` takes; a text that cannot be read counts as none.
+    #[must_use]
+    pub fn count(&self, text: &str) -> TokenCount {
+        let tokens = self.ids(text).map_or(0, |ids| ids.len());
+        let chunk_capacity = self.chunk_length.saturating_sub(2).max(1);
+        TokenCount { tokens, chunk_capacity, chunks: tokens.div_ceil(chunk_capacity).max(1) }
+    }
+
+    /// One more than the largest id.
+    #[must_use]
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+}
+
+/// CLIP's begin mark.
+const BEGIN: &str = "<|startoftext|>";
+/// CLIP's end mark, also its unknown token.
+const END: &str = "<|endoftext|>";
+
+/// The pairs of a merges.txt; its first line may be a `#version`.
+fn parse_merges(text: &str) -> Result<Vec<(String, String)>, TokenizerError> {
+    text.lines()
+        .enumerate()
+        .filter(|(number, line)| !line.trim().is_empty() && !(*number == 0 && line.starts_with("#version")))
+        .map(|(number, line)| {
+            line.split_once(' ')
+                .map(|(a, b)| (a.to_owned(), b.trim_end().to_owned()))
+                .ok_or_else(|| TokenizerError::Unreadable(format!("merges.txt line {}: no pair in \"{line}\"", number + 1)))
+        })
+        .collect()
+}
