@@ -6,7 +6,7 @@ use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use super::{Chunks, TokenCount};
 
@@ -115,17 +115,20 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::new(model);
         let spaces = Replace::new(tokenizers::normalizers::replace::ReplacePattern::Regex(r"\s+".to_owned()), " ")
             .map_err(unreadable)?;
-        inner.with_normalizer(Some(NormalizerWrapper::Sequence(Normalizers::new(vec![
-            NFC.into(),
-            spaces.into(),
-            Lowercase.into(),
-        ]))));
+        let normalizers = Normalizers::new(vec![NFC.into(), spaces.into(), Lowercase.into()]);
+        inner.with_normalizer(Some(NormalizerWrapper::Sequence(normalizers))).map_err(unreadable)?;
         let split = Split::new(SplitPattern::Regex(WORD_PATTERN.to_owned()), SplitDelimiterBehavior::Removed, true)
             .map_err(unreadable)?;
         inner.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(PreTokenizers::new(vec![
             split.into(),
             ByteLevel::new(false, true, true).into(),
         ]))));
+        // As transformers has it, a special token's text stands for itself wherever it occurs: SD 2 pads with "!".
+        let texts = [&special.bos_token, &special.eos_token, &special.pad_token];
+        let marks = texts.into_iter().zip([BEGIN, END, END]).map(|(token, usual)| {
+            AddedToken::from(token.as_ref().map_or(usual, TokenText::text), true)
+        });
+        inner.add_special_tokens(marks.collect::<Vec<_>>()).map_err(unreadable)?;
         Self::new(inner, special, chunk_length)
     }
 

@@ -1,1 +1,3 @@
+//! The one integration-test binary: the library as its front doors use it.
 
+mod golden;

@@ -1,0 +1,56 @@
+//! CLIP's own vocabulary, for models that come without a tokenizer: the list of merges that OpenAI published with CLIP
+//! (Radford et al. 2021, MIT licence, see NOTICE).
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use crate::prompt::{SpecialTokens, Tokenizer, TokenizerError};
+
+const MERGES_GZ: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/clip/bpe_simple_vocab_16e6.txt.gz"));
+
+/// Entries of the vocabulary, the two marks included.
+pub(super) const SIZE: usize = 49_408;
+/// The file lists more merges than CLIP uses: 49152 entries before the marks, of which 512 are single bytes.
+const MERGES: usize = 49_152 - 512;
+
+/// CLIP's tokenizer; pads with the end mark, as Stable Diffusion 1 does.
+pub(super) fn tokenizer(chunk_length: usize) -> Result<Tokenizer, TokenizerError> {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(MERGES_GZ)
+        .read_to_string(&mut text)
+        .map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
+    let merges: Vec<&str> = text.lines().skip(1).take(MERGES).collect();
+    let bytes: Vec<String> = byte_letters().map(String::from).collect();
+    let entries = bytes
+        .iter()
+        .cloned()
+        .chain(bytes.iter().map(|letter| format!("{letter}</w>")))
+        .chain(merges.iter().map(|pair| pair.replace(' ', "")))
+        .chain(["<|startoftext|>".to_owned(), "<|endoftext|>".to_owned()]);
+    let vocab: HashMap<String, usize> = entries.zip(0..).collect();
+    let vocab = serde_json::to_string(&vocab).map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
+    Tokenizer::from_vocab_and_merges(&vocab, &merges.join("\n"), &SpecialTokens::default(), chunk_length)
+}
+
+/// The letters that stand for the 256 bytes, in the vocabulary's order: printable bytes as themselves, then the rest
+/// from U+0100 on (GPT-2's `bytes_to_unicode`).
+fn byte_letters() -> impl Iterator<Item = char> {
+    let printable = ('!'..='~').chain('\u{a1}'..='\u{ac}').chain('\u{ae}'..='\u{ff}');
+    printable.chain('\u{100}'..='\u{143}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_ids_come_out() {
+        let tokenizer = tokenizer(77).unwrap();
+        assert_eq!(tokenizer.vocabulary_size(), SIZE);
+        // transformers' CLIPTokenizer of openai/clip-vit-large-patch14, from its documentation and tests.
+        assert_eq!(tokenizer.ids("a photo of a cat").unwrap(), [320, 1125, 539, 320, 2368]);
+        let chunk = &tokenizer.chunks("a photo of a cat").unwrap().chunks[0];
+        assert_eq!((chunk[0], chunk[6], chunk[76]), (49_406, 49_407, 49_407));
+    }
+}

@@ -1,0 +1,128 @@
+//! What can be wrong with a model's files.
+
+use std::path::PathBuf;
+
+use crate::diffusion::DiffusionError;
+use crate::prompt::TokenizerError;
+
+/// Why a model could not be loaded; every text names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The path leads nowhere.
+    #[error("there is no such file or folder: {}", path.display())]
+    NotFound {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// The path leads to a single file.
+    #[error(
+        "single-file checkpoints cannot be opened yet, only folders in the diffusers layout (with unet, vae, text_encoder inside): {}",
+        path.display()
+    )]
+    SingleFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder holds something else.
+    #[error("not a Stable Diffusion model folder, {missing} is missing: {}", path.display())]
+    NotAModel {
+        /// The file that would make it one.
+        missing: &'static str,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder's model is of a family that this build does not know.
+    #[error("this is a {found}, which is not supported yet; known is StableDiffusionPipeline: {}", path.display())]
+    UnknownPipeline {
+        /// The class in model_index.json.
+        found: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The weights are stored in a way that is not read.
+    #[error("no safetensors weights, only {found}: {}", path.display())]
+    NoWeights {
+        /// What lies there instead.
+        found: String,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file could not be read.
+    #[error("could not read {}: {source}", path.display())]
+    Io {
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A JSON file is damaged or has other contents than its name says.
+    #[error("could not understand {}: {problem}", path.display())]
+    Json {
+        /// Where and what.
+        problem: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of weights is damaged.
+    #[error("damaged safetensors file, {problem}: {}", path.display())]
+    Damaged {
+        /// What was expected and found.
+        problem: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor that the configuration calls for is not there.
+    #[error("tensor \"{name}\" with shape {expected:?} is missing from {}", path.display())]
+    MissingTensor {
+        /// Its name.
+        name: String,
+        /// The shape that the configuration gives it.
+        expected: Vec<usize>,
+        /// The file, or the folder of shards.
+        path: PathBuf,
+    },
+    /// A tensor is not what the configuration says.
+    #[error("tensor \"{name}\" has shape {found:?} where the configuration expects {expected:?}: {}", path.display())]
+    WrongShape {
+        /// Its name.
+        name: String,
+        /// The shape that the configuration gives it.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor is stored in a type that is not read.
+    #[error("tensor \"{name}\" is stored as {found}; known are F64, F32, F16, BF16: {}", path.display())]
+    UnknownDType {
+        /// Its name.
+        name: String,
+        /// Its type.
+        found: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The tokenizer's files do not make one.
+    #[error("{source}: {}", path.display())]
+    Tokenizer {
+        /// Why.
+        #[source]
+        source: TokenizerError,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The parts do not make a model.
+    #[error("{source} ({})", path.display())]
+    Model {
+        /// Why.
+        #[source]
+        source: DiffusionError,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The caller asked for the end; not a fault.
+    #[error("cancelled")]
+    Cancelled,
+}

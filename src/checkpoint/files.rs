@@ -1,0 +1,155 @@
+//! The files of one model, wherever they lie: in a folder, or inside the binary.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::CheckpointError;
+use super::starter::STARTER_FILES;
+
+/// The largest JSON or text file that is read whole: the vocabularies of text encoders are far below.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// Access to a model's files by their path inside the model, with `/` between folders.
+#[derive(Debug, Clone)]
+pub enum ModelFiles {
+    /// On disk.
+    Folder(PathBuf),
+    /// In the binary.
+    Starter,
+}
+
+/// An open file of weights.
+pub(super) enum Source {
+    Disk(File),
+    Embedded(&'static [u8]),
+}
+
+impl ModelFiles {
+    /// # Errors
+    /// When the path leads nowhere or to a file.
+    pub fn folder(path: &Path) -> Result<Self, CheckpointError> {
+        let path = path.to_owned();
+        if path.is_dir() {
+            Ok(Self::Folder(path))
+        } else if path.exists() {
+            Err(CheckpointError::SingleFile { path })
+        } else {
+            Err(CheckpointError::NotFound { path })
+        }
+    }
+
+    /// For messages: the full path of a file of the model.
+    pub(super) fn path(&self, inner: &str) -> PathBuf {
+        match self {
+            Self::Folder(root) => root.join(inner),
+            Self::Starter => Path::new("built-in model").join(inner),
+        }
+    }
+
+    /// True when the model has this file.
+    pub(super) fn has(&self, inner: &str) -> bool {
+        match self {
+            Self::Folder(root) => root.join(inner).is_file(),
+            Self::Starter => starter_file(inner).is_some(),
+        }
+    }
+
+    /// The names of the files in a folder of the model, sorted; none when there is no such folder.
+    pub(super) fn names(&self, folder: &str) -> Vec<String> {
+        let mut names: Vec<String> = match self {
+            Self::Folder(root) => std::fs::read_dir(root.join(folder))
+                .map(|entries| entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
+                .unwrap_or_default(),
+            Self::Starter => STARTER_FILES
+                .iter()
+                .filter_map(|(path, _)| path.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned))
+                .collect(),
+        };
+        names.sort();
+        names
+    }
+
+    /// The whole of a small file.
+    pub(super) fn read(&self, inner: &str) -> Result<Cow<'static, [u8]>, CheckpointError> {
+        let io = |source| CheckpointError::Io { source, path: self.path(inner) };
+        match self {
+            Self::Folder(root) => {
+                let file = File::open(root.join(inner)).map_err(io)?;
+                let mut bytes = Vec::new();
+                file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+                if bytes.len() as u64 > MAX_TEXT_BYTES {
+                    let problem = format!("larger than {} MiB", MAX_TEXT_BYTES >> 20);
+                    return Err(CheckpointError::Json { problem, path: self.path(inner) });
+                }
+                Ok(Cow::Owned(bytes))
+            }
+            Self::Starter => match starter_file(inner) {
+                Some(bytes) => Ok(Cow::Borrowed(bytes)),
+                None => Err(io(std::io::ErrorKind::NotFound.into())),
+            },
+        }
+    }
+
+    /// A JSON file's contents.
+    pub(super) fn json<T: DeserializeOwned>(&self, inner: &str) -> Result<T, CheckpointError> {
+        serde_json::from_slice(&self.read(inner)?)
+            .map_err(|e| CheckpointError::Json { problem: e.to_string(), path: self.path(inner) })
+    }
+
+    /// A JSON file's contents, if there is one.
+    pub(super) fn json_if_present<T: DeserializeOwned>(&self, inner: &str) -> Result<Option<T>, CheckpointError> {
+        if self.has(inner) { self.json(inner).map(Some) } else { Ok(None) }
+    }
+
+    /// A text file's contents.
+    pub(super) fn text(&self, inner: &str) -> Result<String, CheckpointError> {
+        String::from_utf8(self.read(inner)?.into_owned())
+            .map_err(|e| CheckpointError::Json { problem: e.to_string(), path: self.path(inner) })
+    }
+
+    /// Opens a file of weights.
+    pub(super) fn open(&self, inner: &str) -> Result<Source, CheckpointError> {
+        let io = |source| CheckpointError::Io { source, path: self.path(inner) };
+        match self {
+            Self::Folder(root) => Ok(Source::Disk(File::open(root.join(inner)).map_err(io)?)),
+            Self::Starter => starter_file(inner)
+                .map(Source::Embedded)
+                .ok_or_else(|| io(std::io::ErrorKind::NotFound.into())),
+        }
+    }
+}
+
+fn starter_file(inner: &str) -> Option<&'static [u8]> {
+    STARTER_FILES.iter().find(|(path, _)| *path == inner).map(|(_, bytes)| *bytes)
+}
+
+impl Source {
+    /// Size in bytes.
+    pub fn len(&self) -> std::io::Result<u64> {
+        match self {
+            Self::Disk(file) => Ok(file.metadata()?.len()),
+            Self::Embedded(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+
+    /// Fills `buffer` from `offset` on.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        match self {
+            Self::Disk(file) => {
+                let mut file: &File = file;
+                file.seek(SeekFrom::Start(offset))?;
+                file.read_exact(buffer)
+            }
+            Self::Embedded(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let part = start.checked_add(buffer.len()).and_then(|end| bytes.get(start..end));
+                buffer.copy_from_slice(part.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Files on disk to named weights and configurations: diffusers folders, and the model inside the binary.
+
+mod clip_vocabulary;
+mod error;
+mod files;
+mod hints;
+mod model;
+mod safetensors_file;
+mod starter;
+mod weights;
+
+pub use error::CheckpointError;
+pub use files::ModelFiles;
+pub use hints::ModelHints;
+pub use model::{Description, LoadProgress, describe, load};
+pub use starter::STARTER_NAME;

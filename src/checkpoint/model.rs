@@ -1,0 +1,185 @@
+//! A model folder to a model: first its configuration, which is quick, then its weights.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
+use serde::Deserialize;
+
+use super::clip_vocabulary;
+use super::files::ModelFiles;
+use super::weights::Weights;
+use super::{CheckpointError, ModelHints};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::noise_schedule::{NoiseSchedule, SchedulerConfig};
+use crate::diffusion::pipeline::StableDiffusion;
+use crate::diffusion::text_encoder::{TextEncoder, TextEncoderConfig};
+use crate::diffusion::unet::{UNet, UNetConfig};
+use crate::diffusion::vae::{Vae, VaeConfig};
+use crate::prompt::{SpecialTokens, Tokenizer};
+
+/// Told how far the loading is, 0 to 1; says whether to go on.
+pub type LoadProgress = Arc<dyn Fn(f32) -> bool + Send + Sync>;
+
+/// The parts of a pipeline that this build puts together.
+const PIPELINES: [&str; 2] = ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"];
+
+/// All that is known of a model before its weights are read.
+#[derive(Debug)]
+pub struct Description {
+    /// Width and height in pixels that it was trained on.
+    pub native_size_px: (u32, u32),
+    /// What the folder says about itself.
+    pub hints: ModelHints,
+    /// Counts and cuts prompts.
+    pub tokenizer: Arc<Tokenizer>,
+    text_encoder: TextEncoderConfig,
+    unet: UNetConfig,
+    vae: VaeConfig,
+    noise_schedule: NoiseSchedule,
+}
+
+#[derive(Deserialize)]
+struct ModelIndex {
+    #[serde(rename = "_class_name")]
+    class_name: String,
+}
+
+/// Reads the configuration files and the tokenizer.
+///
+/// # Errors
+/// When the folder is no model, or one that is not understood.
+pub fn describe(files: &ModelFiles) -> Result<Description, CheckpointError> {
+    for part in ["unet/config.json", "vae/config.json", "text_encoder/config.json"] {
+        if !files.has(part) {
+            check_pipeline(files)?;
+            return Err(CheckpointError::NotAModel { missing: part, path: files.path("") });
+        }
+    }
+    check_pipeline(files)?;
+    let text_encoder: TextEncoderConfig = files.json("text_encoder/config.json")?;
+    let unet: UNetConfig = files.json("unet/config.json")?;
+    let vae: VaeConfig = files.json("vae/config.json")?;
+    let scheduler: SchedulerConfig = files.json("scheduler/scheduler_config.json")?;
+    let noise_schedule = NoiseSchedule::new(&scheduler).map_err(|source| model_error(files, "scheduler", source))?;
+    let tokenizer = Arc::new(load_tokenizer(files, &text_encoder)?);
+    // diffusers' own default where a configuration is silent.
+    let (height, width) = unet.sample_size().unwrap_or((64, 64));
+    let px = |latent: usize| u32::try_from(latent * vae.factor()).unwrap_or(u32::MAX);
+    Ok(Description {
+        native_size_px: (px(width), px(height)),
+        hints: files.json_if_present("calotype.json")?.unwrap_or_default(),
+        tokenizer,
+        text_encoder,
+        unet,
+        vae,
+        noise_schedule,
+    })
+}
+
+/// Reads the weights of a described model into `dtype` on `device`, one tensor at a time.
+///
+/// # Errors
+/// When a file is damaged, a tensor is missing or has another shape, or `progress` says stop.
+pub fn load(
+    files: &ModelFiles,
+    description: &Description,
+    dtype: DType,
+    device: &Device,
+    progress: LoadProgress,
+) -> Result<StableDiffusion, CheckpointError> {
+    let meter = Arc::new(Meter { total: AtomicU64::new(0), done: AtomicU64::new(0), progress });
+    let builder = |folder: &str, stem: &str| -> Result<VarBuilder<'static>, CheckpointError> {
+        Ok(Weights::open(files, folder, stem, Arc::clone(&meter))?.into_builder(dtype, device))
+    };
+    // All headers are read before the first weight, so that a missing file is known at once.
+    let text_weights = builder("text_encoder", "model")?;
+    let unet_weights = builder("unet", "diffusion_pytorch_model")?;
+    let vae_weights = builder("vae", "diffusion_pytorch_model")?;
+    let fail = |folder: &'static str| {
+        let meter = Arc::clone(&meter);
+        move |source: DiffusionError| {
+            if meter.is_stopped() { CheckpointError::Cancelled } else { model_error(files, folder, source) }
+        }
+    };
+    let model = StableDiffusion {
+        tokenizer: Arc::clone(&description.tokenizer),
+        text_encoder: TextEncoder::load(&text_weights, &description.text_encoder).map_err(fail("text_encoder"))?,
+        unet: UNet::load(&unet_weights, &description.unet).map_err(fail("unet"))?,
+        vae: Vae::load(&vae_weights, &description.vae).map_err(fail("vae"))?,
+        noise_schedule: description.noise_schedule.clone(),
+        device: device.clone(),
+        dtype,
+    };
+    model.check().map_err(fail(""))?;
+    Ok(model)
+}
+
+/// Counts bytes and asks whether to go on.
+pub(super) struct Meter {
+    total: AtomicU64,
+    done: AtomicU64,
+    progress: LoadProgress,
+}
+
+/// The count of a meter whose caller said stop.
+const STOPPED: u64 = u64::MAX;
+
+impl Meter {
+    pub fn expect(&self, bytes: u64) {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn advance(&self, bytes: u64) -> Result<(), CheckpointError> {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        #[expect(clippy::cast_precision_loss, reason = "a progress bar")]
+        let fraction = done as f32 / self.total.load(Ordering::Relaxed).max(1) as f32;
+        if (self.progress)(fraction.min(1.0)) {
+            return Ok(());
+        }
+        self.total.store(STOPPED, Ordering::Relaxed);
+        Err(CheckpointError::Cancelled)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.total.load(Ordering::Relaxed) == STOPPED
+    }
+}
+
+/// A folder without model_index.json is taken for what its parts are.
+fn check_pipeline(files: &ModelFiles) -> Result<(), CheckpointError> {
+    let index: Option<ModelIndex> = files.json_if_present("model_index.json")?;
+    match index {
+        Some(index) if !PIPELINES.contains(&index.class_name.as_str()) => Err(CheckpointError::UnknownPipeline {
+            found: index.class_name,
+            path: files.path("model_index.json"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn model_error(files: &ModelFiles, folder: &str, source: DiffusionError) -> CheckpointError {
+    CheckpointError::Model { source, path: files.path(folder) }
+}
+
+fn load_tokenizer(files: &ModelFiles, encoder: &TextEncoderConfig) -> Result<Tokenizer, CheckpointError> {
+    let length = encoder.max_position_embeddings;
+    let special = |name: &str| -> Result<SpecialTokens, CheckpointError> {
+        Ok(files.json_if_present(name)?.unwrap_or_default())
+    };
+    let special = special("tokenizer/tokenizer_config.json")?.or(special("tokenizer/special_tokens_map.json")?);
+    let made = if files.has("tokenizer/tokenizer.json") {
+        Tokenizer::from_json(&files.read("tokenizer/tokenizer.json")?, &special, length)
+    } else if files.has("tokenizer/vocab.json") && files.has("tokenizer/merges.txt") {
+        let (vocab, merges) = (files.text("tokenizer/vocab.json")?, files.text("tokenizer/merges.txt")?);
+        Tokenizer::from_vocab_and_merges(&vocab, &merges, &special, length)
+    } else if encoder.vocab_size == clip_vocabulary::SIZE {
+        clip_vocabulary::tokenizer(length)
+    } else {
+        return Err(CheckpointError::NotAModel { missing: "tokenizer/tokenizer.json", path: files.path("") });
+    };
+    let path: PathBuf = files.path("tokenizer");
+    made.map_err(|source| CheckpointError::Tokenizer { source, path })
+}

@@ -1,0 +1,126 @@
+//! One safetensors file: its header checked against its length, its tensors read one by one in small pieces, so that
+//! loading never holds more than the weights themselves.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use super::CheckpointError;
+use super::files::{ModelFiles, Source};
+
+/// How much is read at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// The format's own bound on the header (safetensors' `MAX_HEADER_SIZE`).
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// An open file whose header is known and sound.
+pub(super) struct SafetensorsFile {
+    path: PathBuf,
+    /// A lock because a file has one position; held for one piece at a time.
+    source: Mutex<Source>,
+    tensors: HashMap<String, StoredTensor>,
+}
+
+/// Where a tensor lies and what it is.
+#[derive(Debug, Clone)]
+pub(super) struct StoredTensor {
+    pub shape: Vec<usize>,
+    dtype: Dtype,
+    /// From the file's start.
+    offset: u64,
+    pub len_bytes: u64,
+}
+
+impl SafetensorsFile {
+    pub fn open(files: &ModelFiles, inner: &str) -> Result<Self, CheckpointError> {
+        let path = files.path(inner);
+        let source = files.open(inner)?;
+        let io = |source| CheckpointError::Io { source, path: path.clone() };
+        let damaged = |problem: String| CheckpointError::Damaged { problem, path: path.clone() };
+        let file_len = source.len().map_err(io)?;
+        if file_len < 8 {
+            return Err(damaged(format!("it has {file_len} bytes, not even a header")));
+        }
+        let mut prefix = [0; 8];
+        source.read_at(0, &mut prefix).map_err(io)?;
+        let header_len = u64::from_le_bytes(prefix);
+        if header_len > MAX_HEADER_BYTES || header_len > file_len - 8 {
+            return Err(damaged(format!("its header claims {header_len} bytes and the file has {file_len}")));
+        }
+        let mut header = vec![0; usize::try_from(header_len).unwrap_or(0)];
+        source.read_at(8, &mut header).map_err(io)?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| damaged(format!("its header: {e}")))?;
+        let data_start = 8 + header_len;
+        let mut tensors = HashMap::new();
+        for (name, info) in metadata.tensors() {
+            let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+            let needed = data_start.saturating_add(end);
+            if needed > file_len {
+                let problem =
+                    format!("tensor \"{name}\" ends at byte {needed} and the file has {file_len}; it is cut off");
+                return Err(damaged(problem));
+            }
+            let stored = StoredTensor {
+                shape: info.shape.clone(),
+                dtype: info.dtype,
+                offset: data_start + start,
+                len_bytes: end.saturating_sub(start),
+            };
+            tensors.insert(name.clone(), stored);
+        }
+        Ok(Self { path, source: Mutex::new(source), tensors })
+    }
+
+    pub fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    pub fn tensors(&self) -> impl Iterator<Item = (&String, &StoredTensor)> {
+        self.tensors.iter()
+    }
+
+    pub fn get(&self, name: &str) -> Option<&StoredTensor> {
+        self.tensors.get(name)
+    }
+
+    /// The values of a tensor, converted to f32 piece by piece.
+    pub fn read_f32(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
+        let (width, decode): (usize, fn(&[u8], &mut Vec<f32>)) = match tensor.dtype {
+            Dtype::F32 => (4, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f32::from_le_bytes(c)))),
+            Dtype::F16 => (2, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f16::from_le_bytes(c).to_f32()))),
+            Dtype::BF16 => (2, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| bf16::from_le_bytes(c).to_f32()))),
+            #[expect(clippy::cast_possible_truncation, reason = "f64 weights are computed in f32")]
+            Dtype::F64 => (8, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f64::from_le_bytes(c) as f32))),
+            other => {
+                return Err(CheckpointError::UnknownDType {
+                    name: name.to_owned(),
+                    found: format!("{other:?}"),
+                    path: self.path.clone(),
+                });
+            }
+        };
+        let count = tensor.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+        if count.and_then(|n| n.checked_mul(width)).map(|n| n as u64) != Some(tensor.len_bytes) {
+            let problem = format!("tensor \"{name}\" of shape {:?} has {} bytes", tensor.shape, tensor.len_bytes);
+            return Err(CheckpointError::Damaged { problem, path: self.path.clone() });
+        }
+        let mut values = Vec::with_capacity(count.unwrap_or(0));
+        let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(tensor.len_bytes).unwrap_or(PIECE_BYTES))];
+        let mut done = 0;
+        while done < tensor.len_bytes {
+            let len = usize::try_from(tensor.len_bytes - done).map_or(piece.len(), |left| left.min(piece.len()));
+            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+            source
+                .read_at(tensor.offset + done, &mut piece[..len])
+                .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
+            drop(source);
+            decode(&piece[..len], &mut values);
+            done += len as u64;
+        }
+        Ok(values)
+    }
+}

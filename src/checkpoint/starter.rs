@@ -1,0 +1,27 @@
+//! The model inside the binary.
+
+/// Its name for people.
+pub const STARTER_NAME: &str = "Calotype starter";
+
+macro_rules! embedded {
+    ($($path:literal),+ $(,)?) => {
+        /// The files of `assets/starter-model` by their path inside the model.
+        pub(super) static STARTER_FILES: &[(&str, &[u8])] = &[
+            $(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/starter-model/", $path)))),+
+        ];
+    };
+}
+
+embedded![
+    "calotype.json",
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer_config.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors",
+];

@@ -1,0 +1,220 @@
+//! The weights of one part of a model under their names, from one file or from shards, handed to the layers as they ask.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::var_builder::SimpleBackend;
+use serde::Deserialize;
+
+use super::CheckpointError;
+use super::files::ModelFiles;
+use super::model::Meter;
+use super::safetensors_file::{SafetensorsFile, StoredTensor};
+
+/// All files of one part.
+pub(super) struct Weights {
+    shards: Vec<SafetensorsFile>,
+    /// Which shard a name is in.
+    index: HashMap<String, usize>,
+    /// The folder, for messages.
+    path: PathBuf,
+    meter: Arc<Meter>,
+}
+
+/// `*.safetensors.index.json`.
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: HashMap<String, String>,
+}
+
+impl Weights {
+    /// Opens the weights in `folder`, files named after `stem` with or without a variant such as `.fp16.`.
+    pub fn open(files: &ModelFiles, folder: &str, stem: &str, meter: Arc<Meter>) -> Result<Self, CheckpointError> {
+        let names = files.names(folder);
+        let Some(choice) = choose(&names, stem) else {
+            let found: Vec<&str> = names.iter().map(String::as_str).filter(|n| !n.ends_with(".json")).collect();
+            let found = if found.is_empty() { "no other weights either".to_owned() } else { found.join(", ") };
+            return Err(CheckpointError::NoWeights { found, path: files.path(folder) });
+        };
+        let shard_names = match &choice {
+            Choice::Single(name) => vec![name.clone()],
+            Choice::Index(name) => {
+                let index: ShardIndex = files.json(&format!("{folder}/{name}"))?;
+                let mut names: Vec<String> = index.weight_map.into_values().collect();
+                names.sort();
+                names.dedup();
+                if let Some(outside) = names.iter().find(|n| n.contains(['/', '\\'])) {
+                    let problem = format!("it names a shard outside its folder, \"{outside}\"");
+                    return Err(CheckpointError::Json { problem, path: files.path(&format!("{folder}/{name}")) });
+                }
+                names
+            }
+        };
+        let shards = shard_names
+            .iter()
+            .map(|name| SafetensorsFile::open(files, &format!("{folder}/{name}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut index = HashMap::new();
+        for (number, shard) in shards.iter().enumerate() {
+            for (name, tensor) in shard.tensors() {
+                meter.expect(tensor.len_bytes);
+                index.insert(name.clone(), number);
+            }
+        }
+        let path = if let [only] = shards.as_slice() { only.path().clone() } else { files.path(folder) };
+        Ok(Self { shards, index, path, meter })
+    }
+
+    /// For the layers to ask from.
+    pub fn into_builder(self, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(self), dtype, device.clone())
+    }
+
+    /// The tensor called `name`, or what it was called before.
+    fn find(&self, name: &str) -> Option<(&SafetensorsFile, &StoredTensor, String)> {
+        [Some(name.to_owned()), former_name(name)].into_iter().flatten().find_map(|name| {
+            let shard = &self.shards[*self.index.get(&name)?];
+            Some((shard, shard.get(&name)?, name))
+        })
+    }
+
+    fn tensor(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>), CheckpointError> {
+        let Some((shard, stored, stored_name)) = self.find(name) else {
+            let expected = expected.map_or_else(Vec::new, |s| s.dims().to_vec());
+            return Err(CheckpointError::MissingTensor { name: name.to_owned(), expected, path: self.path.clone() });
+        };
+        let shape = match expected {
+            Some(expected) if is_same_but_for_ones(expected.dims(), &stored.shape) => expected.dims().to_vec(),
+            Some(expected) => {
+                return Err(CheckpointError::WrongShape {
+                    name: stored_name,
+                    expected: expected.dims().to_vec(),
+                    found: stored.shape.clone(),
+                    path: shard.path().clone(),
+                });
+            }
+            None => stored.shape.clone(),
+        };
+        let values = shard.read_f32(&stored_name, stored)?;
+        self.meter.advance(stored.len_bytes)?;
+        Ok((values, shape))
+    }
+}
+
+impl SimpleBackend for Weights {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: candle_nn::Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let (values, shape) = self.tensor(Some(&shape), name).map_err(candle_core::Error::wrap)?;
+        Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let (values, shape) = self.tensor(None, name).map_err(candle_core::Error::wrap)?;
+        Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+}
+
+/// The name that diffusers before 0.18 gave the tensors of the VAE's attention.
+fn former_name(name: &str) -> Option<String> {
+    [("to_q.", "query."), ("to_k.", "key."), ("to_v.", "value."), ("to_out.0.", "proj_attn.")]
+        .into_iter()
+        .find(|(new, _)| name.contains("mid_block.attentions") && name.contains(new))
+        .map(|(new, old)| name.replace(new, old))
+}
+
+/// Linear maps are sometimes stored as 1x1 convolutions.
+fn is_same_but_for_ones(expected: &[usize], found: &[usize]) -> bool {
+    let core = |shape: &[usize]| shape.iter().copied().skip(2).filter(|&d| d != 1).count();
+    expected == found
+        || (expected.len() >= 2 && found.len() >= 2 && expected[..2] == found[..2] && core(expected) + core(found) == 0)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    Single(String),
+    Index(String),
+}
+
+/// The file to read: full names before variants, `fp16` before other variants, training leftovers (`non_ema`) last.
+fn choose(names: &[String], stem: &str) -> Option<Choice> {
+    let rank = |variant: &str| match variant {
+        "" => 0,
+        "fp16" => 1,
+        "non_ema" => 3,
+        _ => 2,
+    };
+    names
+        .iter()
+        .filter_map(|name| {
+            let rest = name.strip_prefix(stem)?;
+            if let Some(variant) = rest.strip_suffix(".safetensors") {
+                let variant = variant.strip_prefix('.').unwrap_or(variant);
+                // `-00001-of-00002`, with the variant before or after it, is a shard: only an index leads to it.
+                let is_shard = variant.contains("-of-");
+                return (!is_shard && !variant.starts_with('-'))
+                    .then(|| (rank(variant), 0, Choice::Single(name.clone())));
+            }
+            // `.safetensors.index.json`, `.safetensors.index.VARIANT.json`, `.VARIANT.safetensors.index.json`.
+            let (before, after) = rest.strip_suffix(".json")?.split_once(".safetensors.index")?;
+            let variant = [before, after].concat();
+            Some((rank(variant.trim_start_matches('.')), 1, Choice::Index(name.clone())))
+        })
+        .min_by_key(|(rank, kind, _)| (*rank, *kind))
+        .map(|(_, _, choice)| choice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(names: &[&str]) -> Option<Choice> {
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        choose(&names, "model")
+    }
+
+    #[test]
+    fn full_names_come_before_variants_and_shards_need_an_index() {
+        let single = |name: &str| Some(Choice::Single(name.to_owned()));
+        let index = |name: &str| Some(Choice::Index(name.to_owned()));
+        assert_eq!(chosen(&["model.fp16.safetensors", "model.safetensors"]), single("model.safetensors"));
+        assert_eq!(chosen(&["model.fp16.safetensors", "model.non_ema.safetensors"]), single("model.fp16.safetensors"));
+        assert_eq!(
+            chosen(&["model-00001-of-00002.safetensors", "model.safetensors.index.json"]),
+            index("model.safetensors.index.json")
+        );
+        assert_eq!(
+            chosen(&["model.fp16-00001-of-00002.safetensors", "model.safetensors.index.fp16.json"]),
+            index("model.safetensors.index.fp16.json")
+        );
+        assert_eq!(chosen(&["model-00001-of-00002.safetensors", "pytorch_model.bin", "config.json"]), None);
+    }
+
+    #[test]
+    fn old_attention_names_are_found() {
+        assert_eq!(
+            former_name("decoder.mid_block.attentions.0.to_out.0.weight").as_deref(),
+            Some("decoder.mid_block.attentions.0.proj_attn.weight")
+        );
+        assert_eq!(former_name("down_blocks.0.attentions.0.to_q.weight"), None);
+    }
+
+    #[test]
+    fn a_linear_map_may_be_stored_as_a_convolution() {
+        assert!(is_same_but_for_ones(&[4, 8], &[4, 8, 1, 1]));
+        assert!(!is_same_but_for_ones(&[4, 8], &[8, 4]));
+        assert!(!is_same_but_for_ones(&[4, 8], &[4, 8, 3, 3]));
+    }
+}

@@ -1,0 +1,49 @@
+//! Loading the kernels' layers under their checkpoint names.
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+
+use crate::kernels::{Conv2d, GroupNorm, LayerNorm, Linear};
+
+/// A 3x3 convolution that keeps the size.
+pub fn conv3x3(vb: &VarBuilder, channels_in: usize, channels_out: usize) -> Result<Conv2d> {
+    conv(vb, channels_in, channels_out, 3, 1, 1)
+}
+
+/// A 1x1 convolution.
+pub fn conv1x1(vb: &VarBuilder, channels_in: usize, channels_out: usize) -> Result<Conv2d> {
+    conv(vb, channels_in, channels_out, 1, 1, 0)
+}
+
+/// Any square convolution with bias.
+pub fn conv(
+    vb: &VarBuilder,
+    channels_in: usize,
+    channels_out: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> Result<Conv2d> {
+    let weight = vb.get((channels_out, channels_in, kernel, kernel), "weight")?;
+    Conv2d::new(weight, Some(vb.get(channels_out, "bias")?), stride, padding)
+}
+
+/// A linear map with bias.
+pub fn linear(vb: &VarBuilder, width_in: usize, width_out: usize) -> Result<Linear> {
+    Ok(Linear::new(vb.get((width_out, width_in), "weight")?, Some(vb.get(width_out, "bias")?)))
+}
+
+/// A linear map without bias.
+pub fn linear_no_bias(vb: &VarBuilder, width_in: usize, width_out: usize) -> Result<Linear> {
+    Ok(Linear::new(vb.get((width_out, width_in), "weight")?, None))
+}
+
+/// Layer normalisation with scale and shift.
+pub fn layer_norm(vb: &VarBuilder, width: usize, eps: f64) -> Result<LayerNorm> {
+    Ok(LayerNorm::new(vb.get(width, "weight")?, vb.get(width, "bias")?, eps))
+}
+
+/// Group normalisation with scale and shift.
+pub fn group_norm(vb: &VarBuilder, groups: usize, channels: usize, eps: f64) -> Result<GroupNorm> {
+    GroupNorm::new(groups, eps, vb.get(channels, "weight")?, vb.get(channels, "bias")?)
+}

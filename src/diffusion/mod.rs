@@ -1,0 +1,21 @@
+//! Latent diffusion in pure numerics: text encoder, U-Net, VAE, noise schedules, samplers and the pipeline over them.
+
+pub mod config;
+pub mod denoiser;
+mod error;
+mod interrupt;
+mod layers;
+pub mod noise;
+pub mod noise_schedule;
+pub mod pipeline;
+pub mod pixels;
+pub mod prediction;
+pub mod preview;
+mod resnet;
+pub mod sampler;
+pub mod text_encoder;
+pub mod unet;
+pub mod vae;
+
+pub use error::DiffusionError;
+pub use interrupt::Interrupt;

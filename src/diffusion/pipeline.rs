@@ -1,0 +1,265 @@
+//! The whole of Stable Diffusion: a request in, a picture out, one step at a time.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use image::RgbImage;
+
+use super::denoiser::{Denoiser, Guidance};
+use super::noise::NoiseSource;
+use super::noise_schedule::NoiseSchedule;
+use super::pixels;
+use super::preview::fit_colours;
+use super::sampler::{Sampler, SamplerState, Start};
+use super::text_encoder::TextEncoder;
+use super::unet::UNet;
+use super::vae::Vae;
+use super::{DiffusionError, Interrupt};
+use crate::latent_image::{LatentColours, LatentImage};
+use crate::prompt::Tokenizer;
+use crate::request::{GenerationRequest, ImageSize};
+
+/// A model with all its parts, ready to draw.
+pub struct StableDiffusion {
+    /// Text to tokens.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Tokens to hidden states.
+    pub text_encoder: TextEncoder,
+    /// Latents to predicted noise.
+    pub unet: UNet,
+    /// Pictures to latents and back.
+    pub vae: Vae,
+    /// The levels that it was trained on.
+    pub noise_schedule: NoiseSchedule,
+    /// Where it computes.
+    pub device: Device,
+    /// In what it computes.
+    pub dtype: DType,
+}
+
+/// A picture in the making.
+pub struct Generation<'a> {
+    model: &'a StableDiffusion,
+    denoiser: Denoiser<'a>,
+    sampler: Sampler,
+    first_step: usize,
+}
+
+/// What a step has shown.
+pub struct Progress {
+    /// 1 to `steps`, counting only those that this picture takes.
+    pub step: u32,
+    /// How many it takes.
+    pub steps: u32,
+    /// The clean latents as predicted in this step.
+    pub denoised: LatentImage,
+}
+
+impl StableDiffusion {
+    /// Checks that the parts fit each other.
+    ///
+    /// # Errors
+    /// Names the two numbers that differ.
+    pub fn check(&self) -> Result<(), DiffusionError> {
+        let text_width = self.text_encoder.config().hidden_size;
+        let unet = self.unet.config();
+        let latent = self.vae.config().latent_channels;
+        let problem = if text_width != unet.context_width() {
+            format!("cross_attention_dim is {}, the text encoder's hidden_size {text_width}", unet.context_width())
+        } else if unet.in_channels != latent {
+            format!(
+                "in_channels is {}, the VAE's latent_channels {latent}: inpainting and editing models are not supported yet",
+                unet.in_channels
+            )
+        } else if unet.out_channels != latent {
+            format!("out_channels is {}, the VAE's latent_channels {latent}", unet.out_channels)
+        } else if self.tokenizer.vocabulary_size() > self.text_encoder.config().vocab_size {
+            format!(
+                "the tokenizer has {} entries, the text encoder's vocab_size is {}",
+                self.tokenizer.vocabulary_size(),
+                self.text_encoder.config().vocab_size
+            )
+        } else {
+            return Ok(());
+        };
+        Err(DiffusionError::Config { part: "model", problem })
+    }
+
+    /// Fits the rough colours of this model's latents.
+    ///
+    /// # Errors
+    /// When the VAE fails.
+    pub fn fit_colours(&self) -> Result<LatentColours, DiffusionError> {
+        fit_colours(&self.vae, self.dtype, &self.device)
+    }
+
+    /// Encodes the prompts and the start image, and draws the first noise. `start_image` belongs to an image-to-image
+    /// request and is resized to the request's size.
+    ///
+    /// # Errors
+    /// When the request does not fit the model, the numbers fail or `interrupt` says stop.
+    pub fn begin(
+        &self,
+        request: &GenerationRequest,
+        start_image: Option<&RgbImage>,
+        interrupt: Interrupt,
+    ) -> Result<Generation<'_>, DiffusionError> {
+        let shape = self.latent_shape(request.size)?;
+        let schedule = self.noise_schedule.schedule(request.schedule, request.sampler, request.steps)?;
+        let mut noise = NoiseSource::new(request.noise_source, request.seed);
+        let first_step = first_step(request)?;
+        let start = match (&request.image_to_image, start_image) {
+            (None, _) => Start::Noise { shape },
+            (Some(_), Some(picture)) => {
+                // The draws come in diffusers' order: the encoder's, then the first noise, then the sampler's.
+                let clean = self.encode_image(picture, request.size, &mut noise, interrupt)?;
+                Start::Latents { clean, first_step }
+            }
+            (Some(from), None) => {
+                let problem = format!("the start image \"{}\" is missing", from.source);
+                return Err(DiffusionError::Request(problem));
+            }
+        };
+        let denoiser = self.denoiser(request, interrupt)?;
+        let sampler = Sampler::start(request.sampler, schedule, noise, start, &self.device)?;
+        Ok(Generation { model: self, denoiser, sampler, first_step })
+    }
+
+    /// Goes on with a picture from a state that [`Generation::state`] gave for the same request.
+    ///
+    /// # Errors
+    /// When the state does not fit the request, or as [`StableDiffusion::begin`].
+    pub fn resume(
+        &self,
+        request: &GenerationRequest,
+        state: &SamplerState,
+        interrupt: Interrupt,
+    ) -> Result<Generation<'_>, DiffusionError> {
+        if state.shape != self.latent_shape(request.size)? {
+            return Err(DiffusionError::State(format!("its latents are not those of {}", request.size)));
+        }
+        let schedule = self.noise_schedule.schedule(request.schedule, request.sampler, request.steps)?;
+        let first_step = first_step(request)?;
+        let sampler = Sampler::restore(request.sampler, schedule, state, &self.device)?;
+        Ok(Generation { model: self, denoiser: self.denoiser(request, interrupt)?, sampler, first_step })
+    }
+
+    /// `[1, C, H / factor, W / factor]`.
+    fn latent_shape(&self, size: ImageSize) -> Result<[usize; 4], DiffusionError> {
+        let factor = self.vae.config().factor();
+        let least = factor << self.unet.config().levels().saturating_sub(1);
+        let (width, height) = (size.width() as usize, size.height() as usize);
+        if !width.is_multiple_of(factor) || !height.is_multiple_of(factor) {
+            let problem = format!("this model needs sides that are multiples of {factor} pixels, not {size}");
+            return Err(DiffusionError::Request(problem));
+        }
+        if width < least || height < least {
+            let problem = format!("this model needs at least {least} pixels a side, not {size}");
+            return Err(DiffusionError::Request(problem));
+        }
+        Ok([1, self.vae.config().latent_channels, height / factor, width / factor])
+    }
+
+    fn denoiser(&self, request: &GenerationRequest, interrupt: Interrupt) -> Result<Denoiser<'_>, DiffusionError> {
+        let mut cond = self.tokenizer.chunks(&request.prompt)?;
+        let scale = request.guidance.get();
+        #[expect(clippy::float_cmp, reason = "exactly 1 takes the negative prompt's weight to exactly 0")]
+        let guidance = if scale == 1.0 {
+            let context = self.text_encoder.encode(&cond.chunks, interrupt)?;
+            Guidance::PromptOnly(self.unet.prepare_context(&context)?)
+        } else {
+            let mut uncond = self.tokenizer.chunks(&request.negative_prompt)?;
+            let empty = self.tokenizer.chunks("")?;
+            let count = cond.chunks.len().max(uncond.chunks.len());
+            cond.pad_to(count, &empty);
+            uncond.pad_to(count, &empty);
+            let rows = [
+                self.text_encoder.encode(&uncond.chunks, interrupt)?,
+                self.text_encoder.encode(&cond.chunks, interrupt)?,
+            ];
+            // Twice [1, T, D] -> [2, T, D]
+            let context = self.unet.prepare_context(&Tensor::cat(&rows, 0)?)?;
+            Guidance::ClassifierFree { context, scale }
+        };
+        let prediction = self.noise_schedule.prediction();
+        Ok(Denoiser { unet: &self.unet, prediction, guidance, dtype: self.dtype })
+    }
+
+    /// A sample of the picture's latents in the U-Net's scale.
+    fn encode_image(
+        &self,
+        picture: &RgbImage,
+        size: ImageSize,
+        noise: &mut NoiseSource,
+        interrupt: Interrupt,
+    ) -> Result<Tensor, DiffusionError> {
+        let pixels = pixels::to_tensor(picture, size, &self.device)?.to_dtype(self.dtype)?;
+        let posterior = self.vae.encode(&pixels, interrupt)?;
+        let unit = noise.normals(posterior.mean.elem_count());
+        let unit = Tensor::from_vec(unit, posterior.mean.shape(), &self.device)?.to_dtype(self.dtype)?;
+        let sample = self.vae.scale(&posterior.sample(&unit)?)?;
+        pixels::check_finite(&sample.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?, || {
+            "the start image's latents".to_owned()
+        })?;
+        Ok(sample)
+    }
+}
+
+/// How many steps of the schedule an image-to-image request skips.
+fn first_step(request: &GenerationRequest) -> Result<usize, DiffusionError> {
+    let Some(from) = &request.image_to_image else { return Ok(0) };
+    let taken = from.strength.steps_taken(request.steps)?;
+    Ok((request.steps.get() - taken) as usize)
+}
+
+impl Generation<'_> {
+    /// Takes one step; `None` when all are done.
+    ///
+    /// # Errors
+    /// When the numbers fail or `interrupt` says stop.
+    pub fn advance(&mut self, interrupt: Interrupt) -> Result<Option<Progress>, DiffusionError> {
+        let denoiser = &self.denoiser;
+        let Some(denoised) = self.sampler.advance(&mut |x, level| denoiser.denoise(x, level, interrupt))? else {
+            return Ok(None);
+        };
+        let count = |steps: usize| u32::try_from(steps - self.first_step).unwrap_or(u32::MAX);
+        Ok(Some(Progress {
+            step: count(self.sampler.step()),
+            steps: count(self.sampler.steps()),
+            denoised: latent_image(&denoised)?,
+        }))
+    }
+
+    /// Everything needed to go on later, as plain data.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn state(&self) -> Result<SamplerState, DiffusionError> {
+        self.sampler.state()
+    }
+
+    /// The latents as they stand, in the U-Net's scale, `[1, C, H, W]`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn latents(&self) -> Result<Tensor, DiffusionError> {
+        self.sampler.latents()
+    }
+
+    /// Decodes the latents as they stand.
+    ///
+    /// # Errors
+    /// When the numbers fail or `interrupt` says stop.
+    pub fn decode(&self, interrupt: Interrupt) -> Result<RgbImage, DiffusionError> {
+        let vae = &self.model.vae;
+        let own = vae.unscale(&self.latents()?)?.to_dtype(self.model.dtype)?;
+        pixels::to_picture(&vae.decode(&own, interrupt)?)
+    }
+}
+
+/// The first row of `[B, C, H, W]` as plain data.
+fn latent_image(latents: &Tensor) -> Result<LatentImage, DiffusionError> {
+    let (_, channels, height, width) = latents.dims4()?;
+    let values = latents.get(0)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(LatentImage { channels, height, width, values })
+}

@@ -1,0 +1,60 @@
+//! Fits the rough colours of latents to the VAE at hand, once, so that previews cost nothing and are right for every
+//! model.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::pixels::check_finite;
+use super::vae::Vae;
+use super::{DiffusionError, Interrupt};
+use crate::latent_image::LatentColours;
+
+/// Side of the test picture in latent pixels: 256 samples for the few numbers of the map.
+const SIDE: usize = 16;
+
+/// Shows the VAE a picture of many colours, lets it encode and decode it, and fits the linear map from each latent pixel
+/// to the mean colour that it decodes to.
+///
+/// # Errors
+/// When the VAE fails on the picture.
+pub fn fit_colours(vae: &Vae, dtype: DType, device: &Device) -> Result<LatentColours, DiffusionError> {
+    let factor = vae.config().factor();
+    let pixels = Tensor::from_vec(test_picture(SIDE * factor), (1, 3, SIDE * factor, SIDE * factor), device)?;
+    let own = vae.encode(&pixels.to_dtype(dtype)?, Interrupt::never())?.mean;
+    let decoded = vae.decode(&own, Interrupt::never())?;
+    // [1, C, h, w] -> [h*w][C]
+    let rows = |t: &Tensor| -> Result<Vec<Vec<f32>>, DiffusionError> {
+        Ok(t.to_dtype(DType::F32)?.squeeze(0)?.flatten_from(1)?.t()?.to_vec2::<f32>()?)
+    };
+    let latents = rows(&vae.scale(&own)?)?;
+    let colours = rows(&decoded.avg_pool2d(factor)?)?;
+    for row in latents.iter().chain(&colours) {
+        check_finite(row, || "the VAE's answers to the test picture".to_owned())?;
+    }
+    let colours: Vec<[f32; 3]> = colours.iter().map(|c| [c[0], c[1], c[2]].map(|v| v.clamp(-1.0, 1.0))).collect();
+    Ok(LatentColours::fit(&latents, &colours))
+}
+
+/// `[3, side, side]` in -1..1: smooth waves of different length in each channel, then flat patches over a quarter of it,
+/// so that most colours occur both in gradients and in areas.
+#[expect(clippy::cast_precision_loss, reason = "a few hundred pixels")]
+fn test_picture(side: usize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(3 * side * side);
+    for channel in 0..3_u8 {
+        let (fx, fy) = ([2.0, 5.0, 3.0][usize::from(channel)], [3.0, 2.0, 7.0][usize::from(channel)]);
+        for y in 0..side {
+            for x in 0..side {
+                let (u, v) = (x as f32 / side as f32, y as f32 / side as f32);
+                let is_patch = (x * 4 / side + y * 4 / side) % 2 == 1;
+                let value = if is_patch {
+                    // One of 27 colours by the patch's place.
+                    let patch = (x * 8 / side) * 5 + (y * 8 / side) * 11;
+                    (patch / 3_usize.pow(u32::from(channel)) % 3) as f32 - 1.0
+                } else {
+                    (std::f32::consts::TAU * (fx * u + fy * v + 0.3 * f32::from(channel))).sin()
+                };
+                values.push(value);
+            }
+        }
+    }
+    values
+}

@@ -1,0 +1,70 @@
+//! The residual block of U-Net and VAE: two normalised convolutions, with the timestep added between them.
+
+use candle_core::{Result, Tensor};
+use candle_nn::{Module, VarBuilder};
+
+use crate::diffusion::layers::{conv1x1, conv3x3, group_norm, linear};
+use crate::kernels::{Conv2d, GroupNorm, Linear};
+
+/// The widths of one block.
+#[derive(Debug, Clone, Copy)]
+pub struct ResnetShape {
+    /// Channels in.
+    pub channels_in: usize,
+    /// Channels out.
+    pub channels_out: usize,
+    /// Width of the time embedding; none in the VAE.
+    pub time_width: Option<usize>,
+    /// Groups of both norms.
+    pub groups: usize,
+    /// Epsilon of both norms.
+    pub eps: f64,
+}
+
+/// `x + conv(silu(norm(conv(silu(norm(x))) + time)))`.
+#[derive(Debug)]
+pub struct ResnetBlock {
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    time_projection: Option<Linear>,
+    norm2: GroupNorm,
+    conv2: Conv2d,
+    shortcut: Option<Conv2d>,
+}
+
+impl ResnetBlock {
+    /// Loads the block below `vb`.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape.
+    pub fn load(vb: &VarBuilder, shape: ResnetShape) -> Result<Self> {
+        let ResnetShape { channels_in, channels_out, time_width, groups, eps } = shape;
+        Ok(Self {
+            norm1: group_norm(&vb.pp("norm1"), groups, channels_in, eps)?,
+            conv1: conv3x3(&vb.pp("conv1"), channels_in, channels_out)?,
+            time_projection: time_width.map(|w| linear(&vb.pp("time_emb_proj"), w, channels_out)).transpose()?,
+            norm2: group_norm(&vb.pp("norm2"), groups, channels_out, eps)?,
+            conv2: conv3x3(&vb.pp("conv2"), channels_out, channels_out)?,
+            shortcut: (channels_in != channels_out)
+                .then(|| conv1x1(&vb.pp("conv_shortcut"), channels_in, channels_out))
+                .transpose()?,
+        })
+    }
+
+    /// `x` `[B, C_in, H, W]`, `time` `[1, T]` after its SiLU; `[B, C_out, H, W]` comes back.
+    ///
+    /// # Errors
+    /// When the shapes do not fit or the device fails.
+    pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
+        let mut h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
+        if let (Some(projection), Some(time)) = (&self.time_projection, time) {
+            // [1, C] -> [1, C, 1, 1]
+            h = h.broadcast_add(&projection.forward(time)?.unsqueeze(2)?.unsqueeze(3)?)?;
+        }
+        let h = self.conv2.forward(&self.norm2.forward_silu(&h)?)?;
+        match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x)? + h,
+            None => x + h,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! CLIP's text tower: token ids to one hidden state a token (Radford et al. 2021, arXiv:2103.00020).
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Module, VarBuilder};
+use serde::Deserialize;
+
+use super::config::{activation, require};
+use super::layers::{layer_norm, linear};
+use super::{DiffusionError, Interrupt};
+use crate::kernels::{Activation, LayerNorm, Linear, attention};
+
+const PART: &str = "text_encoder";
+
+/// `text_encoder/config.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TextEncoderConfig {
+    #[serde(default)]
+    architectures: Vec<String>,
+    /// Entries of the token table.
+    pub vocab_size: usize,
+    /// Width of the hidden states.
+    pub hidden_size: usize,
+    /// Width inside the feed-forward part.
+    pub intermediate_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Number of attention heads.
+    pub num_attention_heads: usize,
+    /// Tokens of one chunk, marks included.
+    #[serde(default = "clip_positions")]
+    pub max_position_embeddings: usize,
+    hidden_act: String,
+    #[serde(default = "clip_eps")]
+    layer_norm_eps: f64,
+}
+
+// transformers' CLIPTextConfig leaves these out when they have their usual value.
+fn clip_positions() -> usize {
+    77
+}
+
+fn clip_eps() -> f64 {
+    1e-5
+}
+
+impl TextEncoderConfig {
+    fn check(&self) -> Result<Activation, DiffusionError> {
+        require(
+            PART,
+            "architectures",
+            self.architectures.is_empty() || self.architectures.iter().any(|a| a == "CLIPTextModel"),
+            || self.architectures.join(", "),
+            "CLIPTextModel",
+        )?;
+        let (width, heads) = (self.hidden_size, self.num_attention_heads);
+        if heads == 0 || !width.is_multiple_of(heads) {
+            let problem = format!("hidden_size {width} is not a multiple of num_attention_heads {heads}");
+            return Err(DiffusionError::Config { part: PART, problem });
+        }
+        activation(PART, "hidden_act", &self.hidden_act)
+    }
+}
+
+/// The text tower with its weights.
+#[derive(Debug)]
+pub struct TextEncoder {
+    token_table: Tensor,
+    /// `[positions, D]`.
+    positions: Tensor,
+    layers: Vec<Layer>,
+    final_norm: LayerNorm,
+    /// `[positions, positions]`, minus infinity above the diagonal.
+    causal_mask: Tensor,
+    config: TextEncoderConfig,
+}
+
+impl TextEncoder {
+    /// Loads the weights below `vb`, whose names may or may not start with `text_model.`.
+    ///
+    /// # Errors
+    /// When the configuration is not understood or a tensor is missing or has another shape.
+    pub fn load(vb: &VarBuilder, config: &TextEncoderConfig) -> Result<Self, DiffusionError> {
+        let activation = config.check()?;
+        let has_prefix = vb.contains_tensor("text_model.embeddings.token_embedding.weight");
+        let vb = if has_prefix { vb.pp("text_model") } else { vb.clone() };
+        let width = config.hidden_size;
+        let embeddings = vb.pp("embeddings");
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| Layer::load(&vb.pp("encoder.layers").pp(index), config, activation))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            token_table: embeddings.get((config.vocab_size, width), "token_embedding.weight")?,
+            positions: embeddings.get((config.max_position_embeddings, width), "position_embedding.weight")?,
+            layers,
+            final_norm: layer_norm(&vb.pp("final_layer_norm"), width, config.layer_norm_eps)?,
+            causal_mask: causal_mask(config.max_position_embeddings, vb.device())?.to_dtype(vb.dtype())?,
+            config: config.clone(),
+        })
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub fn config(&self) -> &TextEncoderConfig {
+        &self.config
+    }
+
+    /// Chunks of token ids, each of the encoder's full length, to hidden states `[1, chunks * length, D]` after the
+    /// final norm.
+    ///
+    /// # Errors
+    /// When an id is outside the vocabulary or `interrupt` says stop.
+    pub fn encode(&self, chunks: &[Vec<u32>], interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
+        let length = self.config.max_position_embeddings;
+        if let Some(id) = chunks.iter().flatten().find(|&&id| id as usize >= self.config.vocab_size) {
+            let problem = format!("token {id} is outside the vocabulary of {}", self.config.vocab_size);
+            return Err(DiffusionError::Config { part: PART, problem });
+        }
+        let ids: Vec<u32> = chunks.concat();
+        let ids = Tensor::from_vec(ids, chunks.len() * length, self.token_table.device())?;
+        // [chunks * length, D] -> [chunks, length, D]
+        let tokens = self.token_table.embedding(&ids)?.reshape((chunks.len(), length, self.config.hidden_size))?;
+        let mut hidden = tokens.broadcast_add(&self.positions)?;
+        for layer in &self.layers {
+            interrupt.check()?;
+            hidden = layer.forward(&hidden, &self.causal_mask)?;
+        }
+        let hidden = self.final_norm.forward(&hidden)?;
+        // [chunks, length, D] -> [1, chunks * length, D]
+        Ok(hidden.reshape((1, chunks.len() * length, self.config.hidden_size))?)
+    }
+}
+
+/// One pre-norm transformer layer.
+#[derive(Debug)]
+struct Layer {
+    norm1: LayerNorm,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    out: Linear,
+    norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    heads: usize,
+    activation: Activation,
+}
+
+impl Layer {
+    fn load(vb: &VarBuilder, config: &TextEncoderConfig, activation: Activation) -> Result<Self, DiffusionError> {
+        let (width, inner, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
+        let attn = vb.pp("self_attn");
+        Ok(Self {
+            norm1: layer_norm(&vb.pp("layer_norm1"), width, eps)?,
+            q: linear(&attn.pp("q_proj"), width, width)?,
+            k: linear(&attn.pp("k_proj"), width, width)?,
+            v: linear(&attn.pp("v_proj"), width, width)?,
+            out: linear(&attn.pp("out_proj"), width, width)?,
+            norm2: layer_norm(&vb.pp("layer_norm2"), width, eps)?,
+            fc1: linear(&vb.pp("mlp.fc1"), width, inner)?,
+            fc2: linear(&vb.pp("mlp.fc2"), inner, width)?,
+            heads: config.num_attention_heads,
+            activation,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
+        let h = self.norm1.forward(x)?;
+        let h = attention(&self.q.forward(&h)?, &self.k.forward(&h)?, &self.v.forward(&h)?, self.heads, Some(mask))?;
+        let x = (x + self.out.forward(&h)?)?;
+        let h = self.activation.forward(&self.fc1.forward(&self.norm2.forward(&x)?)?)?;
+        x + self.fc2.forward(&h)?
+    }
+}
+
+fn causal_mask(length: usize, device: &Device) -> candle_core::Result<Tensor> {
+    let values: Vec<f32> = (0..length)
+        .flat_map(|row| (0..length).map(move |column| if column > row { f32::NEG_INFINITY } else { 0.0 }))
+        .collect();
+    Tensor::from_vec(values, (length, length), device)?.to_dtype(DType::F32)
+}

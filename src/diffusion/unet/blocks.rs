@@ -1,0 +1,227 @@
+//! The levels of the U-Net: down, middle, up.
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+
+use super::config::{Level, Plan};
+use crate::diffusion::resnet::{ResnetBlock, ResnetShape};
+use super::transformer::{SpatialTransformer, TransformerShape};
+use super::{Pass, PreparedContext};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::layers::conv;
+use crate::kernels::{Conv2d, upsample_nearest};
+
+/// A residual block and, on levels with attention, the transformer after it.
+#[derive(Debug)]
+struct Stage {
+    resnet: ResnetBlock,
+    transformer: Option<SpatialTransformer>,
+}
+
+impl Stage {
+    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor, DiffusionError> {
+        pass.interrupt.check()?;
+        let h = self.resnet.forward(x, Some(pass.time))?;
+        match &self.transformer {
+            Some(transformer) => {
+                pass.interrupt.check()?;
+                transformer.forward(&h, pass.context, pass.interrupt)
+            }
+            None => Ok(h),
+        }
+    }
+
+    fn project_context(&self, context: &Tensor, out: &mut Vec<(Tensor, Tensor)>) -> candle_core::Result<()> {
+        self.transformer.as_ref().map_or(Ok(()), |t| t.project_context(context, out))
+    }
+}
+
+/// What loading a block needs beside its weights.
+pub(super) struct Loader<'a> {
+    pub plan: &'a Plan,
+    pub time_width: usize,
+    /// Counts the cross-attentions in load order.
+    pub next_context: usize,
+}
+
+impl Loader<'_> {
+    fn resnet(&self, vb: &VarBuilder, channels_in: usize, channels_out: usize) -> candle_core::Result<ResnetBlock> {
+        let shape = ResnetShape {
+            channels_in,
+            channels_out,
+            time_width: Some(self.time_width),
+            groups: self.plan.groups,
+            eps: self.plan.eps,
+        };
+        ResnetBlock::load(vb, shape)
+    }
+
+    fn transformer(&mut self, vb: &VarBuilder, level: &Level) -> candle_core::Result<SpatialTransformer> {
+        let shape = TransformerShape {
+            channels: level.channels,
+            heads: level.heads,
+            layers: level.transformer_layers,
+            context_width: level.context_width,
+            groups: self.plan.groups,
+            linear_projection: self.plan.linear_projection,
+        };
+        SpatialTransformer::load(vb, shape, &mut self.next_context)
+    }
+}
+
+/// `DownBlock2D` or `CrossAttnDownBlock2D`.
+#[derive(Debug)]
+pub(super) struct DownBlock {
+    stages: Vec<Stage>,
+    downsample: Option<Conv2d>,
+}
+
+impl DownBlock {
+    pub fn load(vb: &VarBuilder, loader: &mut Loader, index: usize) -> candle_core::Result<Self> {
+        let level = loader.plan.levels[index];
+        let channels_in = loader.plan.levels[index.saturating_sub(1)].channels;
+        let mut stages = Vec::with_capacity(level.resnets);
+        for i in 0..level.resnets {
+            let from = if i == 0 { channels_in } else { level.channels };
+            let resnet = loader.resnet(&vb.pp("resnets").pp(i), from, level.channels)?;
+            let transformer = level
+                .down_has_attention
+                .then(|| loader.transformer(&vb.pp("attentions").pp(i), &level))
+                .transpose()?;
+            stages.push(Stage { resnet, transformer });
+        }
+        let is_last = index + 1 == loader.plan.levels.len();
+        let downsample = (!is_last)
+            .then(|| conv(&vb.pp("downsamplers.0.conv"), level.channels, level.channels, 3, 2, 1))
+            .transpose()?;
+        Ok(Self { stages, downsample })
+    }
+
+    /// Pushes every intermediate result onto `skips`.
+    pub fn forward(&self, x: Tensor, skips: &mut Vec<Tensor>, pass: &Pass) -> Result<Tensor, DiffusionError> {
+        let mut h = x;
+        for stage in &self.stages {
+            h = stage.forward(&h, pass)?;
+            skips.push(h.clone());
+        }
+        if let Some(downsample) = &self.downsample {
+            pass.interrupt.check()?;
+            h = downsample.forward(&h)?;
+            skips.push(h.clone());
+        }
+        Ok(h)
+    }
+
+    pub fn project_context(&self, context: &Tensor, out: &mut Vec<(Tensor, Tensor)>) -> candle_core::Result<()> {
+        self.stages.iter().try_for_each(|stage| stage.project_context(context, out))
+    }
+}
+
+/// `UNetMidBlock2DCrossAttn` or, without attention, `UNetMidBlock2D`.
+#[derive(Debug)]
+pub(super) struct MidBlock {
+    first: ResnetBlock,
+    transformer: Option<SpatialTransformer>,
+    last: ResnetBlock,
+}
+
+impl MidBlock {
+    pub fn load(vb: &VarBuilder, loader: &mut Loader) -> candle_core::Result<Self> {
+        let level = loader.plan.levels[loader.plan.levels.len() - 1];
+        Ok(Self {
+            first: loader.resnet(&vb.pp("resnets.0"), level.channels, level.channels)?,
+            transformer: loader
+                .plan
+                .mid_has_attention
+                .then(|| loader.transformer(&vb.pp("attentions.0"), &level))
+                .transpose()?,
+            last: loader.resnet(&vb.pp("resnets.1"), level.channels, level.channels)?,
+        })
+    }
+
+    pub fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor, DiffusionError> {
+        pass.interrupt.check()?;
+        let mut h = self.first.forward(x, Some(pass.time))?;
+        if let Some(transformer) = &self.transformer {
+            pass.interrupt.check()?;
+            h = transformer.forward(&h, pass.context, pass.interrupt)?;
+        }
+        pass.interrupt.check()?;
+        Ok(self.last.forward(&h, Some(pass.time))?)
+    }
+
+    pub fn project_context(&self, context: &Tensor, out: &mut Vec<(Tensor, Tensor)>) -> candle_core::Result<()> {
+        self.transformer.as_ref().map_or(Ok(()), |t| t.project_context(context, out))
+    }
+}
+
+/// `UpBlock2D` or `CrossAttnUpBlock2D`.
+#[derive(Debug)]
+pub(super) struct UpBlock {
+    stages: Vec<Stage>,
+    upsample: Option<Conv2d>,
+}
+
+impl UpBlock {
+    /// `index` is the level, from the outermost in.
+    pub fn load(vb: &VarBuilder, loader: &mut Loader, index: usize) -> candle_core::Result<Self> {
+        let levels = &loader.plan.levels;
+        let level = levels[index];
+        let channels_below = levels[(index + 1).min(levels.len() - 1)].channels;
+        let channels_above = levels[index.saturating_sub(1)].channels;
+        let count = level.resnets + 1;
+        let mut stages = Vec::with_capacity(count);
+        for i in 0..count {
+            let from = if i == 0 { channels_below } else { level.channels };
+            // The skips come back in the reverse order: the last one is what entered this level on the way down.
+            let skip = if i + 1 == count { channels_above } else { level.channels };
+            let resnet = loader.resnet(&vb.pp("resnets").pp(i), from + skip, level.channels)?;
+            let transformer = level
+                .up_has_attention
+                .then(|| loader.transformer(&vb.pp("attentions").pp(i), &level))
+                .transpose()?;
+            stages.push(Stage { resnet, transformer });
+        }
+        let upsample = (index > 0)
+            .then(|| conv(&vb.pp("upsamplers.0.conv"), level.channels, level.channels, 3, 1, 1))
+            .transpose()?;
+        Ok(Self { stages, upsample })
+    }
+
+    /// Takes its skips off the end of `skips` and grows to the size of the next one that remains.
+    pub fn forward(&self, x: Tensor, skips: &mut Vec<Tensor>, pass: &Pass) -> Result<Tensor, DiffusionError> {
+        let mut h = x;
+        for stage in &self.stages {
+            let Some(skip) = skips.pop() else {
+                let problem = "the up blocks ask for more skips than the down blocks leave".to_owned();
+                return Err(DiffusionError::Config { part: super::config::PART, problem });
+            };
+            h = stage.forward(&Tensor::cat(&[&h, &skip], 1)?, pass)?;
+        }
+        if let (Some(upsample), Some(next)) = (&self.upsample, skips.last()) {
+            pass.interrupt.check()?;
+            let (_, _, height, width) = next.dims4()?;
+            h = upsample.forward(&upsample_nearest(&h, height, width)?)?;
+        }
+        Ok(h)
+    }
+
+    pub fn project_context(&self, context: &Tensor, out: &mut Vec<(Tensor, Tensor)>) -> candle_core::Result<()> {
+        self.stages.iter().try_for_each(|stage| stage.project_context(context, out))
+    }
+}
+
+/// All keys and values of a context, in load order.
+pub(super) fn project_all(
+    context: &Tensor,
+    down: &[DownBlock],
+    mid: &MidBlock,
+    up: &[UpBlock],
+) -> candle_core::Result<PreparedContext> {
+    let mut keys_and_values = Vec::new();
+    down.iter().try_for_each(|block| block.project_context(context, &mut keys_and_values))?;
+    // Loaded last, so that it comes last: see UNet::load.
+    up.iter().try_for_each(|block| block.project_context(context, &mut keys_and_values))?;
+    mid.project_context(context, &mut keys_and_values)?;
+    Ok(PreparedContext { keys_and_values })
+}

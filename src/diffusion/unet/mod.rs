@@ -1,0 +1,117 @@
+//! The U-Net that predicts the noise in latents, told the timestep and the prompt (Rombach et al. 2022,
+//! arXiv:2112.10752).
+
+mod blocks;
+mod config;
+pub mod embedding;
+mod transformer;
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+
+pub use config::UNetConfig;
+
+use self::blocks::{DownBlock, Loader, MidBlock, UpBlock, project_all};
+use self::embedding::TimeEmbedding;
+use super::layers::{conv3x3, group_norm};
+use super::{DiffusionError, Interrupt};
+use crate::kernels::{Conv2d, GroupNorm};
+
+/// The U-Net with its weights.
+#[derive(Debug)]
+pub struct UNet {
+    conv_in: Conv2d,
+    time_embedding: TimeEmbedding,
+    /// From the outermost level in.
+    down: Vec<DownBlock>,
+    mid: MidBlock,
+    /// From the innermost level out.
+    up: Vec<UpBlock>,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+    config: UNetConfig,
+}
+
+/// The prompt as every cross-attention needs it: computed once a picture, used at every step.
+#[derive(Debug, Clone)]
+pub struct PreparedContext {
+    keys_and_values: Vec<(Tensor, Tensor)>,
+}
+
+/// What every block of one evaluation is told.
+struct Pass<'a> {
+    /// `[1, T]`, after its SiLU.
+    time: &'a Tensor,
+    context: &'a PreparedContext,
+    interrupt: Interrupt<'a>,
+}
+
+impl UNet {
+    /// Loads the weights below `vb`.
+    ///
+    /// # Errors
+    /// When the configuration is not understood or a tensor is missing or has another shape.
+    pub fn load(vb: &VarBuilder, config: &UNetConfig) -> Result<Self, DiffusionError> {
+        let plan = config.check()?;
+        let levels = plan.levels.len();
+        let (outer, groups, eps) = (plan.levels[0].channels, plan.groups, plan.eps);
+        let mut loader = Loader { plan: &plan, time_width: outer * 4, next_context: 0 };
+        let down = (0..levels)
+            .map(|index| DownBlock::load(&vb.pp("down_blocks").pp(index), &mut loader, index))
+            .collect::<Result<_, _>>()?;
+        let up = (0..levels)
+            .map(|index| UpBlock::load(&vb.pp("up_blocks").pp(index), &mut loader, levels - 1 - index))
+            .collect::<Result<_, _>>()?;
+        let mid = MidBlock::load(&vb.pp("mid_block"), &mut loader)?;
+        Ok(Self {
+            conv_in: conv3x3(&vb.pp("conv_in"), config.in_channels, outer)?,
+            time_embedding: TimeEmbedding::load(vb, outer, plan.flip_sin_to_cos, plan.freq_shift)?,
+            down,
+            mid,
+            up,
+            norm_out: group_norm(&vb.pp("conv_norm_out"), groups, outer, eps)?,
+            conv_out: conv3x3(&vb.pp("conv_out"), outer, config.out_channels)?,
+            config: config.clone(),
+        })
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub fn config(&self) -> &UNetConfig {
+        &self.config
+    }
+
+    /// The keys and values of all cross-attentions for hidden states `[B, T, D]` of the text encoder.
+    ///
+    /// # Errors
+    /// When the width is not the model's or the device fails.
+    pub fn prepare_context(&self, context: &Tensor) -> Result<PreparedContext, DiffusionError> {
+        Ok(project_all(context, &self.down, &self.mid, &self.up)?)
+    }
+
+    /// The model's prediction for latents `x` `[B, C, H, W]` at `timestep`, with a context of the same batch.
+    ///
+    /// # Errors
+    /// When the shapes do not fit, the device fails or `interrupt` says stop.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        timestep: f64,
+        context: &PreparedContext,
+        interrupt: Interrupt,
+    ) -> Result<Tensor, DiffusionError> {
+        let time = self.time_embedding.forward_silu(timestep, x.device())?;
+        let pass = Pass { time: &time, context, interrupt };
+        let mut h = self.conv_in.forward(x)?;
+        let mut skips = vec![h.clone()];
+        for block in &self.down {
+            h = block.forward(h, &mut skips, &pass)?;
+        }
+        h = self.mid.forward(&h, &pass)?;
+        for block in &self.up {
+            h = block.forward(h, &mut skips, &pass)?;
+        }
+        interrupt.check()?;
+        Ok(self.conv_out.forward(&self.norm_out.forward_silu(&h)?)?)
+    }
+}

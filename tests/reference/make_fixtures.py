@@ -1,0 +1,78 @@
+"""Makes everything under tests/fixtures from the reference implementations. See README.md.
+
+    python make_fixtures.py [models parts samplers pictures]
+"""
+
+import argparse
+import logging
+import os
+import pathlib
+import warnings
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+import torch  # noqa: E402
+from diffusers.utils import logging as diffusers_logging  # noqa: E402
+
+import golden_models  # noqa: E402
+import tiny_models  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent
+FIXTURES = HERE.parent / "fixtures"
+GOLDEN = FIXTURES / "golden"
+SETS = ("models", "parts", "samplers", "pictures")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"any of {SETS}; all if none is named")
+    parser.add_argument("--starter", type=pathlib.Path, default="/work/shared/starter-model/tokenizer")
+    args = parser.parse_args()
+    sets = args.sets or SETS
+    if not set(sets) <= set(SETS):
+        parser.error(f"the sets are {SETS}")
+    quiet()
+    torch.set_num_threads(1)  # one thread: sums are added in one order
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    if "models" in sets:
+        tiny_models.build_all(FIXTURES)
+    with torch.no_grad():
+        make(sets, args.starter)
+    report()
+
+
+def make(sets, starter):
+    pipes = {name: tiny_models.load(FIXTURES / name) for name in golden_models.MODELS}
+    if "parts" in sets:
+        golden_models.noise(GOLDEN)
+        golden_models.tokens(GOLDEN, FIXTURES, starter)
+        golden_models.text(GOLDEN, pipes)
+        golden_models.unet(GOLDEN, pipes)
+        golden_models.vae(GOLDEN, pipes)
+    if "samplers" in sets:
+        import golden_samplers
+
+        golden_samplers.schedules(GOLDEN)
+        golden_samplers.trajectories(GOLDEN, {name: pipe.scheduler.config for name, pipe in pipes.items()})
+        golden_samplers.k_diffusion_results(GOLDEN)
+    if "pictures" in sets:
+        import golden_pictures
+
+        golden_pictures.pictures(GOLDEN, pipes)
+
+
+def quiet():
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+
+
+def report():
+    files = sorted(path for path in FIXTURES.rglob("*") if path.is_file())
+    for path in files:
+        print(f"{path.stat().st_size:8}  {path.relative_to(FIXTURES)}")
+    print(f"{sum(path.stat().st_size for path in files):8}  in all")
+
+
+if __name__ == "__main__":
+    main()
