@@ -144,6 +144,12 @@ impl ImageSize {
         Ok(Self { width, height })
     }
 
+    /// The accepted size closest to `width` x `height` pixels.
+    #[must_use]
+    pub fn nearest(width: u32, height: u32) -> Self {
+        Self { width: Self::nearest_side(width), height: Self::nearest_side(height) }
+    }
+
     /// The accepted side closest to `side_px`.
     #[must_use]
     pub fn nearest_side(side_px: u32) -> u32 {
@@ -180,6 +186,8 @@ impl Steps {
     pub const MIN: u32 = 1;
     /// The most: the number of levels that models are trained on.
     pub const MAX: u32 = 1000;
+    /// Enough for most models and samplers.
+    pub const USUAL: Self = Self(20);
 
     /// Checks the range.
     pub fn new(steps: u32) -> Result<Self, RequestError> {
@@ -221,6 +229,8 @@ impl GuidanceScale {
     pub const MIN: f64 = 0.0;
     /// The largest.
     pub const MAX: f64 = 100.0;
+    /// Suits most models.
+    pub const USUAL: Self = Self(7.0);
 
     /// Checks the range; not-a-number is refused.
     pub fn new(scale: f64) -> Result<Self, RequestError> {

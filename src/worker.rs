@@ -153,6 +153,12 @@ pub struct Outbox<E> {
     wake: Wake,
 }
 
+impl<E> Clone for Outbox<E> {
+    fn clone(&self) -> Self {
+        Self { events: self.events.clone(), wake: Arc::clone(&self.wake) }
+    }
+}
+
 impl<E> Outbox<E> {
     /// Delivers a fact, waiting for room; when the reader is gone it is dropped.
     pub fn send(&self, event: E) {

@@ -88,9 +88,9 @@ impl StableDiffusion {
     /// Fits the rough colours of this model's latents.
     ///
     /// # Errors
-    /// When the VAE fails.
-    pub fn fit_colours(&self) -> Result<LatentColours, DiffusionError> {
-        fit_colours(&self.vae, self.dtype, &self.device)
+    /// When the VAE fails or `interrupt` says stop.
+    pub fn fit_colours(&self, interrupt: Interrupt) -> Result<LatentColours, DiffusionError> {
+        fit_colours(&self.vae, self.dtype, &self.device, interrupt)
     }
 
     /// Encodes the prompts and the start image, and draws the first noise. `start_image` belongs to an image-to-image

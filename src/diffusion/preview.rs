@@ -15,12 +15,17 @@ const SIDE: usize = 16;
 /// to the mean colour that it decodes to.
 ///
 /// # Errors
-/// When the VAE fails on the picture.
-pub fn fit_colours(vae: &Vae, dtype: DType, device: &Device) -> Result<LatentColours, DiffusionError> {
+/// When the VAE fails on the picture or `interrupt` says stop.
+pub fn fit_colours(
+    vae: &Vae,
+    dtype: DType,
+    device: &Device,
+    interrupt: Interrupt,
+) -> Result<LatentColours, DiffusionError> {
     let factor = vae.config().factor();
     let pixels = Tensor::from_vec(test_picture(SIDE * factor), (1, 3, SIDE * factor, SIDE * factor), device)?;
-    let own = vae.encode(&pixels.to_dtype(dtype)?, Interrupt::never())?.mean;
-    let decoded = vae.decode(&own, Interrupt::never())?;
+    let own = vae.encode(&pixels.to_dtype(dtype)?, interrupt)?.mean;
+    let decoded = vae.decode(&own, interrupt)?;
     // [1, C, h, w] -> [h*w][C]
     let rows = |t: &Tensor| -> Result<Vec<Vec<f32>>, DiffusionError> {
         Ok(t.to_dtype(DType::F32)?.squeeze(0)?.flatten_from(1)?.t()?.to_vec2::<f32>()?)

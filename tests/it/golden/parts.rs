@@ -20,8 +20,8 @@ fn hidden_states_are_those_of_transformers() {
             assert_eq!(first, expected, "{name}: {prompt}");
             if let Some(expected) = tensors.get(&format!("{name}.{index}.last_hidden_state")) {
                 let hidden = model.text_encoder.encode(&chunks[..1], Interrupt::never()).unwrap();
-                // Measured: 3.3e-7.
-                assert_close(&format!("{name} text {index}"), &hidden, expected, 2e-6);
+                // Measured: 7.1e-7.
+                assert_close(&format!("{name} text {index}"), &hidden, expected, 3e-6);
             }
         }
     }
@@ -38,8 +38,8 @@ fn time_embeddings_are_those_of_diffusers() {
                 .map(|&t| sinusoids(f64::from(t), 32, flip, f64::from(shift), &Device::Cpu).unwrap())
                 .collect();
             let expected = &tensors[&format!("time.flip_{flip}.shift_{shift}")];
-            // Measured: 3e-5, at angles near 1000 where one f32 step of the frequency is that much.
-            assert_close("time embedding", &Tensor::cat(&rows, 0).unwrap(), expected, 1e-4);
+            // Measured: 6e-8.
+            assert_close("time embedding", &Tensor::cat(&rows, 0).unwrap(), expected, 1e-6);
         }
     }
 }
@@ -54,7 +54,7 @@ fn the_unet_predicts_what_diffusers_predicts() {
             let context = model.unet.prepare_context(get("context")).unwrap();
             let timestep = f64::from(values(get("timestep"))[0]);
             let found = model.unet.forward(get("sample"), timestep, &context, Interrupt::never()).unwrap();
-            // Measured: 2e-6.
+            // Measured: 3.3e-6.
             assert_close(&format!("{name} unet {case}"), &found, get("output"), 1e-5);
         }
     }
@@ -86,10 +86,10 @@ fn the_vae_encodes_and_decodes_as_diffusers_does() {
         let get = |key: &str| &tensors[&format!("{name}.{key}")];
         let model = model(name);
         let posterior = model.vae.encode(&pixels, Interrupt::never()).unwrap();
-        // Measured: 2e-6.
-        assert_close(&format!("{name} mean"), &posterior.mean, get("mean"), 1e-5);
-        assert_close(&format!("{name} logvar"), &posterior.log_variance, get("logvar"), 1e-5);
+        // Measured: 9.5e-7.
+        assert_close(&format!("{name} mean"), &posterior.mean, get("mean"), 4e-6);
+        assert_close(&format!("{name} logvar"), &posterior.log_variance, get("logvar"), 4e-6);
         let decoded = model.vae.decode(get("latents"), Interrupt::never()).unwrap();
-        assert_close(&format!("{name} decoded"), &decoded, get("decoded"), 1e-5);
+        assert_close(&format!("{name} decoded"), &decoded, get("decoded"), 4e-6);
     }
 }

@@ -1,0 +1,86 @@
+//! Where and in what the model computes: the only place that knows of hardware.
+
+use std::str::FromStr;
+
+use candle_core::{DType, Device};
+
+/// What the user chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The best that this build can use.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+}
+
+/// What the numbers are kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32-bit floating point.
+    #[default]
+    F32,
+}
+
+/// A device or precision that this build does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} \"{found}\"; this build knows {known}")]
+pub struct UnknownDevice {
+    what: &'static str,
+    found: String,
+    known: &'static str,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            _ => Err(UnknownDevice { what: "device", found: text.to_owned(), known: "auto, cpu" }),
+        }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "f32" => Ok(Self::F32),
+            _ => Err(UnknownDevice { what: "precision", found: text.to_owned(), known: "f32" }),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The device itself.
+    #[must_use]
+    pub fn device(self) -> Device {
+        match self {
+            Self::Auto | Self::Cpu => Device::Cpu,
+        }
+    }
+
+    /// For people: "CPU, 8 threads".
+    #[must_use]
+    pub fn label(self) -> String {
+        match self {
+            Self::Auto | Self::Cpu => match candle_core::utils::get_num_threads() {
+                1 => "CPU, 1 thread".to_owned(),
+                threads => format!("CPU, {threads} threads"),
+            },
+        }
+    }
+}
+
+impl Precision {
+    /// candle's name for it.
+    #[must_use]
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The inference thread's life: load a model, make pictures, survive whatever goes wrong in either.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::device::{DeviceChoice, Precision};
+use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelSource};
+use crate::checkpoint::{self, CheckpointError, Description, ModelFiles, STARTER_NAME};
+use crate::diffusion::pipeline::StableDiffusion;
+use crate::diffusion::{DiffusionError, Interrupt};
+use crate::latent_image::LatentColours;
+use crate::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps};
+use crate::worker::{Inbox, Outbox};
+
+/// What the thread holds between commands.
+struct Engine<'a> {
+    device: DeviceChoice,
+    precision: Precision,
+    model: Option<StableDiffusion>,
+    outbox: &'a Outbox<Event>,
+    closing: Arc<AtomicBool>,
+}
+
+pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
+    let mut engine = Engine { device, precision, model: None, outbox, closing: inbox.closing_check() };
+    while let Some(command) = inbox.next() {
+        match command {
+            Command::Load(source) => engine.load(source),
+            Command::Generate(job) => engine.generate(&job),
+        }
+    }
+}
+
+impl Engine<'_> {
+    fn load(&mut self, source: ModelSource) {
+        // Freed before the next one is read, so that two never share the memory.
+        self.model = None;
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&source)));
+        let error = match loaded {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_text(panic.as_ref()),
+        };
+        tracing::warn!(%source, %error, "the model could not be loaded");
+        self.outbox.send(Event::ModelFailed { source, error });
+    }
+
+    fn try_load(&mut self, source: &ModelSource) -> Result<(), CheckpointError> {
+        let started = Instant::now();
+        let files = match source {
+            ModelSource::BuiltIn => ModelFiles::Starter,
+            ModelSource::Folder(path) => ModelFiles::folder(path)?,
+        };
+        let description = checkpoint::describe(&files)?;
+        let facts = facts(source, &description);
+        self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
+        let model = self.load_weights(&files, &description)?;
+        let colours = self.fit_colours(&model, source)?;
+        self.model = Some(model);
+        let seconds = started.elapsed().as_secs_f64();
+        tracing::debug!(%source, seconds, "model ready");
+        self.outbox.send(Event::ModelReady { facts: Box::new(facts), colours, seconds });
+        Ok(())
+    }
+
+    fn load_weights(&self, files: &ModelFiles, description: &Description) -> Result<StableDiffusion, CheckpointError> {
+        let (device, dtype) = (self.device.device(), self.precision.dtype());
+        let (outbox, closing) = (self.outbox.clone(), Arc::clone(&self.closing));
+        let progress = move |fraction| {
+            outbox.offer(Event::ModelLoading { fraction });
+            !closing.load(Ordering::Acquire)
+        };
+        checkpoint::load(files, description, dtype, &device, Arc::new(progress))
+    }
+
+    fn fit_colours(&self, model: &StableDiffusion, source: &ModelSource) -> Result<LatentColours, CheckpointError> {
+        let wanted = || self.closing.load(Ordering::Acquire);
+        model.fit_colours(Interrupt::when(&wanted)).map_err(|error| match error {
+            DiffusionError::Cancelled => CheckpointError::Cancelled,
+            error => CheckpointError::Model { source: error, path: source.to_string().into() },
+        })
+    }
+
+    fn generate(&self, job: &Job) {
+        let started = Instant::now();
+        let id = job.id;
+        self.outbox.send(Event::Started { job: id });
+        let made = catch_unwind(AssertUnwindSafe(|| self.try_generate(job)));
+        let event = match made {
+            Ok(Ok(image)) => {
+                let seconds = started.elapsed().as_secs_f64();
+                tracing::debug!(job = id.0, seconds, "picture finished");
+                Event::Finished { job: id, image: Arc::new(image), seconds }
+            }
+            Ok(Err(DiffusionError::Cancelled)) => Event::Cancelled { job: id },
+            Ok(Err(error)) => Event::Failed { job: id, error: error.to_string() },
+            Err(panic) => Event::Failed { job: id, error: panic_text(panic.as_ref()) },
+        };
+        self.outbox.send(event);
+    }
+
+    fn try_generate(&self, job: &Job) -> Result<image::RgbImage, DiffusionError> {
+        let wanted = || job.cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
+        let interrupt = Interrupt::when(&wanted);
+        interrupt.check()?;
+        let Some(model) = &self.model else {
+            return Err(DiffusionError::Request("no model is loaded; choose one first".to_owned()));
+        };
+        let mut generation = model.begin(&job.request, job.start_image.as_deref(), interrupt)?;
+        while let Some(progress) = generation.advance(interrupt)? {
+            let (step, steps, preview) = (progress.step, progress.steps, progress.denoised);
+            tracing::trace!(job = job.id.0, step, steps, "step");
+            self.outbox.offer(Event::Step { job: job.id, step, steps, preview });
+        }
+        self.outbox.send(Event::Decoding { job: job.id });
+        generation.decode(interrupt)
+    }
+}
+
+fn facts(source: &ModelSource, description: &Description) -> ModelFacts {
+    let hints = &description.hints;
+    let named = match source {
+        ModelSource::BuiltIn => STARTER_NAME.to_owned(),
+        ModelSource::Folder(path) => folder_name(path),
+    };
+    ModelFacts {
+        name: hints.name.clone().unwrap_or(named),
+        source: source.clone(),
+        defaults: defaults(description),
+        example_prompts: hints.example_prompts.clone(),
+        tokenizer: Some(Arc::clone(&description.tokenizer)),
+    }
+}
+
+/// What the folder hints at, else what suits most Stable Diffusion models.
+fn defaults(description: &Description) -> ModelDefaults {
+    let hints = &description.hints;
+    let (width, height) = description.native_size_px;
+    let size = ImageSize::nearest(width, height);
+    ModelDefaults {
+        size,
+        steps: hints.steps.unwrap_or(Steps::USUAL),
+        guidance: hints.guidance.unwrap_or(GuidanceScale::USUAL),
+        sampler: hints.sampler.unwrap_or(SamplerKind::DpmPlusPlus2M),
+        schedule: hints.schedule.unwrap_or(ScheduleKind::Karras),
+    }
+}
+
+fn folder_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A panic's message: a fault of ours, said as one.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned());
+    tracing::error!(%text, "panic in the inference thread");
+    format!("this is a fault in Calotype, please report it: {text}")
+}
