@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::{RgbImage, RgbaImage};
 
-use crate::gallery::record::PictureRecord;
+use crate::gallery::record::{PictureRecord, ReadRecipe};
 
 /// Names one picture that is to be saved; the sender counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,6 +62,8 @@ pub struct OpenedPicture {
     pub image: Arc<RgbImage>,
     /// Our own record, when the file holds one that this build understands.
     pub record: Option<PictureRecord>,
+    /// The settings to take over: from our own record, else from the infotext; none when the file says nothing.
+    pub recipe: Option<ReadRecipe>,
     /// The A1111 `parameters` text as it stands in the file.
     pub infotext: Option<String>,
     /// What was in the file but could not be understood, for people.

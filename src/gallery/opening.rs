@@ -1,0 +1,143 @@
+//! Reads a picture back with everything that it says about itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use image::ImageFormat;
+
+use crate::gallery::decode::{decode, on_white, open};
+use crate::gallery::error::GalleryError;
+use crate::gallery::infotext::InfoText;
+use crate::gallery::message::OpenedPicture;
+use crate::gallery::png::{PARAMETERS_KEYWORD, PngTexts, RECORD_KEYWORD};
+use crate::gallery::recipe::understand;
+use crate::gallery::record::{PictureRecord, ReadRecipe};
+
+/// Texts by which other programs' recipes are known, which this build does not read.
+const FOREIGN: &[(&str, &str)] = &[
+    ("workflow", "ComfyUI"),
+    ("invokeai_metadata", "InvokeAI"),
+    ("sd-metadata", "InvokeAI"),
+    ("Dream", "InvokeAI"),
+    ("fooocus_scheme", "Fooocus"),
+];
+
+/// Reads a picture and its recipe. A recipe that cannot be read is a warning, not an error.
+///
+/// # Errors
+/// As [`decode`].
+pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
+    let decoded = decode(path)?;
+    let texts = if decoded.format == ImageFormat::Png { PngTexts::read(open(path)?) } else { PngTexts::default() };
+    let said = said(&texts);
+    Ok(OpenedPicture {
+        path: path.to_owned(),
+        image: Arc::new(on_white(decoded.pixels)),
+        record: said.record,
+        recipe: said.recipe,
+        infotext: texts.get(PARAMETERS_KEYWORD).map(str::to_owned),
+        warning: said.warning,
+    })
+}
+
+/// What the texts of a picture come to.
+#[derive(Default)]
+struct Said {
+    record: Option<PictureRecord>,
+    recipe: Option<ReadRecipe>,
+    warning: Option<String>,
+}
+
+fn said(texts: &PngTexts) -> Said {
+    let mut said = Said::default();
+    match texts.get(RECORD_KEYWORD).map(PictureRecord::from_json) {
+        Some(Ok(record)) => {
+            let recipe = Some(ReadRecipe::from(&record));
+            return Said { record: Some(record), recipe, warning: None };
+        }
+        Some(Err(error)) => said.warning = Some(error.to_string()),
+        None => {}
+    }
+    match texts.get(PARAMETERS_KEYWORD) {
+        // Only a whole object is JSON: prompts may begin with a brace.
+        Some(text) if serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok() => {
+            said.warning
+                .get_or_insert_with(|| "the recipe is JSON of another program, which is not read yet".to_owned());
+        }
+        Some(text) => said.recipe = Some(understand(&InfoText::parse(text))),
+        None => {
+            if let Some((_, program)) = FOREIGN.iter().find(|(keyword, _)| texts.get(keyword).is_some()) {
+                said.warning.get_or_insert_with(|| format!("the recipe is {program}'s, which is not read yet"));
+            }
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use image::RgbImage;
+
+    use super::*;
+    use crate::gallery::png::encode;
+    use crate::gallery::record::samples::fox;
+
+    /// Writes a PNG with these texts and opens it.
+    fn opened(texts: &[(&str, &str)]) -> OpenedPicture {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        let mut encoder = png::Encoder::new(std::fs::File::create(&path).unwrap(), 1, 1);
+        encoder.set_color(png::ColorType::Rgb);
+        for (keyword, text) in texts {
+            encoder.add_itxt_chunk((*keyword).to_owned(), (*text).to_owned()).unwrap();
+        }
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&[1, 2, 3]).unwrap();
+        writer.finish().unwrap();
+        open_picture(&path).unwrap()
+    }
+
+    #[test]
+    fn our_own_picture_comes_back_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        let image = RgbImage::from_pixel(3, 2, image::Rgb([1, 2, 3]));
+        std::fs::write(&path, encode(&image, Some(&fox())).unwrap()).unwrap();
+        let picture = open_picture(&path).unwrap();
+        assert_eq!((&*picture.image, picture.record), (&image, Some(fox())));
+        assert_eq!(picture.recipe, Some(ReadRecipe::from(&fox())));
+        assert!(picture.infotext.unwrap().starts_with("a fox\nSteps: 20"));
+        assert_eq!(picture.warning, None);
+    }
+
+    #[test]
+    fn the_infotext_of_another_program_is_a_recipe() {
+        let picture = opened(&[(PARAMETERS_KEYWORD, "a fox\nSteps: 20, Sampler: Euler a, Seed: 7")]);
+        assert_eq!(picture.record, None);
+        assert_eq!(picture.recipe.unwrap().seed, Some(crate::request::Seed(7)));
+    }
+
+    #[test]
+    fn a_record_of_a_newer_version_is_a_warning_and_the_infotext_serves() {
+        let newer = fox().to_json().unwrap().replace("\"version\":1", "\"version\":9");
+        let picture =
+            opened(&[(RECORD_KEYWORD, &newer), (PARAMETERS_KEYWORD, "a fox\nSteps: 20, Sampler: Euler, Seed: 7")]);
+        assert!(picture.warning.unwrap().contains("newer Calotype"));
+        assert_eq!(picture.recipe.unwrap().prompt, "a fox");
+    }
+
+    #[test]
+    fn recipes_that_are_not_read_yet_are_named() {
+        let picture = opened(&[("prompt", "{}"), ("workflow", "{\"nodes\": []}")]);
+        assert!(picture.recipe.is_none() && picture.warning.unwrap().contains("ComfyUI"));
+        let picture = opened(&[(PARAMETERS_KEYWORD, "{\"sui_image_params\": {}}")]);
+        assert!(picture.recipe.is_none() && picture.warning.unwrap().contains("JSON"));
+        assert_eq!(opened(&[(PARAMETERS_KEYWORD, "{a|b} fox")]).recipe.unwrap().prompt, "{a|b} fox");
+    }
+
+    #[test]
+    fn a_picture_that_says_nothing_opens_without_a_warning() {
+        let picture = opened(&[]);
+        assert!(picture.recipe.is_none() && picture.infotext.is_none() && picture.warning.is_none());
+    }
+}

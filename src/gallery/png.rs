@@ -1,0 +1,264 @@
+//! Pictures as PNG bytes with their recipe inside, and the texts that any PNG carries.
+
+use std::io::{BufRead, Seek};
+
+use image::RgbImage;
+
+use crate::gallery::error::GalleryError;
+use crate::gallery::infotext;
+use crate::gallery::record::PictureRecord;
+
+/// The chunk that holds our own record, always iTXt (UTF-8).
+pub const RECORD_KEYWORD: &str = "calotype";
+/// The chunk in which A1111 and its relatives keep their infotext.
+pub const PARAMETERS_KEYWORD: &str = "parameters";
+/// The most that the texts of one file may take, in bytes, packed and unpacked each; ComfyUI's largest graphs are a tenth.
+const MAX_TEXT_BYTES: usize = 8 << 20;
+
+/// The PNG of a picture, with its recipe when it has one. The same input gives the same bytes.
+///
+/// # Errors
+/// When the picture has no pixels.
+pub fn encode(image: &RgbImage, record: Option<&PictureRecord>) -> Result<Vec<u8>, GalleryError> {
+    let mut bytes = Vec::new();
+    let texts = record.map(texts_of).transpose()?;
+    write_png(&mut bytes, image, texts.as_ref()).map_err(|source| GalleryError::Encode { source })?;
+    Ok(bytes)
+}
+
+/// The two texts that a recipe is written as.
+struct RecipeTexts {
+    record: String,
+    infotext: String,
+}
+
+fn texts_of(record: &PictureRecord) -> Result<RecipeTexts, GalleryError> {
+    let json = record.to_json().map_err(|source| GalleryError::Record { source })?;
+    // A text chunk may not hold zeros; in JSON they are escaped.
+    Ok(RecipeTexts { record: json, infotext: infotext::write(record).replace('\0', "") })
+}
+
+fn write_png(bytes: &mut Vec<u8>, image: &RgbImage, texts: Option<&RecipeTexts>) -> Result<(), png::EncodingError> {
+    let mut encoder = png::Encoder::new(bytes, image.width(), image.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Balanced);
+    if let Some(texts) = texts {
+        if is_safe_as_latin_1(&texts.infotext) {
+            encoder.add_text_chunk(PARAMETERS_KEYWORD.to_owned(), texts.infotext.clone())?;
+        } else {
+            encoder.add_itxt_chunk(PARAMETERS_KEYWORD.to_owned(), texts.infotext.clone())?;
+        }
+        encoder.add_itxt_chunk(RECORD_KEYWORD.to_owned(), texts.record.clone())?;
+    }
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(image.as_raw())?;
+    writer.finish()
+}
+
+/// True for a text that every reader of a tEXt chunk reads alike: many take it for UTF-8 before they try Latin-1.
+fn is_safe_as_latin_1(text: &str) -> bool {
+    text.is_ascii() || latin_1_bytes(text).is_some_and(|bytes| std::str::from_utf8(&bytes).is_err())
+}
+
+fn latin_1_bytes(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|c| u8::try_from(c).ok()).collect()
+}
+
+/// The texts of a PNG file, in the order tEXt, zTXt, iTXt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PngTexts {
+    /// Keyword and text.
+    texts: Vec<(String, String)>,
+    /// How many more bytes of text are taken in.
+    room: usize,
+}
+
+impl PngTexts {
+    /// Reads every text before and after the pixels. Never fails: what is damaged or beyond the limits is left out.
+    #[must_use]
+    pub fn read(file: impl BufRead + Seek) -> Self {
+        let mut decoder = png::Decoder::new_with_limits(file, png::Limits { bytes: MAX_TEXT_BYTES });
+        decoder.set_ignore_text_chunk(false);
+        decoder.set_ignore_iccp_chunk(true);
+        let Ok(mut reader) = decoder.read_info() else { return Self::default() };
+        if let Err(error) = reader.finish() {
+            tracing::debug!(%error, "a PNG ends early; its texts up to there are used");
+        }
+        Self::collect(reader.info())
+    }
+
+    fn collect(info: &png::Info<'_>) -> Self {
+        let mut texts = Self { texts: Vec::new(), room: MAX_TEXT_BYTES };
+        for chunk in &info.uncompressed_latin1_text {
+            texts.keep(&chunk.keyword, utf8_or_latin_1(chunk.text.clone()));
+        }
+        // A bomb stops at the limit, before it is unpacked.
+        for chunk in &info.compressed_latin1_text {
+            let mut chunk = chunk.clone();
+            if let Ok(text) = chunk.decompress_text_with_limit(texts.room).and_then(|()| chunk.get_text()) {
+                texts.keep(&chunk.keyword, utf8_or_latin_1(text));
+            }
+        }
+        for chunk in &info.utf8_text {
+            let mut chunk = chunk.clone();
+            if let Ok(text) = chunk.decompress_text_with_limit(texts.room).and_then(|()| chunk.get_text()) {
+                texts.keep(&chunk.keyword, text);
+            }
+        }
+        texts
+    }
+
+    fn keep(&mut self, keyword: &str, text: String) {
+        self.room = self.room.saturating_sub(text.len());
+        // TensorArt ends its values in a zero byte.
+        let text = if text.contains('\0') { text.trim_matches('\0').to_owned() } else { text };
+        self.texts.push((keyword.to_owned(), text));
+    }
+
+    /// The first text of this keyword that is not empty.
+    #[must_use]
+    pub fn get(&self, keyword: &str) -> Option<&str> {
+        self.texts.iter().find(|(key, text)| key == keyword && !text.is_empty()).map(|(_, text)| text.as_str())
+    }
+}
+
+/// A text whose bytes the decoder took for Latin-1, as it was meant: many programs write UTF-8 there against the rules.
+fn utf8_or_latin_1(text: String) -> String {
+    if text.is_ascii() {
+        return text;
+    }
+    latin_1_bytes(&text).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::gallery::record::samples::{any_record, fox};
+
+    fn dots() -> RgbImage {
+        RgbImage::from_fn(9, 7, |x, y| image::Rgb([u8::try_from(x * 20).unwrap(), u8::try_from(y * 30).unwrap(), 7]))
+    }
+
+    /// A PNG of another program: `add` puts its texts in, `late` goes behind the pixels.
+    fn foreign(add: impl FnOnce(&mut png::Encoder<'_, &mut Vec<u8>>), late: Option<(&str, &str)>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
+        encoder.set_color(png::ColorType::Rgb);
+        add(&mut encoder);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&[1, 2, 3]).unwrap();
+        if let Some((keyword, text)) = late {
+            writer.write_text_chunk(&png::text_metadata::TEXtChunk::new(keyword, text)).unwrap();
+        }
+        writer.finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn the_same_picture_gives_the_same_bytes() {
+        assert_eq!(encode(&dots(), Some(&fox())).unwrap(), encode(&dots(), Some(&fox())).unwrap());
+    }
+
+    #[test]
+    fn the_pixels_come_back_as_they_were() {
+        let bytes = encode(&dots(), Some(&fox())).unwrap();
+        assert_eq!(image::load_from_memory(&bytes).unwrap().to_rgb8(), dots());
+    }
+
+    #[test]
+    fn a_picture_without_pixels_is_refused() {
+        assert!(matches!(encode(&RgbImage::new(0, 5), None), Err(GalleryError::Encode { .. })));
+    }
+
+    #[test]
+    fn text_is_latin_1_only_when_nobody_can_misread_it() {
+        assert!(is_safe_as_latin_1("a fox"));
+        assert!(is_safe_as_latin_1("un renard \u{e9}l\u{e9}gant"));
+        assert!(!is_safe_as_latin_1("\u{c3}\u{a9}"));
+        assert!(!is_safe_as_latin_1("\u{72d0}"));
+    }
+
+    #[test]
+    fn packed_and_late_texts_of_other_programs_are_read() {
+        let bytes = foreign(
+            |encoder| {
+                encoder.add_ztxt_chunk("sd-metadata".into(), "{\"a\": 1}".into()).unwrap();
+                encoder.add_text_chunk("Software".into(), "NovelAI\0".into()).unwrap();
+                encoder.add_itxt_chunk("note".into(), "\u{72d0}".into()).unwrap();
+            },
+            Some((PARAMETERS_KEYWORD, "Steps: 20")),
+        );
+        let texts = PngTexts::read(Cursor::new(bytes));
+        assert_eq!(texts.get("sd-metadata"), Some("{\"a\": 1}"));
+        assert_eq!(texts.get("Software"), Some("NovelAI"));
+        assert_eq!(texts.get("note"), Some("\u{72d0}"));
+        assert_eq!(texts.get(PARAMETERS_KEYWORD), Some("Steps: 20"));
+        assert_eq!(texts.get("workflow"), None);
+    }
+
+    #[test]
+    fn packed_utf8_text_is_read() {
+        let mut chunk = png::text_metadata::ITXtChunk::new("workflow", "\u{72d0}".repeat(1000));
+        chunk.compress_text().unwrap();
+        chunk.compressed = true;
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_text_chunk(&chunk).unwrap();
+        writer.write_image_data(&[1, 2, 3]).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(PngTexts::read(Cursor::new(bytes)).get("workflow").map(str::len), Some(3000));
+    }
+
+    #[test]
+    fn utf8_in_a_latin_1_chunk_is_read_as_it_was_meant() {
+        let disguised: String = "\u{72d0}".bytes().map(char::from).collect();
+        let bytes = foreign(|encoder| encoder.add_text_chunk(PARAMETERS_KEYWORD.into(), disguised).unwrap(), None);
+        assert_eq!(PngTexts::read(Cursor::new(bytes)).get(PARAMETERS_KEYWORD), Some("\u{72d0}"));
+    }
+
+    #[test]
+    fn a_bomb_of_text_is_left_out_and_the_rest_is_read() {
+        let bytes = foreign(
+            |encoder| {
+                encoder.add_ztxt_chunk("bomb".into(), "a".repeat(MAX_TEXT_BYTES + 1)).unwrap();
+                encoder.add_itxt_chunk("after".into(), "still here".into()).unwrap();
+            },
+            None,
+        );
+        let texts = PngTexts::read(Cursor::new(bytes));
+        assert_eq!((texts.get("bomb"), texts.get("after")), (None, Some("still here")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_comes_back_out_of_the_file(record in any_record()) {
+            let bytes = encode(&dots(), Some(&record)).unwrap();
+            let texts = PngTexts::read(Cursor::new(bytes));
+            let json = texts.get(RECORD_KEYWORD).unwrap();
+            prop_assert_eq!(PictureRecord::from_json(json).unwrap(), record.clone());
+            let infotext = infotext::write(&record).replace('\0', "");
+            prop_assert_eq!(texts.get(PARAMETERS_KEYWORD), Some(infotext.as_str()));
+        }
+
+        #[test]
+        fn damaged_files_never_make_the_reader_panic(
+            cut in 0_usize..2000,
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+        ) {
+            let mut bytes = encode(&dots(), Some(&fox())).unwrap();
+            for (index, value) in changes {
+                let at = index.index(bytes.len());
+                bytes[at] = value;
+            }
+            bytes.truncate(cut);
+            let _ = PngTexts::read(Cursor::new(bytes));
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Pictures into a folder and out of it: never half-written, never over one another, never lost by a crash.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use jiff::Timestamp;
+use tempfile::NamedTempFile;
+
+use crate::gallery::error::GalleryError;
+use crate::gallery::message::Entry;
+use crate::gallery::png;
+use crate::gallery::record::PictureRecord;
+use crate::request::Seed;
+
+/// How the name of an unfinished file begins; hidden, and never listed.
+const UNFINISHED_PREFIX: &str = ".calotype-";
+/// How many names are tried for pictures of one seed in one millisecond.
+const MOST_NAMES: u32 = 10_000;
+/// The endings of files that the gallery shows, in lower case.
+const SHOWN: &[&str] = &["png", "jpg", "jpeg", "webp"];
+
+/// Writes a picture into `folder`, which is made if it is not there, under a name of its own: the time in UTC and the
+/// seed. Returns the path. When it returns, the picture is on the disk.
+///
+/// # Errors
+/// When the folder cannot be made or written to, the disk is full, or the picture has no pixels; nothing is left behind.
+pub fn save(
+    folder: &Path,
+    image: &RgbImage,
+    record: Option<&PictureRecord>,
+    now: Timestamp,
+) -> Result<PathBuf, GalleryError> {
+    let mut file = write_unfinished(folder, &png::encode(image, record)?)?;
+    let seed = record.map(|record| record.request.seed);
+    for number in 1..=MOST_NAMES {
+        let path = folder.join(file_name(now, seed, number));
+        file = match give_new_name(file, &path)? {
+            Naming::Done => return Ok(path),
+            Naming::Taken(file) => file,
+        };
+    }
+    Err(GalleryError::Exists { path: folder.join(file_name(now, seed, 1)) })
+}
+
+/// Writes a picture to `path`, over what is there; its folder is made if it is not there. A name without an ending gets
+/// `.png`, and then nothing is written over. Returns the path.
+///
+/// # Errors
+/// As [`save`]; and when the name ends otherwise than in `.png`, is that of a folder, or the completed name is taken.
+pub fn save_as(path: &Path, image: &RgbImage, record: Option<&PictureRecord>) -> Result<PathBuf, GalleryError> {
+    let is_complete = match path.extension() {
+        None => false,
+        Some(ending) if ending.eq_ignore_ascii_case("png") => true,
+        Some(_) => return Err(GalleryError::NotPng { path: path.to_owned() }),
+    };
+    if path.is_dir() || path.file_name().is_none() {
+        return Err(GalleryError::NotAFile { path: path.to_owned() });
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = write_unfinished(folder, &png::encode(image, record)?)?;
+    if is_complete {
+        file.persist(path).map_err(|error| GalleryError::writing(path, error.error))?;
+        sync_folder(folder);
+        return Ok(path.to_owned());
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".png");
+    let path = PathBuf::from(name);
+    match give_new_name(file, &path)? {
+        Naming::Done => Ok(path),
+        Naming::Taken(_) => Err(GalleryError::Exists { path }),
+    }
+}
+
+/// The pictures of a folder, newest first by name. A folder that is not there yet has none.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<Entry>, GalleryError> {
+    let trouble = |source: std::io::Error| match source.kind() {
+        ErrorKind::NotADirectory => GalleryError::NotAFolder { path: folder.to_owned(), source },
+        _ => GalleryError::Read { path: folder.to_owned(), source },
+    };
+    let found = match std::fs::read_dir(folder) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(trouble(error)),
+    };
+    let mut entries = Vec::new();
+    for file in found {
+        let path = file.map_err(trouble)?.path();
+        if is_shown(&path) && path.is_file() {
+            entries.push(Entry { path });
+        }
+    }
+    // By stem, so that "x-2.png" counts as younger than "x.png".
+    entries.sort_by(|a, b| (b.path.file_stem(), &b.path).cmp(&(a.path.file_stem(), &a.path)));
+    Ok(entries)
+}
+
+/// Moves a picture to the trash.
+///
+/// # Errors
+/// When it is not there, is no file, or the trash does not take it; it is then where it was.
+pub fn delete(path: &Path) -> Result<(), GalleryError> {
+    let about = std::fs::symlink_metadata(path).map_err(|source| GalleryError::reading(path, source))?;
+    if about.is_dir() {
+        return Err(GalleryError::NotAFile { path: path.to_owned() });
+    }
+    trash::delete(path).map_err(|source| GalleryError::Trash { path: path.to_owned(), source })
+}
+
+/// `20260131-235959-123-42.png`; from the second of a name on `20260131-235959-123-42-2.png`.
+fn file_name(now: Timestamp, seed: Option<Seed>, number: u32) -> String {
+    let mut name = format!("{}-{:03}", now.strftime("%Y%m%d-%H%M%S"), now.subsec_millisecond());
+    if let Some(seed) = seed {
+        name.push_str(&format!("-{seed}"));
+    }
+    if number > 1 {
+        name.push_str(&format!("-{number}"));
+    }
+    name + ".png"
+}
+
+fn is_shown(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let ending = path.extension().and_then(OsStr::to_str).map(str::to_lowercase);
+    !is_hidden && ending.is_some_and(|ending| SHOWN.contains(&ending.as_str()))
+}
+
+/// A hidden file in `folder` that holds `bytes`, on the disk; it removes itself unless it is given a name.
+fn write_unfinished(folder: &Path, bytes: &[u8]) -> Result<NamedTempFile, GalleryError> {
+    let trouble = |source| GalleryError::writing(folder, source);
+    std::fs::create_dir_all(folder).map_err(trouble)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED_PREFIX).suffix(".tmp");
+    // tempfile's own choice is for secrets; the user's umask narrows this one.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(trouble)?;
+    write_and_sync(file.as_file_mut(), bytes).map_err(trouble)?;
+    Ok(file)
+}
+
+fn write_and_sync(file: &mut File, bytes: &[u8]) -> std::io::Result<()> {
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// How the naming of an unfinished file ended, if it did not fail.
+enum Naming {
+    /// The file has its name.
+    Done,
+    /// Another file has it.
+    Taken(NamedTempFile),
+}
+
+/// Gives an unfinished file its name unless that is taken.
+fn give_new_name(file: NamedTempFile, path: &Path) -> Result<Naming, GalleryError> {
+    let trouble = |error: tempfile::PersistError| GalleryError::writing(path, error.error);
+    match file.persist_noclobber(path) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => return Ok(Naming::Taken(error.file)),
+        // Some file systems (FAT, some of FUSE) know neither exclusive renames nor hard links.
+        Err(error) if matches!(path.try_exists(), Ok(false)) => {
+            error.file.persist(path).map_err(trouble)?;
+        }
+        Err(error) => return Err(trouble(error)),
+    }
+    if let Some(folder) = path.parent() {
+        sync_folder(folder);
+    }
+    Ok(Naming::Done)
+}
+
+/// Puts a new name on the disk. Where the system cannot, the picture itself is still whole.
+fn sync_folder(folder: &Path) {
+    #[cfg(unix)]
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        tracing::warn!(%error, "a folder could not be synced; a power cut now may lose the newest name in it");
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gallery::record::samples::fox;
+
+    fn dot() -> RgbImage {
+        RgbImage::from_pixel(2, 2, image::Rgb([1, 2, 3]))
+    }
+
+    /// 2026-01-31 23:59:59.007 UTC.
+    fn moment() -> Timestamp {
+        "2026-01-31T23:59:59.007Z".parse().unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |entry: &Entry| entry.path.file_name().unwrap().to_str().unwrap().to_owned();
+        list(folder).unwrap().iter().map(name).collect()
+    }
+
+    fn everything_in(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn a_picture_is_named_by_its_time_and_seed_in_a_folder_made_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("deep/gallery");
+        let path = save(&folder, &dot(), Some(&fox()), moment()).unwrap();
+        assert_eq!(path, folder.join("20260131-235959-007-42.png"));
+        assert_eq!(std::fs::read(&path).unwrap(), png::encode(&dot(), Some(&fox())).unwrap());
+        assert_eq!(everything_in(&folder), 1);
+    }
+
+    #[test]
+    fn two_pictures_of_one_millisecond_both_stay_and_the_second_is_listed_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            save(folder.path(), &dot(), Some(&fox()), moment()).unwrap();
+        }
+        save(folder.path(), &dot(), None, moment() - jiff::SignedDuration::from_millis(1)).unwrap();
+        assert_eq!(
+            names(folder.path()),
+            [
+                "20260131-235959-007-42-3.png",
+                "20260131-235959-007-42-2.png",
+                "20260131-235959-007-42.png",
+                "20260131-235959-006.png"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_list_holds_pictures_only_and_a_missing_folder_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.PNG", "a.jpg", "c.webp", "notes.txt", ".hidden.png", ".calotype-x.tmp", "png"] {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        std::fs::create_dir(folder.path().join("folder.png")).unwrap();
+        assert_eq!(names(folder.path()), ["c.webp", "b.PNG", "a.jpg"]);
+        assert_eq!(list(&folder.path().join("none")).unwrap(), []);
+        assert!(matches!(list(&folder.path().join("notes.txt")), Err(GalleryError::NotAFolder { .. })));
+    }
+
+    #[test]
+    fn a_file_where_the_folder_should_be_is_said_to_be_one() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("gallery");
+        std::fs::write(&file, b"mine").unwrap();
+        for folder in [file.clone(), file.join("below")] {
+            let text = save(&folder, &dot(), None, moment()).unwrap_err().for_people();
+            assert!(text.contains("there is a file where a folder should be"), "{text}");
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_folder_deleted_meanwhile_is_made_again() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("gallery");
+        save(&folder, &dot(), None, moment()).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        save(&folder, &dot(), None, moment()).unwrap();
+        assert_eq!(names(&folder).len(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_read_only_folder_is_said_to_be_one() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+        // Permissions do not bind root, for whom this test says nothing.
+        if File::create(root.path().join("probe")).is_err() {
+            let error = save(root.path(), &dot(), None, moment()).unwrap_err();
+            assert!(matches!(error, GalleryError::NotWritable { .. }), "{error}");
+        }
+        std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_said_to_be_full() {
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let error = write_and_sync(&mut full, b"picture").unwrap_err();
+        let error = GalleryError::writing(Path::new("/dev/full"), error);
+        assert!(matches!(error, GalleryError::DiskFull { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_save_that_is_given_up_or_killed_leaves_nothing_to_be_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(write_unfinished(folder.path(), b"half a pic").unwrap());
+        assert_eq!(everything_in(folder.path()), 0);
+        let (_, path) = write_unfinished(folder.path(), b"half a pic").unwrap().keep().unwrap();
+        assert!(path.exists(), "a killed process leaves its file");
+        assert_eq!(list(folder.path()).unwrap(), []);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_picture_may_be_read_by_whom_the_user_lets_read() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("plain");
+        std::fs::write(&plain, b"").unwrap();
+        let path = save(folder.path(), &dot(), None, moment()).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&plain));
+    }
+
+    #[test]
+    fn save_as_writes_over_the_file_that_was_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/my fox.PNG");
+        assert_eq!(save_as(&path, &dot(), None).unwrap(), path);
+        save_as(&path, &dot(), Some(&fox())).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), png::encode(&dot(), Some(&fox())).unwrap());
+        assert_eq!(everything_in(path.parent().unwrap()), 1);
+    }
+
+    #[test]
+    fn save_as_completes_a_name_but_then_writes_over_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fox");
+        assert_eq!(save_as(&path, &dot(), None).unwrap(), folder.path().join("fox.png"));
+        assert!(matches!(save_as(&path, &dot(), None), Err(GalleryError::Exists { .. })));
+        assert_eq!(everything_in(folder.path()), 1);
+    }
+
+    #[test]
+    fn save_as_refuses_other_formats_and_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = save_as(&folder.path().join("fox.jpg"), &dot(), None).unwrap_err().for_people();
+        assert!(text.contains("end the name in .png"), "{text}");
+        assert!(matches!(
+            save_as(folder.path(), &dot(), None),
+            Err(GalleryError::NotAFile { .. } | GalleryError::NotPng { .. })
+        ));
+        assert_eq!(everything_in(folder.path()), 0);
+    }
+
+    #[test]
+    fn a_deleted_picture_is_in_the_trash_or_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = save(folder.path(), &dot(), None, moment()).unwrap();
+        let outcome = delete(&path);
+        assert_eq!(outcome.is_err(), path.exists(), "{outcome:?}");
+        #[cfg(any(target_os = "windows", target_os = "linux"))]
+        if outcome.is_ok() {
+            let ours = trash::os_limited::list().unwrap().into_iter().filter(|item| item.original_path() == path);
+            trash::os_limited::purge_all(ours).unwrap();
+        }
+        assert!(matches!(delete(&folder.path().join("none.png")), Err(GalleryError::Missing { .. })));
+        assert!(matches!(delete(folder.path()), Err(GalleryError::NotAFile { .. })));
+    }
+}
