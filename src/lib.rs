@@ -1,6 +1,7 @@
 //! Calotype.
 
 pub mod checkpoint;
+pub mod cli;
 pub mod diffusion;
 pub mod gallery;
 pub mod inference;

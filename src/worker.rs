@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 /// Called after each event, from the worker's thread, so that the reader looks at its inbox.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -30,6 +31,17 @@ pub enum Refused<C> {
     Full(C),
     /// The thread has ended.
     Ended(C),
+}
+
+/// What a wait for an event came to.
+#[derive(Debug)]
+pub enum Waited<E> {
+    /// An event came.
+    Event(E),
+    /// None came in time.
+    Nothing,
+    /// None will come: the thread has ended.
+    Ended,
 }
 
 impl<C: Send + 'static, E: Send + 'static> Worker<C, E> {
@@ -82,6 +94,17 @@ impl<C: Send + 'static, E: Send + 'static> Worker<C, E> {
     #[must_use]
     pub fn next(&self) -> Option<E> {
         self.events.as_ref()?.recv().ok()
+    }
+
+    /// Waits for the next event, but no longer than `patience`. For callers without a window.
+    #[must_use]
+    pub fn next_within(&self, patience: Duration) -> Waited<E> {
+        let Some(events) = &self.events else { return Waited::Ended };
+        match events.recv_timeout(patience) {
+            Ok(event) => Waited::Event(event),
+            Err(RecvTimeoutError::Timeout) => Waited::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Waited::Ended,
+        }
     }
 
     /// True once the thread has returned.

@@ -1,0 +1,172 @@
+//! What may be typed, each value checked as it is read.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::inference::device::{DeviceChoice, Precision};
+use crate::request::{GuidanceScale, ImageSize, RequestError, SamplerKind, ScheduleKind, Seed, Steps, Strength};
+
+/// A native desktop studio for Stable Diffusion. Without a command the window opens.
+#[derive(Debug, Parser)]
+#[command(name = "calotype", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// Open the window with this model folder instead of the last one.
+    #[arg(long, value_name = "FOLDER")]
+    pub model: Option<PathBuf>,
+    /// What to do instead of opening the window.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+}
+
+/// What can be done without a window.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Make pictures from a prompt
+    Generate(Box<GenerateOptions>),
+    /// Print the recipe stored in a picture
+    Info(InfoOptions),
+}
+
+/// `calotype info`.
+#[derive(Debug, Args)]
+pub struct InfoOptions {
+    /// The picture
+    pub image: PathBuf,
+}
+
+/// `calotype generate`. What is left out is what suits the model.
+#[derive(Debug, Args)]
+pub struct GenerateOptions {
+    /// What to draw
+    pub prompt: String,
+    /// What to stay away from
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    pub negative: String,
+    /// A model folder in the diffusers layout [default: the built-in model]
+    #[arg(long, value_name = "FOLDER|FILE")]
+    pub model: Option<PathBuf>,
+    /// Width in pixels, a multiple of 8 from 64 to 4096 [default: the model's]
+    #[arg(long, value_name = "N", value_parser = side)]
+    pub width: Option<u32>,
+    /// Height in pixels, a multiple of 8 from 64 to 4096 [default: the model's]
+    #[arg(long, value_name = "N", value_parser = side)]
+    pub height: Option<u32>,
+    /// Steps, 1 to 1000 [default: the model's, usually 20]
+    #[arg(long, value_name = "N", value_parser = steps)]
+    pub steps: Option<Steps>,
+    /// Guidance, 0 to 100; 1 follows the prompt alone in half the time [default: the model's, usually 7]
+    #[arg(long, value_name = "G", value_parser = guidance, allow_negative_numbers = true)]
+    pub guidance: Option<GuidanceScale>,
+    /// ddim, ddpm, euler, euler-a, heun or dpmpp-2m [default: the model's, usually dpmpp-2m]
+    #[arg(long, value_name = "NAME")]
+    pub sampler: Option<SamplerKind>,
+    /// model or karras [default: the model's, usually karras]
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<ScheduleKind>,
+    /// Seed of the first picture [default: random]
+    #[arg(long, value_name = "N", value_parser = seed)]
+    pub seed: Option<Seed>,
+    /// How many pictures, with seeds N, N+1, …
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+    /// Start from this picture instead of noise alone
+    #[arg(long, value_name = "IMAGE", requires = "strength")]
+    pub init: Option<PathBuf>,
+    /// How much of the start picture is given up, above 0 and at most 1
+    #[arg(long, value_name = "S", value_parser = strength, requires = "init", allow_negative_numbers = true)]
+    pub strength: Option<Strength>,
+    /// Where to: a PNG file, or a folder for many [default: the gallery folder]
+    #[arg(long, value_name = "FILE.png|FOLDER")]
+    pub output: Option<PathBuf>,
+    /// Write the rough picture of every step into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub previews: Option<PathBuf>,
+    /// auto or cpu
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// f32
+    #[arg(long, value_name = "NAME", default_value = "f32")]
+    pub precision: Precision,
+    /// Report as one JSON object a line on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("\"{text}\" is not a number that fits here"))
+}
+
+fn checked<T>(made: Result<T, RequestError>) -> Result<T, String> {
+    made.map_err(|error| error.to_string())
+}
+
+fn side(text: &str) -> Result<u32, String> {
+    let px = number(text)?;
+    let nearest = ImageSize::nearest_side(px);
+    if nearest == px {
+        return Ok(px);
+    }
+    Err(format!("must be a multiple of 8 from 64 to 4096, the nearest is {nearest}"))
+}
+
+fn steps(text: &str) -> Result<Steps, String> {
+    checked(Steps::new(number(text)?))
+}
+
+fn guidance(text: &str) -> Result<GuidanceScale, String> {
+    checked(GuidanceScale::new(number(text)?))
+}
+
+fn strength(text: &str) -> Result<Strength, String> {
+    checked(Strength::new(number(text)?))
+}
+
+fn seed(text: &str) -> Result<Seed, String> {
+    number(text).map(Seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<GenerateOptions, String> {
+        let words = ["calotype", "generate"].into_iter().chain(line.split_whitespace());
+        match Cli::try_parse_from(words).map_err(|e| e.to_string())?.task {
+            Some(Task::Generate(options)) => Ok(*options),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn the_whole_language_is_understood() {
+        let line = "--negative blurry --width 128 --height 64 --steps 5 --guidance 4.5 --sampler euler-a --schedule \
+                    karras --seed 7 --count 3 --init a.png --strength 0.5 --output out --previews p --device cpu \
+                    --precision f32 --json fox";
+        let options = parse(line).unwrap();
+        assert_eq!((options.width, options.height, options.count), (Some(128), Some(64), 3));
+        assert_eq!((options.sampler, options.seed), (Some(SamplerKind::EulerAncestral), Some(Seed(7))));
+    }
+
+    #[test]
+    fn wrong_values_say_what_would_be_right() {
+        for (line, hint) in [
+            ("--width 100 fox", "nearest is 104"),
+            ("--width abc fox", "not a number"),
+            ("--steps 0 fox", "from 1 to 1000"),
+            ("--guidance -3 fox", "from 0 to 100"),
+            ("--sampler plms fox", "dpmpp-2m"),
+            ("--schedule exponential fox", "karras"),
+            ("--strength 0.5 fox", "--init"),
+            ("--init a.png fox", "--strength"),
+            ("--init a.png --strength 2 fox", "at most 1"),
+            ("--device cuda fox", "auto, cpu"),
+            ("--precision f16 fox", "f32"),
+            ("--count 0 fox", "1..=10000"),
+            ("", "<PROMPT>"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(hint), "{line}: {error}");
+        }
+    }
+}
