@@ -11,8 +11,8 @@ const MERGES_GZ: &[u8] =
 
 /// Entries of the vocabulary, the two marks included.
 pub(super) const SIZE: usize = 49_408;
-/// The file lists more merges than CLIP uses: 49152 entries before the marks, of which 512 are single bytes.
-const MERGES: usize = 49_152 - 512;
+/// The file lists more merges than CLIP uses: of its entries 512 are single bytes and 2 are marks.
+const MERGES: usize = SIZE - 512 - 2;
 
 /// CLIP's tokenizer; pads with the end mark, as Stable Diffusion 1 does.
 pub(super) fn tokenizer(chunk_length: usize) -> Result<Tokenizer, TokenizerError> {

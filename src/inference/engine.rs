@@ -163,3 +163,146 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     tracing::error!(%text, "panic in the inference thread");
     format!("this is a fault in Calotype, please report it: {text}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::inference::cancel::CancelToken;
+    use crate::inference::message::JobId;
+    use crate::inference::spawn;
+    use crate::request::{GenerationRequest, NoiseSourceKind, Seed};
+    use crate::worker::{Waited, Worker};
+
+    fn tiny() -> ModelSource {
+        ModelSource::Folder(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-eps"))
+    }
+
+    fn engine() -> Worker<Command, Event> {
+        spawn(DeviceChoice::Cpu, Precision::F32, Arc::new(|| {})).unwrap()
+    }
+
+    fn job(id: u64, cancel: CancelToken) -> Command {
+        let request = GenerationRequest {
+            prompt: "a red cat".to_owned(),
+            negative_prompt: String::new(),
+            size: ImageSize::new(64, 64).unwrap(),
+            steps: Steps::new(3).unwrap(),
+            guidance: GuidanceScale::new(3.0).unwrap(),
+            sampler: SamplerKind::Euler,
+            schedule: ScheduleKind::Model,
+            noise_source: NoiseSourceKind::TorchCpu,
+            seed: Seed(1),
+            image_to_image: None,
+        };
+        Command::Generate(Box::new(Job { id: JobId(id), request, start_image: None, cancel }))
+    }
+
+    fn next(engine: &Worker<Command, Event>) -> Event {
+        match engine.next_within(Duration::from_secs(60)) {
+            Waited::Event(event) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The event that ends the job, and how many steps came before it.
+    fn end_of(engine: &Worker<Command, Event>, id: u64) -> (Event, usize) {
+        let mut steps = 0;
+        loop {
+            match next(engine) {
+                Event::Step { job, .. } if job == JobId(id) => steps += 1,
+                event @ (Event::Finished { job, .. } | Event::Cancelled { job } | Event::Failed { job, .. })
+                    if job == JobId(id) =>
+                {
+                    return (event, steps);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_is_found_then_ready_then_draws() {
+        let engine = engine();
+        engine.send(Command::Load(tiny())).unwrap();
+        let Event::ModelFound(facts) = next(&engine) else { panic!("not found first") };
+        assert_eq!((facts.name.as_str(), facts.defaults.size), ("tiny-eps", ImageSize::new(64, 64).unwrap()));
+        engine.send(job(1, CancelToken::new())).unwrap();
+        let (end, steps) = end_of(&engine, 1);
+        let Event::Finished { image, .. } = end else { panic!("{end:?}") };
+        assert_eq!((image.dimensions(), steps), ((64, 64), 3));
+    }
+
+    #[test]
+    fn cancel_takes_effect_at_every_place_that_asks_and_the_next_job_works() {
+        let engine = engine();
+        engine.send(Command::Load(tiny())).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        engine
+            .send(job(0, CancelToken::watched(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            })))
+            .unwrap();
+        assert!(matches!(end_of(&engine, 0).0, Event::Finished { .. }));
+        let places = asked.load(Ordering::Relaxed);
+        // Text layers, three steps of U-Net blocks, VAE stages.
+        assert!(places > 40, "{places}");
+        for place in 0..places {
+            let asked = AtomicUsize::new(0);
+            let token = CancelToken::watched(move |flag| {
+                if asked.fetch_add(1, Ordering::Relaxed) == place {
+                    flag.store(true, Ordering::Release);
+                }
+            });
+            engine.send(job(1 + place as u64, token)).unwrap();
+            let end = end_of(&engine, 1 + place as u64).0;
+            assert!(matches!(end, Event::Cancelled { .. }), "place {place}: {end:?}");
+        }
+        engine.send(job(u64::MAX, CancelToken::new())).unwrap();
+        assert!(matches!(end_of(&engine, u64::MAX).0, Event::Finished { .. }));
+    }
+
+    #[test]
+    fn a_panic_fails_its_job_and_the_next_job_works() {
+        let engine = engine();
+        engine.send(Command::Load(tiny())).unwrap();
+        engine.send(job(1, CancelToken::watched(|_| panic!("on purpose")))).unwrap();
+        let (end, _) = end_of(&engine, 1);
+        let Event::Failed { error, .. } = end else { panic!("{end:?}") };
+        assert!(error.contains("fault in Calotype") && error.contains("on purpose"), "{error}");
+        engine.send(job(2, CancelToken::new())).unwrap();
+        assert!(matches!(end_of(&engine, 2).0, Event::Finished { .. }));
+    }
+
+    #[test]
+    fn dropping_the_engine_ends_it_while_a_job_runs_or_a_model_loads() {
+        for wait_for in ["nothing", "found", "started", "step"] {
+            let engine = engine();
+            engine.send(Command::Load(if wait_for == "found" { ModelSource::BuiltIn } else { tiny() })).unwrap();
+            engine.send(job(1, CancelToken::new())).unwrap();
+            let is_reached = |event: &Event| match wait_for {
+                "nothing" => true,
+                "found" => matches!(event, Event::ModelFound(_)),
+                "started" => matches!(event, Event::Started { .. }),
+                _ => matches!(event, Event::Step { .. }),
+            };
+            while !is_reached(&next(&engine)) {}
+            drop(engine);
+        }
+    }
+
+    #[test]
+    fn without_a_model_a_job_says_so() {
+        let engine = engine();
+        engine.send(Command::Load(ModelSource::Folder("/nowhere/at/all".into()))).unwrap();
+        let Event::ModelFailed { error, .. } = next(&engine) else { panic!("loaded") };
+        assert!(error.contains("/nowhere/at/all"), "{error}");
+        engine.send(job(1, CancelToken::new())).unwrap();
+        let (end, _) = end_of(&engine, 1);
+        assert!(matches!(&end, Event::Failed { error, .. } if error.contains("no model is loaded")), "{end:?}");
+    }
+}
