@@ -1,1 +1,3 @@
+//! The front door: the studio without arguments, else the command line.
+
 fn main() {}

@@ -10,7 +10,7 @@ use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior}
 
 use super::{Chunks, TokenCount};
 
-/// How CLIP cuts a text into words before the byte pairs, as transformers' converter of CLIPTokenizer has it.
+/// How CLIP cuts a text into words before the byte pairs, as transformers' converter of `CLIPTokenizer` has it.
 const WORD_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// Turns text into token ids and chunks.
@@ -46,6 +46,7 @@ pub enum TokenizerError {
 
 /// The texts of the special tokens, from `tokenizer_config.json` or `special_tokens_map.json`; CLIP's where left out.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the files' fields")]
 pub struct SpecialTokens {
     bos_token: Option<TokenText>,
     eos_token: Option<TokenText>,
@@ -115,11 +116,8 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::new(model);
         let spaces = Replace::new(tokenizers::normalizers::replace::ReplacePattern::Regex(r"\s+".to_owned()), " ")
             .map_err(unreadable)?;
-        inner.with_normalizer(Some(NormalizerWrapper::Sequence(Normalizers::new(vec![
-            NFC.into(),
-            spaces.into(),
-            Lowercase.into(),
-        ]))));
+        let normalizers = Normalizers::new(vec![NFC.into(), spaces.into(), Lowercase.into()]);
+        inner.with_normalizer(Some(NormalizerWrapper::Sequence(normalizers))).map_err(unreadable)?;
         let split = Split::new(SplitPattern::Regex(WORD_PATTERN.to_owned()), SplitDelimiterBehavior::Removed, true)
             .map_err(unreadable)?;
         inner.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(PreTokenizers::new(vec![
@@ -138,13 +136,9 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
         let id = |role, token: &str| {
-            inner
-                .token_to_id(token)
-                .ok_or_else(|| TokenizerError::MissingToken { role, token: token.to_owned() })
+            inner.token_to_id(token).ok_or_else(|| TokenizerError::MissingToken { role, token: token.to_owned() })
         };
-        let text = |token: &Option<TokenText>, usual: &str| {
-            token.as_ref().map_or(usual, TokenText::text).to_owned()
-        };
+        let text = |token: &Option<TokenText>, usual: &str| token.as_ref().map_or(usual, TokenText::text).to_owned();
         let end_text = text(&special.eos_token, END);
         let begin = id("begin", &text(&special.bos_token, BEGIN))?;
         let end = id("end", &end_text)?;
@@ -193,11 +187,11 @@ const END: &str = "<|endoftext|>";
 fn parse_merges(text: &str) -> Result<Vec<(String, String)>, TokenizerError> {
     text.lines()
         .enumerate()
-        .filter(|(number, line)| !line.trim().is_empty() && !(*number == 0 && line.starts_with("#version")))
+        .filter(|(number, line)| !(line.trim().is_empty() || *number == 0 && line.starts_with("#version")))
         .map(|(number, line)| {
-            line.split_once(' ')
-                .map(|(a, b)| (a.to_owned(), b.trim_end().to_owned()))
-                .ok_or_else(|| TokenizerError::Unreadable(format!("merges.txt line {}: no pair in \"{line}\"", number + 1)))
+            line.split_once(' ').map(|(a, b)| (a.to_owned(), b.trim_end().to_owned())).ok_or_else(|| {
+                TokenizerError::Unreadable(format!("merges.txt line {}: no pair in \"{line}\"", number + 1))
+            })
         })
         .collect()
 }
