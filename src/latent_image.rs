@@ -80,9 +80,8 @@ impl LatentColours {
 fn solve_in_place(rows: &mut [Vec<f64>]) {
     let n = rows.len();
     for column in 0..n {
-        let pivot = (column..n)
-            .max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()))
-            .unwrap_or(column);
+        let pivot =
+            (column..n).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs())).unwrap_or(column);
         rows.swap(column, pivot);
         let divisor = rows[column][column];
         if divisor == 0.0 {
@@ -110,7 +109,8 @@ mod tests {
     #[test]
     fn the_fit_recovers_a_linear_map() {
         let truth = LatentColours { weights: vec![[0.5, -0.25, 0.125], [0.1, 0.2, -0.3]], bias: [0.05, -0.1, 0.0] };
-        let latents: Vec<Vec<f32>> = (0..50_u8).map(|i| vec![(f32::from(i) * 0.7).sin(), (f32::from(i) * 1.3).cos()]).collect();
+        let latents: Vec<Vec<f32>> =
+            (0..50_u8).map(|i| vec![(f32::from(i) * 0.7).sin(), (f32::from(i) * 1.3).cos()]).collect();
         let colours: Vec<[f32; 3]> = latents
             .iter()
             .map(|l| [0, 1, 2].map(|c| truth.bias[c] + l[0] * truth.weights[0][c] + l[1] * truth.weights[1][c]))

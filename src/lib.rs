@@ -1,4 +1,51 @@
-//! Calotype.
+//! Calotype, a native desktop studio for Stable Diffusion. This page is the map of the house.
+//!
+//! A functional core in an imperative shell: `diffusion` is pure numerics, `checkpoint` and `gallery` are disk,
+//! `inference` is the thread, `state` is what is true, `ui` draws it. Plain data at every wall: no tensor leaves the
+//! engine, no egui type enters `state`; the `message` files and `request` are the vocabulary. Three words, three
+//! directions: an `Action` goes from the user to the app, a `Command` from the app to a thread, an `Event` back.
+//!
+//! # The rooms
+//!
+//! Each room may use what stands in its line and nothing else; `tests/it/architecture.rs` holds the table. `thiserror`
+//! and `tracing` are everybody's.
+//!
+//! | room | what it is for | uses of ours | uses from outside |
+//! |---|---|---|---|
+//! | `main` | the front door | `app`, `cli` | anyhow, clap, eframe, tracing-subscriber |
+//! | [`request`] | what may be asked: a generation request whose every part is checked when it is made | - | serde |
+//! | [`prompt`] | the prompt language: text to chunks of tokens | `request` | tokenizers, serde, serde_json |
+//! | [`latent_image`] | plain f32 latents and their rough colours | - | image |
+//! | [`worker`] | a thread with a bounded inbox and outbox, which always ends | - | crossbeam-channel |
+//! | `kernels` | conv, norm and activation, attention, linear: how the heavy arithmetic runs on this hardware; the only room with `unsafe` arithmetic | - | candle-core, rayon, half, gemm |
+//! | `diffusion` | pure numerics: text encoder, U-Net, VAE, noise schedule, prediction, guidance, samplers | `request`, `prompt`, `latent_image`, `kernels` | candle-core, candle-nn, rayon, half, serde, serde_json, image |
+//! | `checkpoint` | files on disk to named weights and configs: model folders, the built-in model | `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, memmap2, half, serde, serde_json, **std::fs** |
+//! | [`inference`] | the thread that owns the model: requests in, previews and pictures out; the only `cfg` for hardware | `request`, `prompt`, `latent_image`, `worker`, `diffusion`, `checkpoint`, `kernels` | candle-core, crossbeam-channel, image, serde, rayon |
+//! | [`gallery`] | finished pictures on disk, their recipes inside | `request`, `worker` | image, png, serde, serde_json, tempfile, trash, jiff, **std::fs** |
+//! | `state` | what is true in the window, without drawing it: form, job, queue, action, settings | `request`, `prompt`, `latent_image`, `inference`'s messages and cancel token, `gallery`'s messages and record | image, serde |
+//! | `ui` | draws the state: panels, textures (sole owner of textures), theme (sole owner of colours) | `state`, `request`, `prompt`, `latent_image`, and the same messages | egui, eframe, image |
+//! | `app` | the window: drains events, runs effects, draws, hands actions over | all but `diffusion`, `checkpoint`, `kernels` | eframe, egui, image, rfd, directories, opener, serde, serde_json, **std::fs** |
+//! | `cli` | the same engine without a window | all but `diffusion`, `checkpoint`, `kernels`, `state`, `ui`, `app` | clap, indicatif, ctrlc, directories, image, jiff, serde, serde_json, anyhow, **std::fs** |
+//!
+//! # How a picture flows
+//!
+//! ```text
+//!  window thread                              inference thread                            gallery thread
+//!  form (strings, sliders) -> GenerationRequest (checked, seed concrete)
+//!    Command::Generate{job} ================>
+//!                               prompt -> chunks of 77 tokens -> embeddings [1, 77*n, D]
+//!                               noise(seed) [1, 4, H/8, W/8]; sigmas (f64, ..., 0)
+//!                               per step: denoised = denoise(x, sigma); x = solver.step(..)
+//!    <== Event::Step{preview: LatentImage}      offered: a late preview may be dropped
+//!                               latents / scale -> VAE -> RGB
+//!    <== Event::Finished{image: Arc<RgbImage>}  sent: never dropped
+//!    Command::Save{image, record} ========================================>  hidden file, fsync, rename
+//!    <== Event::Saved{entry} =============================================   recipe inside the PNG
+//! ```
+//!
+//! A job ends in exactly one of `Finished`, `Cancelled`, `Failed`; a panic in it is a failure, and the thread lives.
+//! Cancel is a token inside the command, looked at between the blocks of the computation. Workers wake the window
+//! through an injected function and never see egui; the window repaints on events only. The picture files are the truth.
 
 pub mod checkpoint;
 pub mod cli;

@@ -134,6 +134,9 @@ impl ImageSize {
     pub const STEP: u32 = 8;
 
     /// Checks both sides, in pixels.
+    ///
+    /// # Errors
+    /// [`RequestError::Size`], which names the nearest side that is accepted.
     pub fn new(width: u32, height: u32) -> Result<Self, RequestError> {
         for (side, found) in [("width", width), ("height", height)] {
             let nearest = Self::nearest_side(found);
@@ -190,6 +193,9 @@ impl Steps {
     pub const USUAL: Self = Self(20);
 
     /// Checks the range.
+    ///
+    /// # Errors
+    /// [`RequestError::Steps`] outside of it.
     pub fn new(steps: u32) -> Result<Self, RequestError> {
         if (Self::MIN..=Self::MAX).contains(&steps) {
             Ok(Self(steps))
@@ -233,6 +239,9 @@ impl GuidanceScale {
     pub const USUAL: Self = Self(7.0);
 
     /// Checks the range; not-a-number is refused.
+    ///
+    /// # Errors
+    /// [`RequestError::Guidance`] outside of it.
     pub fn new(scale: f64) -> Result<Self, RequestError> {
         if (Self::MIN..=Self::MAX).contains(&scale) {
             Ok(Self(scale))
@@ -269,6 +278,9 @@ pub struct Strength(f64);
 
 impl Strength {
     /// Checks the range; not-a-number is refused.
+    ///
+    /// # Errors
+    /// [`RequestError::Strength`] outside of it.
     pub fn new(strength: f64) -> Result<Self, RequestError> {
         if strength > 0.0 && strength <= 1.0 {
             Ok(Self(strength))
@@ -394,7 +406,7 @@ named_kinds! {
 named_kinds! {
     /// The noise levels that a solver visits.
     ScheduleKind, "schedule", {
-        /// What the model folder's scheduler_config says.
+        /// What the model folder's `scheduler_config` says.
         #[default]
         Model => "model", "Model";
         /// Karras et al. 2022, equation 5, rho 7.
@@ -418,7 +430,9 @@ mod tests {
     #[test]
     fn sides_must_be_multiples_of_eight_in_range() {
         assert!(ImageSize::new(64, 4096).is_ok());
-        for (width, height, nearest) in [(100, 64, 104), (63, 64, 64), (8, 64, 64), (4097, 64, 4096), (64, 4104, 4096), (0, 64, 64)] {
+        for (width, height, nearest) in
+            [(100, 64, 104), (63, 64, 64), (8, 64, 64), (4097, 64, 4096), (64, 4104, 4096), (0, 64, 64)]
+        {
             let Err(RequestError::Size { nearest: found, .. }) = ImageSize::new(width, height) else {
                 panic!("{width}x{height} was accepted");
             };

@@ -291,10 +291,12 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(record in any_record()) {
+        fn what_is_written_is_read_back(mut record in any_record()) {
+            // The one thing that a prompt cannot hold.
+            for text in [&mut record.request.prompt, &mut record.request.negative_prompt] {
+                *text = text.replace('\0', "").replace(NEGATIVE, "no");
+            }
             let request = &record.request;
-            let opens_negative = |text: &str| kept(text).split('\n').any(|line| line.starts_with(NEGATIVE));
-            prop_assume!(!opens_negative(&request.prompt) && !opens_negative(&request.negative_prompt));
             let info = InfoText::parse(&write(&record).replace('\0', ""));
             prop_assert_eq!(&info.prompt, &kept(&request.prompt));
             prop_assert_eq!(&info.negative_prompt, &kept(&request.negative_prompt));

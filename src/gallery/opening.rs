@@ -25,7 +25,7 @@ const FOREIGN: &[(&str, &str)] = &[
 /// Reads a picture and its recipe. A recipe that cannot be read is a warning, not an error.
 ///
 /// # Errors
-/// As [`decode`].
+/// When nothing or no file is there, it is no picture, or it is beyond the limits.
 pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
     let decoded = decode(path)?;
     let texts = if decoded.format == ImageFormat::Png { PngTexts::read(open(path)?) } else { PngTexts::default() };

@@ -56,8 +56,8 @@ impl Reader<'_> {
     fn not_understood(&self, schedule_too: bool) -> Vec<String> {
         let is_known = |key: &str, value: &str| {
             let is = |name: &&str| key.eq_ignore_ascii_case(name);
-            (NOT_SETTINGS.iter().any(|name| is(name)) && !(schedule_too && is(&"Schedule type")))
-                || self.used.iter().any(|name| is(name))
+            (NOT_SETTINGS.iter().any(is) && !(schedule_too && is(&"Schedule type")))
+                || self.used.iter().any(is)
                 || AS_HERE.iter().any(|(name, as_here)| is(name) && *as_here == value)
         };
         let unknown = self.info.parameters.iter().filter(|(key, value)| !is_known(key, value));
@@ -72,8 +72,8 @@ fn shortened(value: &str) -> String {
     }
 }
 
-/// A sampler's name as A1111 ("DPM++ 2M Karras"), k-diffusion ("sample_dpmpp_2m") or stable-diffusion.cpp ("euler_a
-/// karras") write it. Before A1111 1.9 the schedule stood here, and its absence meant the model's own.
+/// A sampler's name as A1111 ("DPM++ 2M Karras"), k-diffusion (`sample_dpmpp_2m`) or stable-diffusion.cpp
+/// (`euler_a karras`) write it. Before A1111 1.9 the schedule stood here, and its absence meant the model's own.
 fn sampler_and_schedule(name: &str) -> Option<(SamplerKind, ScheduleKind)> {
     let name = name.trim().to_lowercase();
     let (name, schedule) = if let Some(name) = name.strip_suffix("karras") {

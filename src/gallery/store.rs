@@ -1,6 +1,7 @@
 //! Pictures into a folder and out of it: never half-written, never over one another, never lost by a crash.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -117,10 +118,10 @@ pub fn delete(path: &Path) -> Result<(), GalleryError> {
 fn file_name(now: Timestamp, seed: Option<Seed>, number: u32) -> String {
     let mut name = format!("{}-{:03}", now.strftime("%Y%m%d-%H%M%S"), now.subsec_millisecond());
     if let Some(seed) = seed {
-        name.push_str(&format!("-{seed}"));
+        let _ = write!(name, "-{seed}");
     }
     if number > 1 {
-        name.push_str(&format!("-{number}"));
+        let _ = write!(name, "-{number}");
     }
     name + ".png"
 }

@@ -10,7 +10,7 @@ use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimi
 
 use super::{Chunks, TokenCount};
 
-/// How CLIP cuts a text into words before the byte pairs, as transformers' converter of CLIPTokenizer has it.
+/// How CLIP cuts a text into words before the byte pairs, as transformers' converter of `CLIPTokenizer` has it.
 const WORD_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// Turns text into token ids and chunks.
@@ -46,6 +46,7 @@ pub enum TokenizerError {
 
 /// The texts of the special tokens, from `tokenizer_config.json` or `special_tokens_map.json`; CLIP's where left out.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the files' fields")]
 pub struct SpecialTokens {
     bos_token: Option<TokenText>,
     eos_token: Option<TokenText>,
@@ -141,13 +142,9 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
         let id = |role, token: &str| {
-            inner
-                .token_to_id(token)
-                .ok_or_else(|| TokenizerError::MissingToken { role, token: token.to_owned() })
+            inner.token_to_id(token).ok_or_else(|| TokenizerError::MissingToken { role, token: token.to_owned() })
         };
-        let text = |token: &Option<TokenText>, usual: &str| {
-            token.as_ref().map_or(usual, TokenText::text).to_owned()
-        };
+        let text = |token: &Option<TokenText>, usual: &str| token.as_ref().map_or(usual, TokenText::text).to_owned();
         let end_text = text(&special.eos_token, END);
         let begin = id("begin", &text(&special.bos_token, BEGIN))?;
         let end = id("end", &end_text)?;
@@ -196,11 +193,11 @@ const END: &str = "<|endoftext|>";
 fn parse_merges(text: &str) -> Result<Vec<(String, String)>, TokenizerError> {
     text.lines()
         .enumerate()
-        .filter(|(number, line)| !line.trim().is_empty() && !(*number == 0 && line.starts_with("#version")))
+        .filter(|(number, line)| !(line.trim().is_empty() || *number == 0 && line.starts_with("#version")))
         .map(|(number, line)| {
-            line.split_once(' ')
-                .map(|(a, b)| (a.to_owned(), b.trim_end().to_owned()))
-                .ok_or_else(|| TokenizerError::Unreadable(format!("merges.txt line {}: no pair in \"{line}\"", number + 1)))
+            line.split_once(' ').map(|(a, b)| (a.to_owned(), b.trim_end().to_owned())).ok_or_else(|| {
+                TokenizerError::Unreadable(format!("merges.txt line {}: no pair in \"{line}\"", number + 1))
+            })
         })
         .collect()
 }
