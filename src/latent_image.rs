@@ -44,13 +44,11 @@ impl LatentColours {
                 }
             }
         }
-        #[expect(clippy::cast_precision_loss, reason = "a count of samples")]
         let ridge = 1e-6 * latents.len().max(1) as f64;
         for (i, row) in normal.iter_mut().enumerate() {
             row[i] += ridge;
         }
         solve_in_place(&mut normal);
-        #[expect(clippy::cast_possible_truncation, reason = "colours need no f64")]
         let row = |i: usize| [0, 1, 2].map(|c| normal[i][unknowns + c] as f32);
         Self { weights: (0..channels).map(row).collect(), bias: row(channels) }
     }
@@ -70,7 +68,6 @@ impl LatentColours {
                     *sum += w * plane[at];
                 }
             }
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=255")]
             Rgb(colour.map(|v| ((v + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8))
         })
     }

@@ -12,20 +12,20 @@
 //!
 //! | room | what it is for | uses of ours | uses from outside |
 //! |---|---|---|---|
-//! | `main` | the front door | `app`, `cli` | anyhow, clap, eframe, tracing-subscriber |
+//! | `main` | the front door | `app`, `cli` | anyhow, tracing-subscriber |
 //! | [`request`] | what may be asked: a generation request whose every part is checked when it is made | - | serde |
 //! | [`prompt`] | the prompt language: text to chunks of tokens | `request` | tokenizers, serde, serde_json |
 //! | [`latent_image`] | plain f32 latents and their rough colours | - | image |
 //! | [`worker`] | a thread with a bounded inbox and outbox, which always ends | - | crossbeam-channel |
-//! | `kernels` | conv, norm and activation, attention, linear: how the heavy arithmetic runs on this hardware; the only room with `unsafe` arithmetic | - | candle-core, rayon, half, gemm |
-//! | `diffusion` | pure numerics: text encoder, U-Net, VAE, noise schedule, prediction, guidance, samplers | `request`, `prompt`, `latent_image`, `kernels` | candle-core, candle-nn, rayon, half, serde, serde_json, image |
-//! | `checkpoint` | files on disk to named weights and configs: model folders, the built-in model | `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, memmap2, half, serde, serde_json, **std::fs** |
+//! | [`kernels`] | conv, norm and activation, attention, linear: how the heavy arithmetic runs on this hardware; the only room with `unsafe` arithmetic | - | candle-core, candle-nn, rayon |
+//! | [`diffusion`] | pure numerics: text encoder, U-Net, VAE, noise schedule, prediction, guidance, samplers | `request`, `prompt`, `latent_image`, `kernels` | candle-core, candle-nn, serde, serde_json, image |
+//! | [`checkpoint`] | files on disk to named weights and configs: model folders, the built-in model | `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, flate2, half, serde, serde_json, **std::fs** |
 //! | [`inference`] | the thread that owns the model: requests in, previews and pictures out; the only `cfg` for hardware | `request`, `prompt`, `latent_image`, `worker`, `diffusion`, `checkpoint`, `kernels` | candle-core, crossbeam-channel, image, serde, rayon |
 //! | [`gallery`] | finished pictures on disk, their recipes inside | `request`, `worker` | image, png, serde, serde_json, tempfile, trash, jiff, **std::fs** |
 //! | `state` | what is true in the window, without drawing it: form, job, queue, action, settings | `request`, `prompt`, `latent_image`, `inference`'s messages and cancel token, `gallery`'s messages and record | image, serde |
 //! | `ui` | draws the state: panels, textures (sole owner of textures), theme (sole owner of colours) | `state`, `request`, `prompt`, `latent_image`, and the same messages | egui, eframe, image |
 //! | `app` | the window: drains events, runs effects, draws, hands actions over | all but `diffusion`, `checkpoint`, `kernels` | eframe, egui, image, rfd, directories, opener, serde, serde_json, **std::fs** |
-//! | `cli` | the same engine without a window | all but `diffusion`, `checkpoint`, `kernels`, `state`, `ui`, `app` | clap, indicatif, ctrlc, directories, image, jiff, serde, serde_json, anyhow, **std::fs** |
+//! | [`cli`] | the same engine without a window | all but `diffusion`, `checkpoint`, `kernels`, `state`, `ui`, `app` | clap, indicatif, ctrlc, directories, image, jiff, serde, serde_json, anyhow, **std::fs** |
 //!
 //! # How a picture flows
 //!

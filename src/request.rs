@@ -301,7 +301,6 @@ impl Strength {
     /// [`RequestError::NothingToDo`] when that is none.
     pub fn steps_taken(self, steps: Steps) -> Result<u32, RequestError> {
         // At most 1000, so the cast is exact.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=1000")]
         let taken = (f64::from(steps.get()) * self.0) as u32;
         if taken == 0 {
             let least = (1000.0 / f64::from(steps.get())).ceil() / 1000.0;

@@ -116,9 +116,9 @@ impl ModelFiles {
         let io = |source| CheckpointError::Io { source, path: self.path(inner) };
         match self {
             Self::Folder(root) => Ok(Source::Disk(File::open(root.join(inner)).map_err(io)?)),
-            Self::Starter => starter_file(inner)
-                .map(Source::Embedded)
-                .ok_or_else(|| io(std::io::ErrorKind::NotFound.into())),
+            Self::Starter => {
+                starter_file(inner).map(Source::Embedded).ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))
+            }
         }
     }
 }

@@ -134,7 +134,6 @@ impl Meter {
 
     pub fn advance(&self, bytes: u64) -> Result<(), CheckpointError> {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        #[expect(clippy::cast_precision_loss, reason = "a progress bar")]
         let fraction = done as f32 / self.total.load(Ordering::Relaxed).max(1) as f32;
         if (self.progress)(fraction.min(1.0)) {
             return Ok(());
@@ -152,10 +151,9 @@ impl Meter {
 fn check_pipeline(files: &ModelFiles) -> Result<(), CheckpointError> {
     let index: Option<ModelIndex> = files.json_if_present("model_index.json")?;
     match index {
-        Some(index) if !PIPELINES.contains(&index.class_name.as_str()) => Err(CheckpointError::UnknownPipeline {
-            found: index.class_name,
-            path: files.path("model_index.json"),
-        }),
+        Some(index) if !PIPELINES.contains(&index.class_name.as_str()) => {
+            Err(CheckpointError::UnknownPipeline { found: index.class_name, path: files.path("model_index.json") })
+        }
         _ => Ok(()),
     }
 }
@@ -166,9 +164,8 @@ fn model_error(files: &ModelFiles, folder: &str, source: DiffusionError) -> Chec
 
 fn load_tokenizer(files: &ModelFiles, encoder: &TextEncoderConfig) -> Result<Tokenizer, CheckpointError> {
     let length = encoder.max_position_embeddings;
-    let special = |name: &str| -> Result<SpecialTokens, CheckpointError> {
-        Ok(files.json_if_present(name)?.unwrap_or_default())
-    };
+    let special =
+        |name: &str| -> Result<SpecialTokens, CheckpointError> { Ok(files.json_if_present(name)?.unwrap_or_default()) };
     let special = special("tokenizer/tokenizer_config.json")?.or(special("tokenizer/special_tokens_map.json")?);
     let made = if files.has("tokenizer/tokenizer.json") {
         Tokenizer::from_json(&files.read("tokenizer/tokenizer.json")?, &special, length)

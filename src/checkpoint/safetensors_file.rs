@@ -17,6 +17,9 @@ const PIECE_BYTES: usize = 1 << 20;
 /// The format's own bound on the header (safetensors' `MAX_HEADER_SIZE`).
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
+/// Appends the f32 values of little-endian bytes.
+type Decode = fn(&[u8], &mut Vec<f32>);
+
 /// An open file whose header is known and sound.
 pub(super) struct SafetensorsFile {
     path: PathBuf,
@@ -89,11 +92,10 @@ impl SafetensorsFile {
 
     /// The values of a tensor, converted to f32 piece by piece.
     pub fn read_f32(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
-        let (width, decode): (usize, fn(&[u8], &mut Vec<f32>)) = match tensor.dtype {
+        let (width, decode): (usize, Decode) = match tensor.dtype {
             Dtype::F32 => (4, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f32::from_le_bytes(c)))),
             Dtype::F16 => (2, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f16::from_le_bytes(c).to_f32()))),
             Dtype::BF16 => (2, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| bf16::from_le_bytes(c).to_f32()))),
-            #[expect(clippy::cast_possible_truncation, reason = "f64 weights are computed in f32")]
             Dtype::F64 => (8, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f64::from_le_bytes(c) as f32))),
             other => {
                 return Err(CheckpointError::UnknownDType {

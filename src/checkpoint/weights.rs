@@ -35,7 +35,7 @@ impl Weights {
     pub fn open(files: &ModelFiles, folder: &str, stem: &str, meter: Arc<Meter>) -> Result<Self, CheckpointError> {
         let names = files.names(folder);
         let Some(choice) = choose(&names, stem) else {
-            let found: Vec<&str> = names.iter().map(String::as_str).filter(|n| !n.ends_with(".json")).collect();
+            let found: Vec<&str> = names.iter().map(String::as_str).filter(|n| !n.contains(".json")).collect();
             let found = if found.is_empty() { "no other weights either".to_owned() } else { found.join(", ") };
             return Err(CheckpointError::NoWeights { found, path: files.path(folder) });
         };

@@ -51,8 +51,9 @@ pub(super) fn run(options: &GenerateOptions) -> Result<(), Failure> {
 fn start(options: &GenerateOptions, report: Report) -> Result<Run<'_>, Failure> {
     let output = output(options)?;
     if let Some(folder) = &options.previews {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| Failure::Usage(format!("the folder for previews cannot be made: {}: {e}", folder.display())))?;
+        std::fs::create_dir_all(folder).map_err(|e| {
+            Failure::Usage(format!("the folder for previews cannot be made: {}: {e}", folder.display()))
+        })?;
     }
     if let Some(model) = options.model.as_ref().filter(|model| !model.exists()) {
         return Err(Failure::Usage(format!("there is no such model: {}", model.display())));
@@ -63,7 +64,8 @@ fn start(options: &GenerateOptions, report: Report) -> Result<Run<'_>, Failure> 
     };
     let cancel = CancelToken::new();
     let on_interrupt = cancel.clone();
-    ctrlc::set_handler(move || on_interrupt.cancel()).map_err(|e| Failure::Work(format!("no way to catch Ctrl-C: {e}")))?;
+    ctrlc::set_handler(move || on_interrupt.cancel())
+        .map_err(|e| Failure::Work(format!("no way to catch Ctrl-C: {e}")))?;
     let engine = crate::inference::spawn(options.device, options.precision, Arc::new(|| {}))
         .map_err(|e| Failure::Work(format!("the engine's thread could not be started: {e}")))?;
     Ok(Run { options, engine, report, cancel, output, start_image })
@@ -171,7 +173,8 @@ fn output(options: &GenerateOptions) -> Result<Output, Failure> {
         return Err(Failure::Usage(problem));
     }
     if options.count > 1 {
-        let problem = format!("--output {} is one file and --count asks for {}: name a folder", path.display(), options.count);
+        let problem =
+            format!("--output {} is one file and --count asks for {}: name a folder", path.display(), options.count);
         return Err(Failure::Usage(problem));
     }
     Ok(Output::File(path.clone()))
@@ -205,13 +208,7 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
 }
 
 /// `SEED-step-001.png`, grown to the picture's size.
-fn save_preview(
-    folder: &Path,
-    seed: Seed,
-    step: u32,
-    rough: &RgbImage,
-    size: ImageSize,
-) -> Result<(), Failure> {
+fn save_preview(folder: &Path, seed: Seed, step: u32, rough: &RgbImage, size: ImageSize) -> Result<(), Failure> {
     let grown = image::imageops::resize(rough, size.width(), size.height(), FilterType::CatmullRom);
     let path = folder.join(format!("{seed}-step-{step:03}.png"));
     store::save_as(&path, &grown, None).map_err(|error| Failure::Work(error.for_people()))?;

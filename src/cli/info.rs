@@ -2,13 +2,13 @@
 
 use super::Failure;
 use super::options::InfoOptions;
-use super::report::print_text;
+use super::report::{print_error, print_text};
 use crate::gallery::open_picture;
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
     let picture = open_picture(&options.image).map_err(|error| Failure::Work(error.for_people()))?;
     if let Some(warning) = &picture.warning {
-        eprintln!("calotype: {warning}");
+        print_error(warning);
     }
     if let Some(infotext) = &picture.infotext {
         print_text(infotext);

@@ -5,6 +5,7 @@ mod info;
 mod options;
 mod report;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -28,36 +29,37 @@ enum Failure {
     Interrupted,
 }
 
-/// Reads the arguments and does what they say; the studio opens when there are none.
+/// What the arguments come to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The window is wanted.
+    OpenStudio {
+        /// With this model folder instead of the last one.
+        model: Option<PathBuf>,
+    },
+    /// The work is done, or could not be.
+    Exit(ExitCode),
+}
+
+/// Reads the arguments and does what they say, but for opening the window. Ends the process itself on `--help`,
+/// `--version` and wrong usage.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn run() -> Outcome {
     let cli = Cli::parse();
-    start_log();
     let done = match cli.task {
-        None => open_studio(cli.model),
+        None => return Outcome::OpenStudio { model: cli.model },
         Some(Task::Generate(options)) => generate::run(&options),
         Some(Task::Info(options)) => info::run(&options),
     };
-    match done {
+    Outcome::Exit(match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(problem)) => end(USAGE, &problem),
         Err(Failure::Work(problem)) => end(FAILURE, &problem),
         Err(Failure::Interrupted) => end(INTERRUPTED, "cancelled"),
-    }
+    })
 }
 
 fn end(code: u8, text: &str) -> ExitCode {
-    eprintln!("calotype: {text}");
+    report::print_error(text);
     ExitCode::from(code)
-}
-
-/// Warnings and errors to stderr; more with `CALOTYPE_LOG`, in the language of tracing's filters.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CALOTYPE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("calotype=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-}
-
-fn open_studio(_model: Option<std::path::PathBuf>) -> Result<(), Failure> {
-    Ok(())
 }

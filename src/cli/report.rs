@@ -40,7 +40,6 @@ impl Report {
         match self {
             Self::Json => print_line(&json!({"event": "loading", "model": model, "fraction": fraction})),
             Self::Text { .. } => {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
                 let percent = (fraction * 100.0) as u64;
                 self.show(Counting::Loading, 100, percent, &format!("Loading {model}"));
             }
@@ -114,6 +113,13 @@ impl Report {
 
 fn print_line(value: &Value) {
     print_text(&value.to_string());
+}
+
+/// For people, on stderr.
+pub(super) fn print_error(text: &str) {
+    if writeln!(std::io::stderr(), "calotype: {text}").is_err() {
+        tracing::debug!("stderr is closed");
+    }
 }
 
 /// A closed pipe is no reason to die in the middle of a picture.

@@ -33,7 +33,9 @@ pub enum DiffusionError {
     #[error("{0}")]
     Request(String),
     /// The numbers left the finite range.
-    #[error("{place} hold {what}: the model's weights or this precision cannot carry this picture; try other settings or another model file")]
+    #[error(
+        "{place} hold {what}: the model's weights or this precision cannot carry this picture; try other settings or another model file"
+    )]
     NotFinite {
         /// Where, with the step.
         place: String,

@@ -7,23 +7,29 @@ use crate::kernels::{Conv2d, GroupNorm, LayerNorm, Linear};
 
 /// A 3x3 convolution that keeps the size.
 pub fn conv3x3(vb: &VarBuilder, channels_in: usize, channels_out: usize) -> Result<Conv2d> {
-    conv(vb, channels_in, channels_out, 3, 1, 1)
+    conv(vb, channels_in, channels_out, Window { kernel: 3, stride: 1, padding: 1 })
+}
+
+/// A 3x3 convolution that halves the size, with `padding` zeros on all sides.
+pub fn conv3x3_halving(vb: &VarBuilder, channels: usize, padding: usize) -> Result<Conv2d> {
+    conv(vb, channels, channels, Window { kernel: 3, stride: 2, padding })
 }
 
 /// A 1x1 convolution.
 pub fn conv1x1(vb: &VarBuilder, channels_in: usize, channels_out: usize) -> Result<Conv2d> {
-    conv(vb, channels_in, channels_out, 1, 1, 0)
+    conv(vb, channels_in, channels_out, Window { kernel: 1, stride: 1, padding: 0 })
 }
 
-/// Any square convolution with bias.
-pub fn conv(
-    vb: &VarBuilder,
-    channels_in: usize,
-    channels_out: usize,
+/// What a convolution looks at.
+#[derive(Clone, Copy)]
+struct Window {
     kernel: usize,
     stride: usize,
     padding: usize,
-) -> Result<Conv2d> {
+}
+
+fn conv(vb: &VarBuilder, channels_in: usize, channels_out: usize, window: Window) -> Result<Conv2d> {
+    let Window { kernel, stride, padding } = window;
     let weight = vb.get((channels_out, channels_in, kernel, kernel), "weight")?;
     Conv2d::new(weight, Some(vb.get(channels_out, "bias")?), stride, padding)
 }

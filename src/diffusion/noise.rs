@@ -46,7 +46,6 @@ pub struct TorchCpuGenerator {
 impl TorchCpuGenerator {
     /// `torch.Generator().manual_seed(seed)`; the low 32 bits count.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "torch keeps the low 32 bits")]
     pub fn new(seed: u64) -> Self {
         let mut state = Vec::with_capacity(STATE_LEN);
         let mut last = seed as u32;
@@ -61,7 +60,6 @@ impl TorchCpuGenerator {
     /// `torch.randn(count, generator=self)` in f32.
     pub fn randn(&mut self, count: usize) -> Vec<f32> {
         if count < 16 {
-            #[expect(clippy::cast_possible_truncation, reason = "torch draws in f64 and stores f32")]
             return (0..count).map(|_| self.normal_f64() as f32).collect();
         }
         let mut values: Vec<f32> = (0..count).map(|_| self.uniform_f32()).collect();
@@ -80,13 +78,11 @@ impl TorchCpuGenerator {
     }
 
     /// 24 bits in 0..1.
-    #[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
     fn uniform_f32(&mut self) -> f32 {
         (self.next_u32() & 0x00ff_ffff) as f32 / (1 << 24) as f32
     }
 
     /// 53 bits in 0..1, the first word high.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit an f64")]
     fn uniform_f64(&mut self) -> f64 {
         let high = u64::from(self.next_u32());
         let low = u64::from(self.next_u32());

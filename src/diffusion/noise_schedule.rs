@@ -199,7 +199,6 @@ impl NoiseSchedule {
     }
 
     /// The model's own grid, highest first.
-    #[expect(clippy::cast_precision_loss, reason = "timesteps are far below 2^52")]
     fn timesteps(&self, sampler: SamplerKind, n: usize) -> Vec<f64> {
         let trained = self.sigmas.len();
         let last = (trained - 1) as f64;
@@ -234,7 +233,6 @@ impl NoiseSchedule {
     #[must_use]
     pub fn level_at(&self, timestep: f64) -> NoiseLevel {
         let clamped = timestep.clamp(0.0, self.last_timestep());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the table")]
         let below = clamped.floor() as usize;
         let above = (below + 1).min(self.sigmas.len() - 1);
         let part = clamped.fract();
@@ -243,7 +241,6 @@ impl NoiseSchedule {
 
     /// The timestep of a sigma, interpolated on its logarithm (k-diffusion's `sigma_to_t`); clamped to the trained ones.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "timesteps are far below 2^52")]
     pub fn timestep_of(&self, sigma: f64) -> f64 {
         let above = self.sigmas.partition_point(|&s| s < sigma);
         if above == 0 {
@@ -256,7 +253,6 @@ impl NoiseSchedule {
         (above - 1) as f64 + (sigma.ln() - low) / (high - low)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "timesteps are far below 2^52")]
     fn last_timestep(&self) -> f64 {
         (self.sigmas.len() - 1) as f64
     }
@@ -268,7 +264,6 @@ fn is_continuous(sampler: SamplerKind) -> bool {
 }
 
 /// Karras et al. 2022, equation 5 with rho 7, without the final zero.
-#[expect(clippy::cast_precision_loss, reason = "at most 1000 steps")]
 fn karras(sigma_min: f64, sigma_max: f64, n: usize) -> Vec<f64> {
     const RHO: f64 = 7.0;
     let (min, max) = (sigma_min.powf(1.0 / RHO), sigma_max.powf(1.0 / RHO));
@@ -276,7 +271,6 @@ fn karras(sigma_min: f64, sigma_max: f64, n: usize) -> Vec<f64> {
     (0..n).map(|i| (max + i as f64 * gap * (min - max)).powf(RHO)).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "timesteps are far below 2^52")]
 fn betas(config: &SchedulerConfig) -> Result<Vec<f64>, DiffusionError> {
     if let Some(betas) = &config.trained_betas {
         return Ok(betas.clone());

@@ -163,7 +163,6 @@ impl StableDiffusion {
     fn denoiser(&self, request: &GenerationRequest, interrupt: Interrupt) -> Result<Denoiser<'_>, DiffusionError> {
         let mut cond = self.tokenizer.chunks(&request.prompt)?;
         let scale = request.guidance.get();
-        #[expect(clippy::float_cmp, reason = "exactly 1 takes the negative prompt's weight to exactly 0")]
         let guidance = if scale == 1.0 {
             let context = self.text_encoder.encode(&cond.chunks, interrupt)?;
             Guidance::PromptOnly(self.unet.prepare_context(&context)?)

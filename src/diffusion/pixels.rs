@@ -19,9 +19,8 @@ pub fn to_tensor(picture: &RgbImage, size: ImageSize, device: &Device) -> Result
         resized = image::imageops::resize(picture, width, height, image::imageops::FilterType::Lanczos3);
         &resized
     };
-    let values: Vec<f32> = (0..3)
-        .flat_map(|channel| picture.pixels().map(move |p| f32::from(p.0[channel]) / 255.0 * 2.0 - 1.0))
-        .collect();
+    let values: Vec<f32> =
+        (0..3).flat_map(|channel| picture.pixels().map(move |p| f32::from(p.0[channel]) / 255.0 * 2.0 - 1.0)).collect();
     Ok(Tensor::from_vec(values, (1, 3, height as usize, width as usize), device)?)
 }
 
@@ -34,7 +33,6 @@ pub fn to_picture(pixels: &Tensor) -> Result<RgbImage, DiffusionError> {
     let values = pixels.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     check_finite(&values, || "the decoded pixels".to_owned())?;
     let area = height * width;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=255")]
     let byte = |v: f32| ((v / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
     let bytes: Vec<u8> =
         (0..area).flat_map(|at| (0..channels).map(move |c| c * area + at)).map(|index| byte(values[index])).collect();

@@ -41,7 +41,6 @@ pub fn fit_colours(
 
 /// `[3, side, side]` in -1..1: smooth waves of different length in each channel, then flat patches over a quarter of it,
 /// so that most colours occur both in gradients and in areas.
-#[expect(clippy::cast_precision_loss, reason = "a few hundred pixels")]
 fn test_picture(side: usize) -> Vec<f32> {
     let mut values = Vec::with_capacity(3 * side * side);
     for channel in 0..3_u8 {

@@ -85,7 +85,6 @@ pub fn on_white(pixels: DynamicImage) -> RgbImage {
     for (flat, pixel) in flat.pixels_mut().zip(pixels.pixels()) {
         let [red, green, blue, alpha] = pixel.0.map(u32::from);
         // At most 255 * 255 / 255.
-        #[expect(clippy::cast_possible_truncation, reason = "a weighted mean of two bytes is a byte")]
         let blend = |colour: u32| ((colour * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
         flat.0 = [red, green, blue].map(blend);
     }

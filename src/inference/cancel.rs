@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(test)]
+type OnCheck = Arc<dyn Fn(&AtomicBool) + Send + Sync>;
+
 /// Cancels one job; its clones share the decision.
 #[derive(Clone, Default)]
 pub struct CancelToken {
     is_cancelled: Arc<AtomicBool>,
     /// Lets a test act at the very moment a computation asks.
     #[cfg(test)]
-    on_check: Option<Arc<dyn Fn(&AtomicBool) + Send + Sync>>,
+    on_check: Option<OnCheck>,
 }
 
 impl CancelToken {

@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn next(engine: &Worker<Command, Event>) -> Event {
-        match engine.next_within(Duration::from_secs(60)) {
+        match engine.next_within(Duration::from_mins(1)) {
             Waited::Event(event) => event,
             other => panic!("{other:?}"),
         }
@@ -243,9 +243,12 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         engine
-            .send(job(0, CancelToken::watched(move |_| {
-                count.fetch_add(1, Ordering::Relaxed);
-            })))
+            .send(job(
+                0,
+                CancelToken::watched(move |_| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }),
+            ))
             .unwrap();
         assert!(matches!(end_of(&engine, 0).0, Event::Finished { .. }));
         let places = asked.load(Ordering::Relaxed);

@@ -16,7 +16,6 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Option<
     let (batch, queries, width) = q.dims3()?;
     let keys = k.dim(1)?;
     let head_width = width / heads;
-    #[expect(clippy::cast_precision_loss, reason = "a head is far narrower than 2^52")]
     let scale = 1.0 / (head_width as f64).sqrt();
     // [B, T, heads * d] -> [B, heads, T, d]
     let split = |x: &Tensor, tokens| x.reshape((batch, tokens, heads, head_width))?.transpose(1, 2)?.contiguous();

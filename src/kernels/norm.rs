@@ -114,7 +114,6 @@ impl CustomOp3 for GroupNormOp {
 
 /// Mean and reciprocal standard deviation; sums in f64 over short f32 runs, so that large groups stay exact.
 fn statistics(x: &[f32], eps: f64) -> (f32, f32) {
-    #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
     let count = x.len() as f64;
     let sum = |map: &dyn Fn(f32) -> f32| -> f64 {
         x.chunks(256)
@@ -131,10 +130,8 @@ fn statistics(x: &[f32], eps: f64) -> (f32, f32) {
             })
             .sum()
     };
-    #[expect(clippy::cast_possible_truncation, reason = "back to the tensor's type")]
     let mean = (sum(&|v| v) / count) as f32;
     let variance = sum(&|v| (v - mean) * (v - mean)) / count;
-    #[expect(clippy::cast_possible_truncation, reason = "back to the tensor's type")]
     let scale = (1.0 / (variance + eps).sqrt()) as f32;
     (mean, scale)
 }

@@ -126,9 +126,10 @@ impl Tokenizer {
         ]))));
         // As transformers has it, a special token's text stands for itself wherever it occurs: SD 2 pads with "!".
         let texts = [&special.bos_token, &special.eos_token, &special.pad_token];
-        let marks = texts.into_iter().zip([BEGIN, END, END]).map(|(token, usual)| {
-            AddedToken::from(token.as_ref().map_or(usual, TokenText::text), true)
-        });
+        let marks = texts
+            .into_iter()
+            .zip([BEGIN, END, END])
+            .map(|(token, usual)| AddedToken::from(token.as_ref().map_or(usual, TokenText::text), true));
         inner.add_special_tokens(marks.collect::<Vec<_>>()).map_err(unreadable)?;
         Self::new(inner, special, chunk_length)
     }

@@ -139,7 +139,12 @@ fn a_family_or_part_that_is_not_known_is_refused_by_name() {
         ("unet/config.json", "_class_name", "FluxTransformer2DModel".into(), "FluxTransformer2DModel"),
         ("unet/config.json", "act_fn", "mish".into(), "mish"),
         ("unet/config.json", "addition_embed_type", "text_time".into(), "text_time"),
-        ("unet/config.json", "down_block_types", serde_json::json!(["AttnDownBlock2D", "DownBlock2D"]), "AttnDownBlock2D"),
+        (
+            "unet/config.json",
+            "down_block_types",
+            serde_json::json!(["AttnDownBlock2D", "DownBlock2D"]),
+            "AttnDownBlock2D",
+        ),
         ("vae/config.json", "_class_name", "AsymmetricAutoencoderKL".into(), "AsymmetricAutoencoderKL"),
         ("text_encoder/config.json", "hidden_act", "relu6".into(), "relu6"),
         ("text_encoder/config.json", "architectures", serde_json::json!(["T5EncoderModel"]), "T5EncoderModel"),

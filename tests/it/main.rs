@@ -1,5 +1,8 @@
 //! The one integration-test binary: the library as its front doors use it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a broken expectation may panic")]
+#![expect(clippy::print_stderr, reason = "the golden tests tell how close they came, shown with --nocapture")]
+
 mod architecture;
 mod checkpoint;
 mod golden;

@@ -4,11 +4,11 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::config::{Level, Plan};
-use crate::diffusion::resnet::{ResnetBlock, ResnetShape};
 use super::transformer::{SpatialTransformer, TransformerShape};
 use super::{Pass, PreparedContext};
 use crate::diffusion::DiffusionError;
-use crate::diffusion::layers::conv;
+use crate::diffusion::layers::{conv3x3, conv3x3_halving};
+use crate::diffusion::resnet::{ResnetBlock, ResnetShape};
 use crate::kernels::{Conv2d, upsample_nearest};
 
 /// A residual block and, on levels with attention, the transformer after it.
@@ -84,16 +84,13 @@ impl DownBlock {
         for i in 0..level.resnets {
             let from = if i == 0 { channels_in } else { level.channels };
             let resnet = loader.resnet(&vb.pp("resnets").pp(i), from, level.channels)?;
-            let transformer = level
-                .down_has_attention
-                .then(|| loader.transformer(&vb.pp("attentions").pp(i), &level))
-                .transpose()?;
+            let transformer =
+                level.down_has_attention.then(|| loader.transformer(&vb.pp("attentions").pp(i), &level)).transpose()?;
             stages.push(Stage { resnet, transformer });
         }
         let is_last = index + 1 == loader.plan.levels.len();
-        let downsample = (!is_last)
-            .then(|| conv(&vb.pp("downsamplers.0.conv"), level.channels, level.channels, 3, 2, 1))
-            .transpose()?;
+        let downsample =
+            (!is_last).then(|| conv3x3_halving(&vb.pp("downsamplers.0.conv"), level.channels, 1)).transpose()?;
         Ok(Self { stages, downsample })
     }
 
@@ -176,15 +173,12 @@ impl UpBlock {
             // The skips come back in the reverse order: the last one is what entered this level on the way down.
             let skip = if i + 1 == count { channels_above } else { level.channels };
             let resnet = loader.resnet(&vb.pp("resnets").pp(i), from + skip, level.channels)?;
-            let transformer = level
-                .up_has_attention
-                .then(|| loader.transformer(&vb.pp("attentions").pp(i), &level))
-                .transpose()?;
+            let transformer =
+                level.up_has_attention.then(|| loader.transformer(&vb.pp("attentions").pp(i), &level)).transpose()?;
             stages.push(Stage { resnet, transformer });
         }
-        let upsample = (index > 0)
-            .then(|| conv(&vb.pp("upsamplers.0.conv"), level.channels, level.channels, 3, 1, 1))
-            .transpose()?;
+        let upsample =
+            (index > 0).then(|| conv3x3(&vb.pp("upsamplers.0.conv"), level.channels, level.channels)).transpose()?;
         Ok(Self { stages, upsample })
     }
 

@@ -181,7 +181,9 @@ impl UNetConfig {
         }
         let padding = self.downsample_padding.unwrap_or(1);
         require(PART, "downsample_padding", padding == 1, || padding.to_string(), "1")?;
-        for (key, len) in [("down_block_types", self.down_block_types.len()), ("up_block_types", self.up_block_types.len())] {
+        for (key, len) in
+            [("down_block_types", self.down_block_types.len()), ("up_block_types", self.up_block_types.len())]
+        {
             if len != count || count == 0 {
                 let problem = format!("{key} has {len} entries for {count} levels");
                 return Err(DiffusionError::Config { part: PART, problem });

@@ -18,7 +18,6 @@ pub fn sinusoids(
     device: &Device,
 ) -> candle_core::Result<Tensor> {
     let half = width / 2;
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "f32 as in the reference")]
     let angles = (0..half).map(|i| {
         let exponent = -(10_000_f64.ln()) as f32 * i as f32 / (half as f64 - freq_shift) as f32;
         timestep as f32 * exponent.exp()

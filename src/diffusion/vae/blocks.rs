@@ -13,7 +13,12 @@ use crate::kernels::{GroupNorm, Linear, attention};
 pub(super) const EPS: f64 = 1e-6;
 
 /// A residual block without time.
-pub(super) fn resnet(vb: &VarBuilder, config: &VaeConfig, channels_in: usize, channels_out: usize) -> candle_core::Result<ResnetBlock> {
+pub(super) fn resnet(
+    vb: &VarBuilder,
+    config: &VaeConfig,
+    channels_in: usize,
+    channels_out: usize,
+) -> candle_core::Result<ResnetBlock> {
     let groups = config.norm_num_groups;
     ResnetBlock::load(vb, ResnetShape { channels_in, channels_out, time_width: None, groups, eps: EPS })
 }

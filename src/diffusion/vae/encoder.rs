@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::VaeConfig;
 use super::blocks::{EPS, MidBlock, resnet};
-use crate::diffusion::layers::{conv, conv3x3, group_norm};
+use crate::diffusion::layers::{conv3x3, conv3x3_halving, group_norm};
 use crate::diffusion::resnet::ResnetBlock;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{Conv2d, GroupNorm};
@@ -61,7 +61,7 @@ impl Level {
             .map(|i| resnet(&vb.pp("resnets").pp(i), config, if i == 0 { from } else { to }, to))
             .collect::<candle_core::Result<_>>()?;
         let is_last = index + 1 == widths.len();
-        let downsample = (!is_last).then(|| conv(&vb.pp("downsamplers.0.conv"), to, to, 3, 2, 0)).transpose()?;
+        let downsample = (!is_last).then(|| conv3x3_halving(&vb.pp("downsamplers.0.conv"), to, 0)).transpose()?;
         Ok(Self { resnets, downsample })
     }
 

@@ -56,10 +56,7 @@ impl Vae {
         Ok(Self {
             encoder: Encoder::load(&vb.pp("encoder"), config)?,
             decoder: Decoder::load(&vb.pp("decoder"), config)?,
-            quant: config
-                .use_quant_conv
-                .then(|| conv1x1(&vb.pp("quant_conv"), 2 * latent, 2 * latent))
-                .transpose()?,
+            quant: config.use_quant_conv.then(|| conv1x1(&vb.pp("quant_conv"), 2 * latent, 2 * latent)).transpose()?,
             post_quant: config
                 .use_post_quant_conv
                 .then(|| conv1x1(&vb.pp("post_quant_conv"), latent, latent))

@@ -60,6 +60,6 @@ pub fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
 pub fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
     let error = relative_error(&values(found), &values(expected));
-    println!("{what}: relative error {error:.2e}");
+    eprintln!("{what}: relative error {error:.2e}");
     assert!(error <= tolerance, "{what}: relative error {error:.2e} above {tolerance:.0e}");
 }

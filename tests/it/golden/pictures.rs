@@ -64,15 +64,15 @@ fn pictures_are_those_of_diffusers() {
         let model = &models.iter().find(|(name, _)| case["model"] == *name).unwrap().1;
         let (latents, picture) = draw(model, &request_of(case), Some(&start));
         let error = relative_error(&latents, &values(&tensors[&format!("{key}.latents")]));
-        println!("{key}: latents' relative error {error:.2e}");
+        eprintln!("{key}: latents' relative error {error:.2e}");
         // Measured: 5.6e-7 to 6.3e-6; torch itself strays by up to 1.3e-5 without oneDNN.
         assert!(error < 2e-5, "{key}: {error:e}");
         if let Some(expected) = tensors.get(&format!("{key}.picture")) {
             let expected = picture_of(expected);
             let differences: Vec<u8> = picture.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).collect();
             let beyond = differences.iter().filter(|d| **d > 1).count();
-            let off_by_one = differences.iter().filter(|d| **d == 1).count();
-            println!("{key}: {off_by_one} of {} bytes differ by 1, {beyond} by more", differences.len());
+            let near = differences.iter().filter(|d| **d > 0).count() - beyond;
+            eprintln!("{key}: {near} of {} bytes differ by 1, {beyond} by more", differences.len());
             // Measured: at most 4 of 12288 bytes differ by 1, none by more.
             assert!(beyond * 1000 <= differences.len(), "{key}: {beyond} bytes differ by more than 1");
             compared += 1;

@@ -86,10 +86,25 @@ const RUNS: [Run; 7] = [
     Run { key: "ddim", sampler: SamplerKind::Ddim, kind: ScheduleKind::Model, is_variance_preserving: true },
     Run { key: "ddpm", sampler: SamplerKind::Ddpm, kind: ScheduleKind::Model, is_variance_preserving: true },
     Run { key: "euler", sampler: SamplerKind::Euler, kind: ScheduleKind::Model, is_variance_preserving: false },
-    Run { key: "euler_a", sampler: SamplerKind::EulerAncestral, kind: ScheduleKind::Model, is_variance_preserving: false },
+    Run {
+        key: "euler_a",
+        sampler: SamplerKind::EulerAncestral,
+        kind: ScheduleKind::Model,
+        is_variance_preserving: false,
+    },
     Run { key: "heun", sampler: SamplerKind::Heun, kind: ScheduleKind::Model, is_variance_preserving: false },
-    Run { key: "dpmpp_2m", sampler: SamplerKind::DpmPlusPlus2M, kind: ScheduleKind::Model, is_variance_preserving: true },
-    Run { key: "dpmpp_2m_karras", sampler: SamplerKind::DpmPlusPlus2M, kind: ScheduleKind::Karras, is_variance_preserving: true },
+    Run {
+        key: "dpmpp_2m",
+        sampler: SamplerKind::DpmPlusPlus2M,
+        kind: ScheduleKind::Model,
+        is_variance_preserving: true,
+    },
+    Run {
+        key: "dpmpp_2m_karras",
+        sampler: SamplerKind::DpmPlusPlus2M,
+        kind: ScheduleKind::Karras,
+        is_variance_preserving: true,
+    },
 ];
 
 const SHAPE: [usize; 4] = [1, 4, 4, 2];
@@ -122,8 +137,7 @@ fn check_trajectory(run: &Run, model: &str, n: u32, key: &str, tensors: &Tensors
     let prediction = schedule.prediction();
     let plan = schedule.schedule(run.kind, run.sampler, steps(n)).unwrap();
     let levels = plan.levels.clone();
-    let expected: Vec<Vec<f32>> =
-        tensors[&format!("{key}.latents")].flatten_from(1).unwrap().to_vec2().unwrap();
+    let expected: Vec<Vec<f32>> = tensors[&format!("{key}.latents")].flatten_from(1).unwrap().to_vec2().unwrap();
     let mut sampler = start(run.sampler, plan);
     let mut worst = 0.0_f64;
     for step in 0..n as usize {
@@ -136,7 +150,7 @@ fn check_trajectory(run: &Run, model: &str, n: u32, key: &str, tensors: &Tensors
         let row = if run.sampler == SamplerKind::Heun { (2 * step + 1).min(expected.len() - 1) } else { step };
         worst = worst.max(relative_error(&found, &expected[row]));
     }
-    println!("{key}: relative error {worst:.2e}");
+    eprintln!("{key}: relative error {worst:.2e}");
     // Measured: 3.5e-7 to 3.6e-6.
     assert!(worst < 1e-5, "{key}: {worst:e}");
     let mut noise = sampler.state().unwrap().noise;
@@ -173,7 +187,7 @@ fn karras_runs_are_those_of_k_diffusion() {
                 while sampler.advance(&mut |x, level| Ok(formula(x, level, prediction))).unwrap().is_some() {}
                 let expected = values(&tensors[&format!("{key}.{output}.n{n}")]);
                 let error = relative_error(&sampler.state().unwrap().latents, &expected);
-                println!("{key}.{output}.n{n}: relative error {error:.2e}");
+                eprintln!("{key}.{output}.n{n}: relative error {error:.2e}");
                 // Measured: 1.9e-7 to 4.1e-6.
                 assert!(error < 1e-5, "{key}.{output}.n{n}: {error:e}");
             }
@@ -208,7 +222,8 @@ fn a_damaged_state_is_refused() {
     let schedule = model_schedule("tiny-eps");
     let plan = schedule.schedule(ScheduleKind::Model, SamplerKind::Euler, steps(4)).unwrap();
     let sound = start(SamplerKind::Euler, plan.clone()).state().unwrap();
-    let refused = |state: SamplerState| Sampler::restore(SamplerKind::Euler, plan.clone(), &state, &Device::Cpu).is_err();
+    let refused =
+        |state: SamplerState| Sampler::restore(SamplerKind::Euler, plan.clone(), &state, &Device::Cpu).is_err();
     assert!(refused(SamplerState { step: 9, ..sound.clone() }));
     assert!(refused(SamplerState { latents: vec![0.0; 3], ..sound.clone() }));
     assert!(refused(SamplerState { history: vec![vec![0.0; 5]], ..sound.clone() }));
