@@ -31,7 +31,7 @@ struct Window {
 fn conv(vb: &VarBuilder, channels_in: usize, channels_out: usize, window: Window) -> Result<Conv2d> {
     let Window { kernel, stride, padding } = window;
     let weight = vb.get((channels_out, channels_in, kernel, kernel), "weight")?;
-    Conv2d::new(weight, Some(vb.get(channels_out, "bias")?), stride, padding)
+    Conv2d::new(weight, vb.get(channels_out, "bias")?, stride, padding)
 }
 
 /// A linear map with bias.

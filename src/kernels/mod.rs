@@ -3,8 +3,12 @@
 mod activation;
 mod attention;
 mod conv;
+mod matmul;
 mod norm;
 mod resample;
+mod vector;
+
+use candle_core::{Layout, Result, bail};
 
 pub use activation::{Activation, geglu};
 pub use attention::attention;
@@ -12,3 +16,11 @@ pub use candle_nn::{LayerNorm, Linear};
 pub use conv::Conv2d;
 pub use norm::GroupNorm;
 pub use resample::upsample_nearest;
+
+/// The part of a tensor's storage that is its values, in order.
+fn contiguous<'a>(values: &'a [f32], layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&values[start..end]),
+        None => bail!("this kernel needs its values in order, not {layout:?}"),
+    }
+}

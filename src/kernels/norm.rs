@@ -3,6 +3,9 @@
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::contiguous;
+use super::vector::{affine, affine_silu};
+
 /// Normalises groups of channels to mean 0 and variance 1, then scales and shifts each channel.
 #[derive(Debug, Clone)]
 pub struct GroupNorm {
@@ -101,10 +104,8 @@ impl CustomOp3 for GroupNormOp {
                     let a = weight[first_channel + c] * scale;
                     let b = bias[first_channel + c] - mean * a;
                     let range = c * area..(c + 1) * area;
-                    for (y, &v) in out[range.clone()].iter_mut().zip(&x[range]) {
-                        let v = v * a + b;
-                        *y = if self.silu { v / (1.0 + (-v).exp()) } else { v };
-                    }
+                    let map = if self.silu { affine_silu } else { affine };
+                    map(&mut out[range.clone()], &x[range], a, b);
                 }
             },
         );
@@ -134,11 +135,4 @@ fn statistics(x: &[f32], eps: f64) -> (f32, f32) {
     let variance = sum(&|v| (v - mean) * (v - mean)) / count;
     let scale = (1.0 / (variance + eps).sqrt()) as f32;
     (mean, scale)
-}
-
-fn contiguous<'a>(values: &'a [f32], layout: &Layout) -> Result<&'a [f32]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&values[start..end]),
-        None => bail!("group-norm needs contiguous input"),
-    }
 }

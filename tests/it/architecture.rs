@@ -40,7 +40,7 @@ const MAP: &[Room] = &[
     Room { name: "prompt", ours: &["request"], outside: &["tokenizers", "serde", "serde_json"], guarded: &[] },
     Room { name: "latent_image", ours: &[], outside: &["image"], guarded: &[] },
     Room { name: "worker", ours: &[], outside: &["crossbeam_channel"], guarded: &["std::thread", "std::time"] },
-    Room { name: "kernels", ours: &[], outside: &["candle_core", "candle_nn", "rayon"], guarded: &[] },
+    Room { name: "kernels", ours: &[], outside: &["candle_core", "candle_nn", "gemm", "rayon"], guarded: &[] },
     Room {
         name: "diffusion",
         ours: &["request", "prompt", "latent_image", "kernels"],

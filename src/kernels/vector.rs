@@ -1,0 +1,224 @@
+//! Elementwise functions on slices that the compiler turns into vector instructions, in the widest form that this
+//! processor has. Every form does the same arithmetic in the same order, and gives the same bits.
+
+#![expect(clippy::inline_always, reason = "only what is inlined is compiled for its caller's processor features")]
+
+/// Declares `$name` over slices as plain code, and as the same code for AVX2 and AVX-512, chosen at each call.
+macro_rules! widest {
+    ($(#[$doc:meta])* $name:ident, $body:ident, ($($arg:ident: $kind:ty),*) $(-> $out:ty)?) => {
+        $(#[$doc])*
+        #[inline]
+        #[expect(unsafe_code, reason = "calls functions that need processor features")]
+        pub(super) fn $name($($arg: $kind),*) $(-> $out)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
+                fn avx512($($arg: $kind),*) $(-> $out)? {
+                    $body($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $kind),*) $(-> $out)? {
+                    $body($($arg),*)
+                }
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512bw")
+                {
+                    // SAFETY: the features were found on this processor; every AVX-512 processor has FMA.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    // SAFETY: the features were found on this processor.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            $body($($arg),*)
+        }
+    };
+}
+
+widest! {
+    /// `x = exp(scale * x - shift)` with `shift` the largest `scale * x`, and the sum of it: a row's softmax but for the
+    /// division. `scale` is positive.
+    exp_of_row, exp_of_row_body, (row: &mut [f32], scale: f32) -> f32
+}
+
+widest! {
+    /// `y = x * factor`.
+    scale_row, scale_row_body, (row: &mut [f32], factor: f32)
+}
+
+widest! {
+    /// `y = silu(a * x + b)`.
+    affine_silu, affine_silu_body, (y: &mut [f32], x: &[f32], a: f32, b: f32)
+}
+
+widest! {
+    /// `y = a * x + b`.
+    affine, affine_body, (y: &mut [f32], x: &[f32], a: f32, b: f32)
+}
+
+widest! {
+    /// `y = value * gelu(gate)`, with the exact GELU.
+    gated_gelu, gated_gelu_body, (y: &mut [f32], value: &[f32], gate: &[f32])
+}
+
+#[inline(always)]
+fn exp_of_row_body(row: &mut [f32], scale: f32) -> f32 {
+    const LANES: usize = 16;
+    let mut tops = [f32::NEG_INFINITY; LANES];
+    let (blocks, rest) = row.as_chunks::<LANES>();
+    for block in blocks {
+        for (top, &v) in tops.iter_mut().zip(block) {
+            *top = if v > *top { v } else { *top };
+        }
+    }
+    let top = tops.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max) * scale;
+    let mut sums = [0.0_f32; LANES];
+    let (blocks, rest) = row.as_chunks_mut::<LANES>();
+    for block in blocks {
+        for (sum, v) in sums.iter_mut().zip(block) {
+            *v = exp(*v * scale - top);
+            *sum += *v;
+        }
+    }
+    let mut sum: f32 = sums.into_iter().sum();
+    for v in rest {
+        *v = exp(*v * scale - top);
+        sum += *v;
+    }
+    sum
+}
+
+#[inline(always)]
+fn scale_row_body(row: &mut [f32], factor: f32) {
+    for v in row {
+        *v *= factor;
+    }
+}
+
+#[inline(always)]
+fn affine_silu_body(y: &mut [f32], x: &[f32], a: f32, b: f32) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        let v = x * a + b;
+        *y = v / (1.0 + exp(-v));
+    }
+}
+
+#[inline(always)]
+fn affine_body(y: &mut [f32], x: &[f32], a: f32, b: f32) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = x * a + b;
+    }
+}
+
+#[inline(always)]
+fn gated_gelu_body(y: &mut [f32], value: &[f32], gate: &[f32]) {
+    for ((y, &value), &gate) in y.iter_mut().zip(value).zip(gate) {
+        *y = value * gate * 0.5 * (1.0 + erf(gate * std::f32::consts::FRAC_1_SQRT_2));
+    }
+}
+
+/// `exp(x)` with a relative error below 2e-7: `2^n * 2^f` with f in -0.5..0.5, the second a Taylor polynomial of degree 7
+/// in `f ln 2`. Not-a-number stays one; beyond the range it ends in 0 and infinity.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    // Two parts of ln 2, the first exact in few bits (Cody & Waite 1980).
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Adding and taking away 1.5 * 2^23 rounds to a whole number.
+    const ROUND: f32 = 12_582_912.0;
+    let clamped = if x > 89.0 { 89.0 } else { x };
+    let clamped = if clamped < -104.0 { -104.0 } else { clamped };
+    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let f = (clamped - n * LN2_HIGH) - n * LN2_LOW;
+    let mut p = 1.0 / 5040.0;
+    p = p * f + 1.0 / 720.0;
+    p = p * f + 1.0 / 120.0;
+    p = p * f + 1.0 / 24.0;
+    p = p * f + 1.0 / 6.0;
+    p = p * f + 0.5;
+    p = p * f + 1.0;
+    p = p * f + 1.0;
+    // 2^n in two factors, so that results below the normal range and up to infinity come out.
+    let half = (n * 0.5 + ROUND) - ROUND;
+    p * power_of_two(half) * power_of_two(n - half)
+}
+
+/// `2^n` for a whole n from -126 to 127.
+#[inline(always)]
+fn power_of_two(n: f32) -> f32 {
+    f32::from_bits((((n as i32) + 127) << 23) as u32)
+}
+
+/// The error function with an absolute error below 3e-7 (Abramowitz & Stegun 1964, 7.1.26); near zero its Taylor series,
+/// so that small arguments keep their relative precision.
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    let a = x.abs();
+    let t = 1.0 / (1.0 + 0.327_591_1 * a);
+    let mut p = 1.061_405_4;
+    p = p * t - 1.453_152;
+    p = p * t + 1.421_413_7;
+    p = p * t - 0.284_496_74;
+    p = p * t + 0.254_829_6;
+    let far = 1.0 - p * t * exp(-a * a);
+    // 2 / sqrt(pi) * (x - x^3 / 3 + x^5 / 10 - x^7 / 42 + x^9 / 216)
+    let s = a * a;
+    let near = a
+        * (std::f32::consts::FRAC_2_SQRT_PI
+            + s * (-0.376_126_4 + s * (0.112_837_92 + s * (-0.026_866_17 + s * 0.005_223_977_6))));
+    let magnitude = if a < 0.4 { near } else { far };
+    magnitude.copysign(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spread(from: f64, to: f64) -> impl Iterator<Item = f64> {
+        (0..=200_000).map(move |i| from + (to - from) * f64::from(i) / 200_000.0)
+    }
+
+    #[test]
+    fn exp_is_right_over_its_range() {
+        for x in spread(-87.0, 88.0) {
+            let x = x as f32;
+            let expected = f64::from(x).exp();
+            let error = ((f64::from(exp(x)) - expected) / expected).abs();
+            assert!(error < 2e-7, "{x}: {error:e}");
+        }
+        assert_eq!((exp(0.0), exp(f32::NEG_INFINITY), exp(1000.0)), (1.0, 0.0, f32::INFINITY));
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn erf_is_right_everywhere() {
+        // The complementary integral by Simpson's rule in f64.
+        let exact = |x: f64| {
+            let n = 2000;
+            let h = x / f64::from(n);
+            let term = |i: i32| (-(f64::from(i) * h).powi(2)).exp();
+            let inner: f64 = (1..n).map(|i| if i % 2 == 1 { 4.0 } else { 2.0 } * term(i)).sum();
+            (term(0) + inner + term(n)) * h / 3.0 * std::f64::consts::FRAC_2_SQRT_PI
+        };
+        for i in -400..=400 {
+            let x = f64::from(i) / 100.0;
+            let error = (f64::from(erf(x as f32)) - exact(x)).abs();
+            assert!(error < 3e-7, "{x}: {error:e}");
+        }
+        assert!(erf(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_row_of_softmax_sums_to_one_whatever_its_size() {
+        for len in [1, 7, 16, 33] {
+            let mut row: Vec<f32> = (0..len).map(|i| (i as f32 * 1.7).sin() * 50.0).collect();
+            let sum = exp_of_row(&mut row, 0.5);
+            assert!(row.iter().all(|v| (0.0..=1.0).contains(v)));
+            assert!((row.iter().sum::<f32>() - sum).abs() < 1e-5 * sum);
+            assert!(row.contains(&1.0), "the largest is exp(0)");
+        }
+    }
+}
