@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::{RgbImage, RgbaImage};
 
-use crate::gallery::record::PictureRecord;
+use crate::gallery::record::{PictureRecord, ReadRecipe};
 
 /// Names one picture that is to be saved; the sender counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +64,8 @@ pub struct OpenedPicture {
     pub record: Option<PictureRecord>,
     /// The A1111 `parameters` text as it stands in the file.
     pub infotext: Option<String>,
+    /// What the texts say, part by part, when there is no record of our own.
+    pub recipe: Option<ReadRecipe>,
     /// What was in the file but could not be understood, for people.
     pub warning: Option<String>,
 }

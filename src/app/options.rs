@@ -1,0 +1,77 @@
+//! What the window is opened with: folders, a model, and the threads that work for it.
+
+use std::path::PathBuf;
+
+use directories::{ProjectDirs, UserDirs};
+
+use super::desktop::{self, Errand, Report};
+use crate::gallery::message as gallery;
+use crate::inference::message as engine;
+use crate::state::model::ModelSource;
+use crate::worker::{Wake, Worker};
+
+/// The inference thread.
+pub type Engine = Worker<engine::Command, engine::Event>;
+/// The gallery thread.
+pub type Gallery = Worker<gallery::Command, gallery::Event>;
+/// The thread for dialogs.
+pub type Desktop = Worker<Errand, Report>;
+
+/// Starts a worker that wakes the window after each event.
+type Start<W> = Box<dyn FnMut(Wake) -> std::io::Result<W>>;
+
+/// How the window's threads are started; again, when one has ended.
+pub struct Crew {
+    /// Starts the inference thread.
+    pub start_engine: Start<Engine>,
+    /// Starts the gallery thread.
+    pub start_gallery: Start<Gallery>,
+    /// Starts the thread for dialogs.
+    pub start_desktop: Start<Desktop>,
+}
+
+impl Crew {
+    /// A crew with these workers and the real desktop.
+    #[must_use]
+    pub fn new(
+        start_engine: impl FnMut(Wake) -> std::io::Result<Engine> + 'static,
+        start_gallery: impl FnMut(Wake) -> std::io::Result<Gallery> + 'static,
+    ) -> Self {
+        Self {
+            start_engine: Box::new(start_engine),
+            start_gallery: Box::new(start_gallery),
+            start_desktop: Box::new(desktop::spawn),
+        }
+    }
+}
+
+/// What a window is opened with.
+#[derive(Debug, Clone)]
+pub struct StudioOptions {
+    /// Where pictures are kept unless the user says otherwise.
+    pub gallery_folder: PathBuf,
+    /// Where form, settings and window size are stored; none means the usual place.
+    pub storage_file: Option<PathBuf>,
+    /// The model to load instead of the last one.
+    pub model: Option<ModelSource>,
+}
+
+impl StudioOptions {
+    /// The usual folders of this user.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self {
+            gallery_folder: usual_gallery_folder(),
+            storage_file: ProjectDirs::from("", "", "Calotype").map(|dirs| dirs.data_dir().join("window.ron")),
+            model: None,
+        }
+    }
+}
+
+/// `Pictures/Calotype`, or `Calotype` in the home folder, or here.
+fn usual_gallery_folder() -> PathBuf {
+    let dirs = UserDirs::new();
+    let pictures = dirs.as_ref().and_then(|dirs| dirs.picture_dir().map(PathBuf::from));
+    let home = dirs.as_ref().map(|dirs| dirs.home_dir().to_owned());
+    pictures.or(home).unwrap_or_default().join("Calotype")
+}
