@@ -84,13 +84,13 @@ pub fn dropped_files(ui: &Ui, panels: &Panels, actions: &mut Vec<Action>) {
 }
 
 fn veil(ui: &Ui, purpose: Purpose) {
-    let painter = ui.ctx().layer_painter(LayerId::unique(Order::Foreground, Id::new("veil")));
+    let painter = ui.ctx().layer_painter(LayerId::new(Order::Foreground, Id::unique("veil")));
     let rect = ui.ctx().content_rect();
     painter.rect_filled(rect, 0.0, palette(ui).veil);
     let text = match purpose {
         Purpose::View => "Drop a picture to open it and read its recipe",
         Purpose::StartImage => "Drop to use as the start image",
     };
-    let font = FontId::unique(22.0, TextStyle::Heading.resolve(ui.style()).family);
+    let font = FontId::new(22.0, TextStyle::Heading.resolve(ui.style()).family);
     painter.text(rect.center(), Align2::CENTER_CENTER, text, font, palette(ui).text);
 }
