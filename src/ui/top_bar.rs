@@ -1,6 +1,6 @@
 //! The bar at the top: the model, Generate, Stop, what waits, settings.
 
-use egui::{Button, RichText, Sides, Ui};
+use egui::{Button, ComboBox, RichText, Sides, Ui};
 
 use super::icons::{Icon, icon_button};
 use super::theme::palette;
@@ -55,14 +55,11 @@ fn jobs(ui: &mut Ui, studio: &Studio) -> Option<Action> {
 fn model_menu(ui: &mut Ui, studio: &Studio) -> Option<Action> {
     let mut asked = None;
     let name = studio.model.name();
-    let menu = egui::containers::menu::MenuButton::from_button(
-        Button::new(RichText::new(&name).strong()).right_text(RichText::new("⏷").small()).truncate(),
-    );
-    let (response, _) = menu.ui(ui, |ui| {
-        ui.set_max_width(360.0);
+    let menu = ComboBox::from_id_salt("model menu").selected_text(RichText::new(&name).strong()).truncate();
+    let width = ui.available_width().min(240.0);
+    let response = menu.width(width).show_ui(ui, |ui| {
         let mut choose = |ui: &mut Ui, source: &ModelSource| {
-            let is_chosen = studio.model.source() == source;
-            let button = Button::selectable(is_chosen, short_name(source)).truncate();
+            let button = Button::selectable(studio.model.source() == source, short_name(source));
             if ui.add(button).on_hover_text(source.to_string()).clicked() {
                 asked = Some(Action::LoadModel(source.clone()));
             }
@@ -76,7 +73,8 @@ fn model_menu(ui: &mut Ui, studio: &Studio) -> Option<Action> {
             asked = Some(Action::Ask(Question::ModelFolder));
         }
     });
-    response.accessible_name(format!("Model: {name}")).on_hover_text(format!("Model: {}", studio.model.source()));
+    let tip = format!("The model that draws: {}", studio.model.source());
+    response.response.accessible_name("Model").on_hover_text(tip);
     match &studio.model {
         ModelStatus::Failed { .. } => {
             ui.label(RichText::new("Not loaded").color(palette(ui).error));
