@@ -107,7 +107,13 @@ impl Studio {
     }
 
     fn type_prompt(&mut self, text: &str) {
-        self.window().get_by_role_and_label(Role::MultilineTextInput, "Prompt").type_text(text);
+        self.type_into("Prompt", text);
+    }
+
+    fn type_into(&mut self, field: &str, text: &str) {
+        self.window().get_by_role_and_label(Role::MultilineTextInput, field).focus();
+        self.window().run();
+        self.window().get_by_role_and_label(Role::MultilineTextInput, field).type_text(text);
         self.window().run();
     }
 
@@ -222,10 +228,7 @@ fn step(job: JobId, step: u32) -> engine::Event {
 #[test]
 fn a_typed_prompt_and_ctrl_enter_send_the_right_request() {
     let mut studio = Studio::open_ready();
-    studio.window().get_by_role_and_label(Role::MultilineTextInput, "Negative prompt").focus();
-    studio.window().run();
-    studio.window().get_by_role_and_label(Role::MultilineTextInput, "Negative prompt").type_text("blur");
-    studio.window().run();
+    studio.type_into("Negative prompt", "blur");
     studio.type_prompt("a fox");
     studio.press_generate();
     let request = studio.one_job().request;
@@ -449,7 +452,7 @@ fn deleting_asks_first() {
 #[test]
 fn an_invalid_size_is_refused_in_place() {
     let mut studio = Studio::open_ready();
-    studio.window().get_by_label("Width").set_text_value_accesskit("100");
+    studio.window().get_by_role_and_label(Role::SpinButton, "Width").set_value_accesskit(100.0);
     studio.window().run();
     studio.assert_sees("The width must be a multiple of 8");
     studio.press_generate();
