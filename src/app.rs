@@ -195,6 +195,7 @@ impl App {
     fn restart_gallery(&mut self, ctx: &Context, now_secs: f64) {
         tracing::error!("the gallery's thread has ended; starting it again");
         self.studio.on_gallery_ended();
+        self.panels.textures.forget_awaited();
         match (self.crew.start_gallery)(Arc::clone(&self.wake)) {
             Ok(worker) => {
                 self.gallery.replace(worker);
@@ -263,7 +264,9 @@ impl App {
     fn restart_engine(&mut self) {
         match (self.crew.start_engine)(Arc::clone(&self.wake)) {
             Ok(worker) => self.engine.replace(worker),
-            Err(error) => self.studio.notices.complain(format!("The engine cannot be started: {error}"), self.now_secs()),
+            Err(error) => {
+                self.studio.notices.complain(format!("The engine cannot be started: {error}"), self.now_secs())
+            }
         }
     }
 

@@ -52,7 +52,8 @@ pub fn spawn(wake: Wake) -> std::io::Result<Desktop> {
 }
 
 fn ask(question: &Question) -> Option<PathBuf> {
-    let pictures = |dialog: FileDialog| dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"]);
+    let pictures =
+        |dialog: FileDialog| dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"]);
     let dialog = FileDialog::new();
     match question {
         Question::ModelFolder => dialog.set_title("Open model folder").pick_folder(),

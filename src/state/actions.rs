@@ -125,7 +125,10 @@ impl Studio {
     }
 
     fn generate(&mut self, moment: Moment) -> Vec<Effect> {
-        if !self.form.errors().is_empty() {
+        let errors = self.form.errors();
+        if !errors.is_empty() {
+            let words = errors.into_iter().map(|error| error.message).collect::<Vec<_>>().join("\n");
+            self.notices.complain(words, moment.now_secs);
             return Vec::new();
         }
         if !self.form.is_seed_locked {
@@ -178,8 +181,11 @@ impl Studio {
 
     fn use_as_start_image(&mut self) {
         if let Some(picture) = self.canvas.shown_picture() {
-            self.form.start_image =
-                Some(StartImage { name: picture.name(), path: picture.path.clone(), pixels: Arc::clone(&picture.image) });
+            self.form.start_image = Some(StartImage {
+                name: picture.name(),
+                path: picture.path.clone(),
+                pixels: Arc::clone(&picture.image),
+            });
         }
     }
 

@@ -120,7 +120,8 @@ impl Canvas {
     /// True when a picture develops behind the one that is shown.
     #[must_use]
     pub fn has_hidden_progress(&self) -> bool {
-        self.view == View::Picture && self.developing.as_ref().is_some_and(|developing| developing.end.is_none())
+        let is_developing = self.developing.as_ref().is_some_and(|developing| developing.end.is_none());
+        self.view == View::Picture && !self.is_following && is_developing
     }
 
     /// Grows with every change of the pixels that are shown.

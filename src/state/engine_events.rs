@@ -29,7 +29,8 @@ impl Studio {
                     effects = self.model_found(facts.clone());
                 }
                 if facts.source == *self.model.source() {
-                    self.model = ModelStatus::Ready { facts, colours };
+                    self.model = ModelStatus::Ready { facts };
+                    self.colours = Some(colours);
                 }
                 return effects;
             }
@@ -37,7 +38,6 @@ impl Studio {
             Event::Started { job } => {
                 if let Some(running) = self.queue.running_mut(job) {
                     running.start(now_secs);
-                    self.failure = None;
                 }
             }
             Event::Step { job, step, steps, preview } => {
@@ -100,7 +100,7 @@ impl Studio {
 
     fn finished(&mut self, job: JobId, image: Arc<RgbImage>) -> Vec<Effect> {
         let Some(running) = self.queue.finish(job) else { return Vec::new() };
-        let record = PictureRecord::new(self.model.name(), running.request);
+        let record = PictureRecord::new(running.model, running.request);
         let id = self.canvas.keep_unsaved(Arc::clone(&image), Some(record.clone()));
         self.canvas.finish(job);
         if self.canvas.is_following() {
@@ -130,5 +130,136 @@ impl Studio {
             self.canvas.end(lost.id, "Failed");
         }
         self.model = ModelStatus::Asked(self.settings.model.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gallery::message::{Event as GalleryEvent, OpenedPicture};
+    use crate::inference::message::ModelDefaults;
+    use crate::latent_image::{LatentColours, LatentImage};
+    use crate::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps};
+    use crate::state::action::Action;
+    use crate::state::gallery::Purpose;
+    use crate::state::{Moment, Persisted};
+
+    const NOW: Moment = Moment { now_secs: 1.0, random_seed: Seed(5) };
+
+    fn facts(source: ModelSource, side: u32, name: &str) -> Box<ModelFacts> {
+        let defaults = ModelDefaults {
+            size: ImageSize::new(side, side).unwrap(),
+            steps: Steps::new(20).unwrap(),
+            guidance: GuidanceScale::new(4.0).unwrap(),
+            sampler: SamplerKind::Euler,
+            schedule: ScheduleKind::Karras,
+        };
+        Box::new(ModelFacts { name: name.into(), source, defaults, example_prompts: Vec::new(), tokenizer: None })
+    }
+
+    fn ready(studio: &mut Studio, source: ModelSource, side: u32, name: &str) -> Vec<Effect> {
+        let colours = LatentColours { weights: vec![[0.0; 3]], bias: [0.0; 3] };
+        studio.on_engine(Event::ModelReady { facts: facts(source, side, name), colours, seconds: 0.1 }, 0.0)
+    }
+
+    fn studio() -> Studio {
+        let mut studio = Studio::new(Persisted::default());
+        ready(&mut studio, ModelSource::BuiltIn, 128, "starter");
+        studio
+    }
+
+    fn generated(effects: &[Effect]) -> JobId {
+        let mut jobs = effects.iter().filter_map(|effect| match effect {
+            Effect::Generate { job, .. } => Some(*job),
+            _ => None,
+        });
+        jobs.next().unwrap()
+    }
+
+    fn pixels() -> Arc<RgbImage> {
+        Arc::new(RgbImage::new(8, 8))
+    }
+
+    #[test]
+    fn another_model_brings_its_own_defaults() {
+        let mut studio = studio();
+        studio.form.steps.choose(7);
+        let folder = ModelSource::Folder("/m".into());
+        studio.apply(Action::LoadModel(folder.clone()), NOW);
+        ready(&mut studio, folder.clone(), 512, "big");
+        assert_eq!((studio.form.size.value.width, studio.form.steps.value), (512, 20));
+        assert_eq!(studio.settings.recent_models.len(), 1);
+        assert_eq!(studio.settings.model, folder);
+    }
+
+    #[test]
+    fn news_of_a_model_that_is_no_longer_wanted_is_ignored() {
+        let mut studio = studio();
+        studio.apply(Action::LoadModel(ModelSource::Folder("/m".into())), NOW);
+        studio.on_engine(Event::ModelFound(facts(ModelSource::BuiltIn, 128, "starter")), 0.0);
+        studio.on_engine(Event::ModelFailed { source: ModelSource::BuiltIn, error: "late".into() }, 0.0);
+        assert!(matches!(studio.model, ModelStatus::Asked(ModelSource::Folder(_))));
+    }
+
+    #[test]
+    fn a_picture_is_recorded_with_the_model_that_made_it() {
+        let mut studio = studio();
+        let job = generated(&studio.apply(Action::Generate, NOW));
+        studio.apply(Action::LoadModel(ModelSource::Folder("/m".into())), NOW);
+        let effects = studio.on_engine(Event::Finished { job, image: pixels(), seconds: 1.0 }, 2.0);
+        assert!(matches!(&effects[0], Effect::Gallery(Command::Save { record, .. }) if record.model == "starter"));
+    }
+
+    #[test]
+    fn jobs_asked_for_while_a_model_loads_wait_for_it() {
+        let mut studio = studio();
+        let folder = ModelSource::Folder("/m".into());
+        studio.apply(Action::LoadModel(folder.clone()), NOW);
+        studio.form.count = 2;
+        assert!(studio.apply(Action::Generate, NOW).is_empty());
+        assert_eq!(studio.waiting_count(), 2);
+        let effects = ready(&mut studio, folder, 512, "big");
+        assert!(matches!(&effects[..], [Effect::Generate { request, .. }] if request.size.width() == 512));
+    }
+
+    #[test]
+    fn a_gallery_picture_is_not_pushed_off_the_canvas_by_a_job() {
+        let mut studio = studio();
+        let job = generated(&studio.apply(Action::Generate, NOW));
+        studio.apply(Action::Open("/x.png".into(), Purpose::View), NOW);
+        let opened = OpenedPicture {
+            path: "/x.png".into(),
+            image: pixels(),
+            record: None,
+            infotext: None,
+            recipe: None,
+            warning: None,
+        };
+        studio.on_gallery(GalleryEvent::Opened(Box::new(opened)), 1.0);
+        let preview = LatentImage { channels: 1, height: 1, width: 1, values: vec![0.0] };
+        studio.on_engine(Event::Step { job, step: 1, steps: 2, preview }, 1.0);
+        assert!(studio.canvas.shown_picture().is_some() && studio.canvas.has_hidden_progress());
+        studio.on_engine(Event::Finished { job, image: pixels(), seconds: 1.0 }, 2.0);
+        assert_eq!(studio.canvas.shown_picture().unwrap().name(), "x.png");
+        studio.apply(Action::Generate, NOW);
+        assert!(studio.canvas.is_following());
+    }
+
+    #[test]
+    fn a_failure_stays_while_the_queue_goes_on() {
+        let mut studio = studio();
+        studio.form.count = 2;
+        let job = generated(&studio.apply(Action::Generate, NOW));
+        let next = generated(&studio.on_engine(Event::Failed { job, error: "why".into() }, 1.0));
+        studio.on_engine(Event::Started { job: next }, 1.0);
+        assert_eq!(studio.failure, Some(Failure { message: "why".into() }));
+    }
+
+    #[test]
+    fn a_press_with_a_nonsense_form_says_what_is_wrong() {
+        let mut studio = studio();
+        studio.form.steps.choose(0);
+        assert!(studio.apply(Action::Generate, NOW).is_empty());
+        assert!(studio.notices.shown()[0].text.contains("Steps must be"));
     }
 }

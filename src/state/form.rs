@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::inference::message::ModelDefaults;
 use crate::request::{
-    GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, RequestError, SamplerKind, ScheduleKind,
-    Seed, Steps, Strength,
+    GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, RequestError, SamplerKind,
+    ScheduleKind, Seed, Steps, Strength,
 };
 use crate::state::recipe::ReadRecipe;
 
@@ -188,7 +188,8 @@ impl Form {
     }
 
     fn strength_error(&self, steps: Option<Steps>) -> Option<(Field, String)> {
-        let taken = Strength::new(self.strength).and_then(|strength| steps.map_or(Ok(1), |steps| strength.steps_taken(steps)));
+        let taken =
+            Strength::new(self.strength).and_then(|strength| steps.map_or(Ok(1), |steps| strength.steps_taken(steps)));
         taken.err().map(|error| (Field::Strength, error.to_string()))
     }
 

@@ -60,11 +60,8 @@ impl Studio {
         let path = opened.path.clone();
         match self.gallery.arrived(&path) {
             Some(Purpose::StartImage) => {
-                self.form.start_image = Some(StartImage {
-                    name: file_name(&path),
-                    path: Some(path),
-                    pixels: opened.image,
-                });
+                self.form.start_image =
+                    Some(StartImage { name: file_name(&path), path: Some(path), pixels: opened.image });
                 Vec::new()
             }
             Some(Purpose::View) => {
@@ -91,7 +88,11 @@ impl Studio {
 
     /// Has a file read for a purpose.
     pub(super) fn open(&mut self, path: &Path, purpose: Purpose) -> Vec<Effect> {
-        if self.gallery.want(path, purpose) { vec![Effect::Gallery(Command::Open(path.to_owned()))] } else { Vec::new() }
+        if self.gallery.want(path, purpose) {
+            vec![Effect::Gallery(Command::Open(path.to_owned()))]
+        } else {
+            Vec::new()
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct RunningJob {
     pub id: JobId,
     /// What it makes.
     pub request: GenerationRequest,
+    /// The name of the model that makes it; another may be chosen meanwhile.
+    pub model: String,
     /// What it is doing.
     pub phase: Phase,
     /// True once Stop was pressed for it.
@@ -42,8 +44,16 @@ pub struct RunningJob {
 impl RunningJob {
     /// A job that was just handed over.
     #[must_use]
-    pub fn new(id: JobId, request: GenerationRequest) -> Self {
-        Self { id, request, phase: Phase::Waiting, is_stopping: false, last_step: None, step_seconds: Vec::new() }
+    pub fn new(id: JobId, request: GenerationRequest, model: String) -> Self {
+        Self {
+            id,
+            request,
+            model,
+            phase: Phase::Waiting,
+            is_stopping: false,
+            last_step: None,
+            step_seconds: Vec::new(),
+        }
     }
 
     /// The engine took it up at this time.
@@ -105,7 +115,8 @@ impl RunningJob {
     pub fn pace(&self) -> Option<(String, String)> {
         let Phase::Stepping { step, steps } = self.phase else { return None };
         let seconds = self.seconds_per_step()?;
-        let speed = if seconds < 1.0 { format!("{:.1} steps/s", 1.0 / seconds) } else { format!("{seconds:.1} s/step") };
+        let speed =
+            if seconds < 1.0 { format!("{:.1} steps/s", 1.0 / seconds) } else { format!("{seconds:.1} s/step") };
         Some((speed, time_left(seconds * f64::from(steps.saturating_sub(step)))))
     }
 }
@@ -131,7 +142,7 @@ mod tests {
 
     fn job() -> RunningJob {
         let planned = Form::default().plan(Seed(1)).unwrap().remove(0);
-        let mut job = RunningJob::new(JobId(1), planned.request);
+        let mut job = RunningJob::new(JobId(1), planned.request, "a model".into());
         job.start(10.0);
         job
     }

@@ -20,6 +20,7 @@ pub mod tokens;
 use serde::{Deserialize, Serialize};
 
 use crate::gallery::message::Command;
+use crate::latent_image::LatentColours;
 use crate::request::Seed;
 use action::Effect;
 use form::{Form, PlannedPicture};
@@ -76,6 +77,8 @@ pub struct Studio {
     pub settings: Settings,
     /// Where the model stands.
     pub model: ModelStatus,
+    /// How latents are to be coloured: the last model's that was ready, also while another one is being loaded.
+    pub colours: Option<LatentColours>,
     /// The jobs.
     pub queue: queue::Queue,
     /// The middle.
@@ -106,6 +109,7 @@ impl Studio {
             form,
             settings,
             model,
+            colours: None,
             queue: queue::Queue::default(),
             canvas: canvas::Canvas::default(),
             gallery: gallery::Gallery::default(),
@@ -160,10 +164,8 @@ impl Studio {
 
     /// Hands the next job to the engine, when there is one and the engine can take it.
     fn hand_over(&mut self) -> Vec<Effect> {
-        if self.model.facts().is_none() || !self.is_engine_alive {
-            return Vec::new();
-        }
-        let Some(next) = self.queue.hand_over() else { return Vec::new() };
+        let Some(facts) = self.model.facts().filter(|_| self.is_engine_alive) else { return Vec::new() };
+        let Some(next) = self.queue.hand_over(&facts.name) else { return Vec::new() };
         let PlannedPicture { request, start_image } = next.picture;
         self.canvas.begin(next.id, request.size);
         vec![Effect::Generate { job: next.id, request: Box::new(request), start_image }]

@@ -2,7 +2,6 @@
 
 use crate::inference::message::ModelFacts;
 pub use crate::inference::message::ModelSource;
-use crate::latent_image::LatentColours;
 
 /// Where the model stands.
 #[derive(Debug, Clone)]
@@ -20,8 +19,6 @@ pub enum ModelStatus {
     Ready {
         /// What it is.
         facts: Box<ModelFacts>,
-        /// How its latents look.
-        colours: LatentColours,
     },
     /// Could not be loaded; none is loaded.
     Failed {
@@ -39,15 +36,6 @@ impl ModelStatus {
         match self {
             Self::Loading { facts, .. } | Self::Ready { facts, .. } => Some(facts),
             Self::Asked(_) | Self::Failed { .. } => None,
-        }
-    }
-
-    /// How latents are to be coloured, once that is known.
-    #[must_use]
-    pub fn colours(&self) -> Option<&LatentColours> {
-        match self {
-            Self::Ready { colours, .. } => Some(colours),
-            _ => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A picture's recipe as the window shows it, whether it comes from our own record or from another program's text.
 
-pub use crate::gallery::record::ReadRecipe;
 use crate::gallery::record::PictureRecord;
+pub use crate::gallery::record::ReadRecipe;
 
 /// The recipe inside a record.
 #[must_use]

@@ -12,7 +12,7 @@ use crate::state::Studio;
 use crate::state::action::Action;
 use crate::state::canvas::{Developing, ShownPicture};
 
-/// From this magnification on a finished picture shows its pixels as they are.
+/// From this magnification on a finished picture that the user zooms into shows its pixels as they are.
 const PIXELS_FROM: f32 = 3.0;
 /// The least and the most magnification, in display pixels a picture pixel.
 const ZOOM_RANGE: std::ops::RangeInclusive<f32> = 0.05..=40.0;
@@ -50,7 +50,9 @@ pub fn show(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec
     banners::show(ui, studio, actions);
     if let Some(picture) = studio.canvas.shown_picture() {
         recipe::show_below(ui, studio, picture, actions, |ui| picture_area(ui, studio, picture, panels));
-    } else if let Some(developing) = studio.canvas.shown_developing().filter(|d| d.preview.is_some()) {
+    } else if let Some(developing) =
+        studio.canvas.shown_developing().filter(|d| d.preview.is_some() && studio.colours.is_some())
+    {
         developing_area(ui, studio, developing, panels, actions);
     } else {
         welcome::show(ui, studio, actions);
@@ -61,13 +63,19 @@ fn picture_area(ui: &mut Ui, studio: &Studio, picture: &ShownPicture, panels: &m
     let size = vec2_of(picture.image.width(), picture.image.height());
     let name = format!("Picture: {}", picture.name());
     let placed = place(ui, &mut panels.canvas, size, &name);
-    let enlarging = if placed.magnification >= PIXELS_FROM { Enlarging::Hard } else { Enlarging::Smooth };
-    let texture =
-        panels.textures.canvas(ui, studio.canvas.revision(), enlarging, || Arc::clone(&picture.image));
+    let shows_pixels = panels.canvas.zoom != Zoom::Fit && placed.magnification >= PIXELS_FROM;
+    let enlarging = if shows_pixels { Enlarging::Hard } else { Enlarging::Smooth };
+    let texture = panels.textures.canvas(ui, studio.canvas.revision(), enlarging, || Arc::clone(&picture.image));
     paint(ui, &placed, texture.id());
 }
 
-fn developing_area(ui: &mut Ui, studio: &Studio, developing: &Developing, panels: &mut Panels, actions: &mut Vec<Action>) {
+fn developing_area(
+    ui: &mut Ui,
+    studio: &Studio,
+    developing: &Developing,
+    panels: &mut Panels,
+    actions: &mut Vec<Action>,
+) {
     if let Some(note) = &developing.end {
         theme::bar_frame(ui).show(ui, |ui| {
             ui.take_available_width();
@@ -80,10 +88,11 @@ fn developing_area(ui: &mut Ui, studio: &Studio, developing: &Developing, panels
             });
         });
     }
-    let (Some(latents), Some(colours)) = (&developing.preview, studio.model.colours()) else { return };
+    let (Some(latents), Some(colours)) = (&developing.preview, &studio.colours) else { return };
     let size = vec2_of(developing.size.width(), developing.size.height());
     let placed = place(ui, &mut panels.canvas, size, "Preview of the picture in progress");
-    let texture = panels.textures.canvas(ui, studio.canvas.revision(), Enlarging::Smooth, || Arc::new(colours.paint(latents)));
+    let texture =
+        panels.textures.canvas(ui, studio.canvas.revision(), Enlarging::Smooth, || Arc::new(colours.paint(latents)));
     paint(ui, &placed, texture.id());
 }
 
@@ -128,7 +137,11 @@ fn place(ui: &mut Ui, view: &mut CanvasView, size_px: Vec2, name: &str) -> Place
         view.fit();
     }
     let rect = Rect::from_center_size(area.center() + offset, size_px * magnification / pixels_per_point);
-    let response = response.on_hover_cursor(if view.zoom == Zoom::Fit { egui::CursorIcon::Default } else { egui::CursorIcon::Grab });
+    let response = response.on_hover_cursor(if view.zoom == Zoom::Fit {
+        egui::CursorIcon::Default
+    } else {
+        egui::CursorIcon::Grab
+    });
     Placed { response, rect, magnification }
 }
 

@@ -14,6 +14,12 @@ use crate::state::form::{Field, FieldError, Form, Setting, TypedSize};
 /// Width of the first column, in points.
 const LABEL_WIDTH: f32 = 72.0;
 
+/// Width of the number beside a slider, in points.
+const NUMBER_WIDTH: f32 = 52.0;
+
+/// Height of a slider, which sizes its handle, in points.
+const SLIDER_HEIGHT: f32 = 24.0;
+
 /// Draws the panel.
 pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
@@ -60,12 +66,14 @@ fn size(ui: &mut Ui, form: &mut Form, native: Option<ImageSize>, errors: &[Field
 fn side(ui: &mut Ui, form: &mut Form, field: Field) {
     let mut typed = form.size.value;
     let (name, value) = if field == Field::Width { ("Width", &mut typed.width) } else { ("Height", &mut typed.height) };
-    let room = ui.available_width() - if field == Field::Width { theme::CONTROL_HEIGHT + 2.0 * theme::STEP } else { 0.0 };
+    let room =
+        ui.available_width() - if field == Field::Width { theme::CONTROL_HEIGHT + 2.0 * theme::STEP } else { 0.0 };
     let width = if field == Field::Width { (room / 2.0).max(44.0) } else { room.max(44.0) };
     // Not clamped: what was typed stays, and what is wrong with it is said below.
     let drag = DragValue::new(value).speed(4.0).range(0..=99_999);
     let response = ui.add_sized([width, theme::CONTROL_HEIGHT], drag).accessible_name(name);
-    let tip = format!("{name} in pixels: a multiple of {} from {} to {}", ImageSize::STEP, ImageSize::MIN, ImageSize::MAX);
+    let tip =
+        format!("{name} in pixels: a multiple of {} from {} to {}", ImageSize::STEP, ImageSize::MIN, ImageSize::MAX);
     if response.dragged() {
         *value = ImageSize::nearest_side(*value);
     }
@@ -81,7 +89,7 @@ fn presets(ui: &mut Ui, form: &mut Form, native: ImageSize) {
     let response = ComboBox::from_id_salt("size presets")
         .width(width)
         .truncate()
-        .selected_text(preset_name(chosen, native))
+        .selected_text(shape_name(chosen, native))
         .show_ui(ui, |ui| {
             for preset in preset_sizes(native) {
                 if ui.selectable_label(preset == chosen, preset_name(preset, native)).clicked() {
@@ -97,20 +105,28 @@ fn presets(ui: &mut Ui, form: &mut Form, native: ImageSize) {
 fn preset_sizes(native: ImageSize) -> Vec<TypedSize> {
     let (width, height) = (native.width(), native.height());
     let longer = |side: u32| ImageSize::nearest_side(side * 3 / 2);
-    [(width, height), (width, longer(height)), (longer(width), height), (longer(width), longer(height)), (2 * width, 2 * height)]
-        .map(|(width, height)| TypedSize { width: ImageSize::nearest_side(width), height: ImageSize::nearest_side(height) })
-        .to_vec()
+    [
+        (width, height),
+        (width, longer(height)),
+        (longer(width), height),
+        (longer(width), longer(height)),
+        (2 * width, 2 * height),
+    ]
+    .map(|(width, height)| TypedSize { width: ImageSize::nearest_side(width), height: ImageSize::nearest_side(height) })
+    .to_vec()
 }
 
 fn preset_name(size: TypedSize, native: ImageSize) -> String {
-    let TypedSize { width, height } = size;
-    let shape = match width.cmp(&height) {
-        _ if (width, height) == (native.width(), native.height()) => "native",
-        std::cmp::Ordering::Equal => "square",
-        std::cmp::Ordering::Less => "portrait",
-        std::cmp::Ordering::Greater => "landscape",
-    };
-    format!("{width} × {height} {shape}")
+    format!("{}: {} × {}", shape_name(size, native), size.width, size.height)
+}
+
+fn shape_name(TypedSize { width, height }: TypedSize, native: ImageSize) -> &'static str {
+    match width.cmp(&height) {
+        _ if (width, height) == (native.width(), native.height()) => "Native",
+        std::cmp::Ordering::Equal => "Square",
+        std::cmp::Ordering::Less => "Portrait",
+        std::cmp::Ordering::Greater => "Landscape",
+    }
 }
 
 fn steps(ui: &mut Ui, form: &mut Form, errors: &[FieldError]) {
@@ -128,7 +144,7 @@ fn steps(ui: &mut Ui, form: &mut Form, errors: &[FieldError]) {
 fn guidance(ui: &mut Ui, form: &mut Form, errors: &[FieldError]) {
     slider_row(ui, "Guidance", "How strictly the prompt is followed; 1 follows it freely and is twice as fast", |ui| {
         let mut value = form.guidance.value;
-        let slider = Slider::new(&mut value, 1.0..=15.0).step_by(0.1).max_decimals(2).clamping(SliderClamping::Never);
+        let slider = Slider::new(&mut value, 1.0..=15.0).step_by(0.1).fixed_decimals(1).clamping(SliderClamping::Never);
         let response = ui.add(slider);
         if value.to_bits() != form.guidance.value.to_bits() {
             form.guidance.choose(value);
@@ -142,15 +158,33 @@ fn guidance(ui: &mut Ui, form: &mut Form, errors: &[FieldError]) {
 pub fn slider_row(ui: &mut Ui, name: &str, tip: &str, add: impl FnOnce(&mut Ui) -> egui::Response) {
     ui.horizontal(|ui| {
         row_label(ui, name, LABEL_WIDTH);
-        // The number beside a slider is as wide as a control.
-        ui.spacing_mut().slider_width = (ui.available_width() - 56.0).max(48.0);
+        let room = ui.available_width();
+        let spacing = ui.spacing_mut();
+        spacing.interact_size = egui::vec2(NUMBER_WIDTH, SLIDER_HEIGHT);
+        spacing.button_padding.y = 3.0;
+        spacing.slider_width = (room - NUMBER_WIDTH - theme::STEP).max(48.0);
+        theme::fill_sliders(ui);
         ui.name_inputs(name, |ui| add(ui).accessible_name(name).on_hover_text(tip));
     });
 }
 
 fn kinds(ui: &mut Ui, form: &mut Form) {
-    combo_row(ui, "Sampler", "How the noise is taken away, step by step", SamplerKind::ALL, &mut form.sampler, SamplerKind::label);
-    combo_row(ui, "Schedule", "Which noise levels the steps visit", ScheduleKind::ALL, &mut form.schedule, ScheduleKind::label);
+    combo_row(
+        ui,
+        "Sampler",
+        "How the noise is taken away, step by step",
+        SamplerKind::ALL,
+        &mut form.sampler,
+        SamplerKind::label,
+    );
+    combo_row(
+        ui,
+        "Schedule",
+        "Which noise levels the steps visit",
+        ScheduleKind::ALL,
+        &mut form.schedule,
+        ScheduleKind::label,
+    );
 }
 
 fn combo_row<T: Copy + PartialEq>(
@@ -184,7 +218,7 @@ fn seed(ui: &mut Ui, form: &mut Form, errors: &[FieldError], actions: &mut Vec<A
         let field = TextEdit::singleline(&mut form.seed)
             .hint_text("random")
             .margin(egui::vec2(8.0, 5.0))
-            .desired_width(width - 16.0)
+            .desired_width(width)
             .min_size(egui::vec2(0.0, theme::CONTROL_HEIGHT));
         let response = ui.add(field).accessible_name("Seed");
         if response.changed() {
@@ -195,7 +229,11 @@ fn seed(ui: &mut Ui, form: &mut Form, errors: &[FieldError], actions: &mut Vec<A
             actions.push(Action::DrawSeed);
         }
         let (icon, name, tip) = if form.is_seed_locked {
-            (Icon::Locked, "Unlock the seed", "The seed is locked: every press uses it. Click to draw a new one each time")
+            (
+                Icon::Locked,
+                "Unlock the seed",
+                "The seed is locked: every press uses it. Click to draw a new one each time",
+            )
         } else {
             (Icon::Unlocked, "Lock the seed", "Every press draws a new seed. Click to keep the one shown")
         };

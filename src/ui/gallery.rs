@@ -68,7 +68,9 @@ fn heading(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
             }
         },
         |ui| {
-            if icon_button(ui, Icon::Picture, "Open a picture…", "Open a picture and read its recipe (Ctrl+O)").clicked() {
+            if icon_button(ui, Icon::Picture, "Open a picture…", "Open a picture and read its recipe (Ctrl+O)")
+                .clicked()
+            {
                 actions.push(Action::Ask(Question::Picture));
             }
             if icon_button(ui, Icon::Again, "Read the folder again", "Read the gallery folder again").clicked() {

@@ -33,7 +33,9 @@ pub fn show(ui: &Ui, studio: &Studio, actions: &mut Vec<Action>) {
                             ui.set_width(room);
                             ui.add(egui::Label::new(RichText::new(&notice.text).color(colour)).wrap());
                         });
-                        if notice.kind == NoticeKind::Error && ui.button("Copy").on_hover_text("Copy this message").clicked() {
+                        if notice.kind == NoticeKind::Error
+                            && ui.button("Copy").on_hover_text("Copy this message").clicked()
+                        {
                             actions.push(Action::CopyText(notice.text.clone()));
                         }
                         if icon_button(ui, Icon::Cross, "Dismiss", "Take this message away").clicked() {

@@ -9,6 +9,9 @@ use crate::state::action::Action;
 use crate::state::canvas::ShownPicture;
 use crate::state::recipe;
 
+/// The width that a name and its value take, in points.
+const PAIR_WIDTH: f32 = 210.0;
+
 /// Draws the recipe below and `add_picture` in the space that is left.
 pub fn show_below(
     ui: &mut Ui,
@@ -78,7 +81,10 @@ fn facts(ui: &mut Ui, picture: &ShownPicture) {
             ui.add(Label::new(&recipe.prompt).wrap());
         }
         if !recipe.negative_prompt.is_empty() {
-            ui.add(Label::new(RichText::new(format!("Without: {}", recipe.negative_prompt)).color(palette(ui).faint_text)).wrap());
+            ui.add(
+                Label::new(RichText::new(format!("Without: {}", recipe.negative_prompt)).color(palette(ui).faint_text))
+                    .wrap(),
+            );
         }
         let mut rows = recipe::rows(recipe);
         if let Some(record) = &picture.record {
@@ -88,7 +94,10 @@ fn facts(ui: &mut Ui, picture: &ShownPicture) {
                 rows.push(("Start image", start.source.clone()));
             }
         }
-        rows.push(("File", picture.path.as_ref().map_or_else(|| "not saved yet".to_owned(), |path| path.display().to_string())));
+        rows.push((
+            "File",
+            picture.path.as_ref().map_or_else(|| "not saved yet".to_owned(), |path| path.display().to_string()),
+        ));
         table(ui, &rows);
         for part in &recipe.not_understood {
             widgets::faint(ui, format!("Not understood: {part}"));
@@ -104,9 +113,11 @@ fn facts(ui: &mut Ui, picture: &ShownPicture) {
     }
 }
 
-/// Two columns of pairs where there is room, else one.
+/// As many pairs beside each other as there is room for.
 fn table(ui: &mut Ui, rows: &[(&str, String)]) {
-    let pairs = if ui.available_width() > 560.0 { 2 } else { 1 };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few pairs")]
+    let pairs = (ui.available_width() / PAIR_WIDTH).floor().clamp(1.0, 4.0) as usize;
+    ui.spacing_mut().interact_size.y = 0.0;
     let (long, short): (Vec<_>, Vec<_>) = rows.iter().partition(|(_, value)| value.chars().count() > 28);
     Grid::new("recipe rows").num_columns(2 * pairs).spacing([16.0, 4.0]).show(ui, |ui| {
         for line in short.chunks(pairs) {

@@ -31,7 +31,7 @@ impl SettingsWindow {
         if !self.is_open {
             return;
         }
-        let modal = Modal::new(Id::unique("settings")).show(ui, |ui| {
+        let modal = Modal::new(Id::unique("settings")).frame(egui::Frame::window(ui.style())).show(ui, |ui| {
             ui.set_width(360.0);
             ui.label(RichText::new("Settings").heading());
             ui.add_space(theme::HALF_STEP);

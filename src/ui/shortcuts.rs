@@ -35,8 +35,9 @@ fn read_escape(ui: &Ui, studio: &Studio, panels: &Panels, actions: &mut Vec<Acti
         actions.push(Action::KeepPicture);
     } else if studio.can_stop() {
         actions.push(Action::Stop);
-    } else {
-        return;
+    } else if let Some(focused) = ui.memory(egui::Memory::focused) {
+        // Nothing to stop: leave the field, as Escape does elsewhere.
+        ui.memory_mut(|memory| memory.surrender_focus(focused));
     }
     ui.input_mut(|input| input.consume_key(Modifiers::NONE, Key::Escape));
 }
@@ -72,8 +73,7 @@ fn read_bare_keys(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut V
 pub fn dropped_files(ui: &Ui, panels: &Panels, actions: &mut Vec<Action>) {
     let pointer = ui.input(|input| input.pointer.latest_pos());
     let is_over_well = |well: egui::Rect| pointer.is_some_and(|at| well.contains(at));
-    let purpose =
-        if panels.start_image_well.is_some_and(is_over_well) { Purpose::StartImage } else { Purpose::View };
+    let purpose = if panels.start_image_well.is_some_and(is_over_well) { Purpose::StartImage } else { Purpose::View };
     if ui.input(|input| !input.raw.hovered_files.is_empty()) {
         veil(ui, purpose);
     }

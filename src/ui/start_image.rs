@@ -10,7 +10,8 @@ use super::{Panels, controls};
 use crate::state::action::{Action, Question};
 use crate::state::form::{Field, FieldError, Form, StartImage};
 
-const TIP: &str = "The picture to start from; it is resized to the size above. Click to choose a file, or drop one here";
+const TIP: &str =
+    "The picture to start from; it is resized to the size above. Click to choose a file, or drop one here";
 
 /// Draws the well and, when it is filled, the strength.
 pub fn show(ui: &mut Ui, form: &mut Form, panels: &mut Panels, errors: &[FieldError], actions: &mut Vec<Action>) {
@@ -50,16 +51,20 @@ fn filled_well(ui: &mut Ui, start: &StartImage, panels: &mut Panels, actions: &m
     let frame = egui::Frame::NONE.fill(palette(ui).field).corner_radius(8).inner_margin(theme::STEP);
     frame
         .show(ui, |ui| {
+            ui.take_available_width();
             ui.horizontal(|ui| {
                 let texture = panels.textures.start_image(ui, &start.pixels);
-                let image = egui::Image::from_texture(&texture).max_size(Vec2::splat(64.0)).corner_radius(4).alt_text("Start image");
+                let image = egui::Image::from_texture(&texture)
+                    .max_size(Vec2::splat(64.0))
+                    .corner_radius(4)
+                    .alt_text("Start image");
                 ui.add(image).on_hover_text(TIP);
                 ui.vertical(|ui| {
                     ui.add(egui::Label::new(&start.name).truncate());
                     let size = format!("{} × {}", start.pixels.width(), start.pixels.height());
                     ui.label(RichText::new(size).small().color(palette(ui).faint_text));
                     ui.horizontal(|ui| {
-                        if ui.small_button("Change…").on_hover_text(TIP).clicked() {
+                        if ui.button("Change…").on_hover_text(TIP).clicked() {
                             actions.push(Action::Ask(Question::StartImage));
                         }
                         if icon_button(ui, Icon::Cross, "Remove the start image", "Start from noise alone").clicked() {

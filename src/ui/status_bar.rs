@@ -14,7 +14,8 @@ pub fn show(ui: &mut Ui, studio: &Studio) {
         ui,
         |ui| {
             ui.label(words);
-            if let Some((speed, left)) = studio.queue.running().and_then(crate::state::job::RunningJob::pace) {
+            let job = studio.queue.running().filter(|_| studio.model.waiting_for().is_none());
+            if let Some((speed, left)) = job.and_then(crate::state::job::RunningJob::pace) {
                 ui.label(RichText::new(speed).color(palette(ui).faint_text));
                 ui.label(RichText::new(left).color(palette(ui).faint_text));
             }

@@ -140,6 +140,12 @@ impl Textures {
         self.arrived(path, Thumbnail::Failed(error));
     }
 
+    /// Nothing that was asked for will arrive: ask again.
+    pub fn forget_awaited(&mut self) {
+        self.thumbnails.retain(|_, slot| !matches!(slot.thumbnail, Thumbnail::Awaited));
+        self.on_their_way = 0;
+    }
+
     fn arrived(&mut self, path: PathBuf, thumbnail: Thumbnail) {
         self.on_their_way = self.on_their_way.saturating_sub(1);
         self.clock += 1;
@@ -150,7 +156,8 @@ impl Textures {
         self.thumbnails.insert(path, Slot { thumbnail, last_used: self.clock });
         if self.thumbnails.len() > MOST_THUMBNAILS {
             let awaited = |slot: &Slot| matches!(slot.thumbnail, Thumbnail::Awaited);
-            let oldest = self.thumbnails.iter().filter(|(_, slot)| !awaited(slot)).min_by_key(|(_, slot)| slot.last_used);
+            let oldest =
+                self.thumbnails.iter().filter(|(_, slot)| !awaited(slot)).min_by_key(|(_, slot)| slot.last_used);
             if let Some(path) = oldest.map(|(path, _)| path.clone()) {
                 self.thumbnails.remove(&path);
             }

@@ -174,6 +174,12 @@ fn dress_visuals(style: &mut Style, palette: &Palette) {
     widgets.hovered.bg_stroke = Stroke::NONE;
 }
 
+/// Fills the left part of this place's sliders with the accent.
+pub fn fill_sliders(ui: &mut Ui) {
+    let accent = palette(ui).accent;
+    ui.visuals_mut().selection.bg_fill = accent;
+}
+
 /// The frame of a side, top or bottom panel.
 #[must_use]
 pub fn panel_frame(ui: &Ui) -> egui::Frame {

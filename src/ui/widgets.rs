@@ -43,7 +43,12 @@ pub fn field_errors(ui: &mut Ui, errors: &[FieldError], fields: &[Field]) {
 }
 
 /// A message about something that went wrong, with a copy button and whatever else can be done about it.
-pub fn error_message(ui: &mut Ui, text: &str, actions: &mut Vec<Action>, buttons: impl FnOnce(&mut Ui, &mut Vec<Action>)) {
+pub fn error_message(
+    ui: &mut Ui,
+    text: &str,
+    actions: &mut Vec<Action>,
+    buttons: impl FnOnce(&mut Ui, &mut Vec<Action>),
+) {
     let colours = palette(ui);
     theme::message_frame(ui, colours.error_panel).show(ui, |ui| {
         ui.take_available_width();

@@ -34,9 +34,11 @@ impl<C: Send + 'static, E: Send + 'static> Script<C, E> {
                 match orders_in.recv_timeout(A_MOMENT) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
-                    Ok(order) => if !obey(order, inbox, outbox, &taken_out) {
-                        return;
-                    },
+                    Ok(order) => {
+                        if !obey(order, inbox, outbox, &taken_out) {
+                            return;
+                        }
+                    }
                 }
             }
         })

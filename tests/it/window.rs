@@ -42,7 +42,8 @@ impl Studio {
         let next_engine: Rc<RefCell<Option<EngineScript>>> = Rc::default();
         let gallery: Rc<RefCell<Option<GalleryScript>>> = Rc::default();
         let desktop: Rc<RefCell<Option<DesktopScript>>> = Rc::default();
-        let (engine_end, gallery_end, desktop_end) = (Rc::clone(&next_engine), Rc::clone(&gallery), Rc::clone(&desktop));
+        let (engine_end, gallery_end, desktop_end) =
+            (Rc::clone(&next_engine), Rc::clone(&gallery), Rc::clone(&desktop));
         let crew = Crew {
             start_engine: Box::new(move |wake| {
                 let (worker, script) = Script::spawn("fake engine", wake);
@@ -233,7 +234,10 @@ fn a_typed_prompt_and_ctrl_enter_send_the_right_request() {
     studio.press_generate();
     let request = studio.one_job().request;
     assert_eq!((request.prompt.as_str(), request.negative_prompt.as_str()), ("a fox", "blur"));
-    assert_eq!((request.size, request.steps, request.guidance), (defaults().size, defaults().steps, defaults().guidance));
+    assert_eq!(
+        (request.size, request.steps, request.guidance),
+        (defaults().size, defaults().steps, defaults().guidance)
+    );
     let form = &studio.window().state().studio().form;
     assert_eq!(form.prompt, "a fox", "Ctrl+Enter became a line break");
     assert_eq!(form.seed, request.seed.to_string(), "the seed that was used is not shown");
