@@ -186,16 +186,18 @@ impl App {
                 }
             }
         }
-        if self.gallery.is_over() && self.gallery_restarts_left > 0 {
-            self.gallery_restarts_left -= 1;
-            self.restart_gallery(ctx, now_secs);
+        if self.gallery.is_over() {
+            self.studio.on_gallery_ended();
+            self.panels.textures.forget_awaited();
+            if self.gallery_restarts_left > 0 {
+                self.gallery_restarts_left -= 1;
+                self.restart_gallery(ctx, now_secs);
+            }
         }
     }
 
     fn restart_gallery(&mut self, ctx: &Context, now_secs: f64) {
         tracing::error!("the gallery's thread has ended; starting it again");
-        self.studio.on_gallery_ended();
-        self.panels.textures.forget_awaited();
         match (self.crew.start_gallery)(Arc::clone(&self.wake)) {
             Ok(worker) => {
                 self.gallery.replace(worker);
@@ -211,7 +213,7 @@ impl App {
             match report {
                 Report::Chosen(question, path) => {
                     self.is_asking = false;
-                    let effects = self.studio.on_answer(question, path);
+                    let effects = self.studio.on_answer(&question, path);
                     self.perform(ctx, effects);
                 }
                 Report::NotChosen(question) => {
@@ -265,7 +267,7 @@ impl App {
         match (self.crew.start_engine)(Arc::clone(&self.wake)) {
             Ok(worker) => self.engine.replace(worker),
             Err(error) => {
-                self.studio.notices.complain(format!("The engine cannot be started: {error}"), self.now_secs())
+                self.studio.notices.complain(format!("The engine cannot be started: {error}"), self.now_secs());
             }
         }
     }

@@ -28,13 +28,12 @@ impl<C: Send + 'static, E: Send + 'static> Outgoing<C, E> {
         let Some(worker) = &self.worker else { return };
         while let Some(command) = self.waiting.pop_front() {
             match worker.try_send(command) {
-                Ok(()) => {}
+                // A thread that has ended will never take it: the window tells about that.
+                Ok(()) | Err(Refused::Ended(_)) => {}
                 Err(Refused::Full(command)) => {
                     self.waiting.push_front(command);
                     return;
                 }
-                // Nobody will ever take it: the window tells about the thread's end.
-                Err(Refused::Ended(_)) => {}
             }
         }
     }

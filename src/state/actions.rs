@@ -104,7 +104,7 @@ impl Studio {
     }
 
     /// Takes in the answer to a file dialog.
-    pub fn on_answer(&mut self, question: Question, path: PathBuf) -> Vec<Effect> {
+    pub fn on_answer(&mut self, question: &Question, path: PathBuf) -> Vec<Effect> {
         match question {
             Question::ModelFolder => self.load_model(ModelSource::Folder(path)),
             Question::Picture => self.open(&path, Purpose::View),
@@ -113,7 +113,7 @@ impl Studio {
                 self.settings.gallery_folder = Some(path.clone());
                 vec![Effect::Gallery(Command::SetFolder(path))]
             }
-            Question::SaveAs { id, .. } => self.save_as(id, &path),
+            Question::SaveAs { id, .. } => self.save_as(*id, &path),
         }
     }
 
@@ -141,7 +141,9 @@ impl Studio {
             return Vec::new();
         }
         if let Ok(pictures) = self.form.plan(moment.random_seed) {
-            pictures.into_iter().for_each(|picture| self.queue.push(picture));
+            for picture in pictures {
+                self.queue.push(picture);
+            }
         }
         self.hand_over()
     }

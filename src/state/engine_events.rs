@@ -146,7 +146,7 @@ mod tests {
 
     const NOW: Moment = Moment { now_secs: 1.0, random_seed: Seed(5) };
 
-    fn facts(source: ModelSource, side: u32, name: &str) -> Box<ModelFacts> {
+    fn facts(source: ModelSource, side: u32, name: &str) -> ModelFacts {
         let defaults = ModelDefaults {
             size: ImageSize::new(side, side).unwrap(),
             steps: Steps::new(20).unwrap(),
@@ -154,12 +154,12 @@ mod tests {
             sampler: SamplerKind::Euler,
             schedule: ScheduleKind::Karras,
         };
-        Box::new(ModelFacts { name: name.into(), source, defaults, example_prompts: Vec::new(), tokenizer: None })
+        ModelFacts { name: name.into(), source, defaults, example_prompts: Vec::new(), tokenizer: None }
     }
 
     fn ready(studio: &mut Studio, source: ModelSource, side: u32, name: &str) -> Vec<Effect> {
         let colours = LatentColours { weights: vec![[0.0; 3]], bias: [0.0; 3] };
-        studio.on_engine(Event::ModelReady { facts: facts(source, side, name), colours, seconds: 0.1 }, 0.0)
+        studio.on_engine(Event::ModelReady { facts: Box::new(facts(source, side, name)), colours, seconds: 0.1 }, 0.0)
     }
 
     fn studio() -> Studio {
@@ -196,7 +196,7 @@ mod tests {
     fn news_of_a_model_that_is_no_longer_wanted_is_ignored() {
         let mut studio = studio();
         studio.apply(Action::LoadModel(ModelSource::Folder("/m".into())), NOW);
-        studio.on_engine(Event::ModelFound(facts(ModelSource::BuiltIn, 128, "starter")), 0.0);
+        studio.on_engine(Event::ModelFound(Box::new(facts(ModelSource::BuiltIn, 128, "starter"))), 0.0);
         studio.on_engine(Event::ModelFailed { source: ModelSource::BuiltIn, error: "late".into() }, 0.0);
         assert!(matches!(studio.model, ModelStatus::Asked(ModelSource::Folder(_))));
     }

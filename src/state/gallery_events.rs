@@ -41,6 +41,7 @@ impl Studio {
     /// The gallery's thread is gone: what it was saving is not on disk, and nothing it was reading will come.
     pub fn on_gallery_ended(&mut self) {
         self.gallery.forget_opening();
+        self.gallery.error = Some("The gallery has ended: start Calotype again to see it".to_owned());
         self.canvas.saves_are_lost("The gallery ended while saving");
     }
 

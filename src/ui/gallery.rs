@@ -115,19 +115,19 @@ fn tile(ui: &mut Ui, studio: &Studio, entry: &Entry, side: f32, panels: &mut Pan
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, is_selected, &name));
     let colours = palette(ui);
     ui.painter().rect_filled(rect, 4.0, colours.field);
-    let mut tip = name.clone();
+    let mut hover_text = name.clone();
     match panels.textures.thumbnail(&entry.path) {
         Thumbnail::Missing => actions.push(Action::WantThumbnail(entry.path.clone())),
         Thumbnail::Awaited => {}
         Thumbnail::Ready(texture) => {
-            let size = texture.size_vec2();
-            let fitting = Rect::from_center_size(rect.center(), size * (side / size.max_elem()));
+            let pixels = texture.size_vec2();
+            let fitting = Rect::from_center_size(rect.center(), pixels * (side / pixels.max_elem()));
             let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
             egui::Image::from_texture(&texture).uv(whole).corner_radius(4).paint_at(ui, fitting);
         }
         Thumbnail::Failed(error) => {
             paint(ui.painter(), Icon::Cross, rect.shrink(side / 4.0), Stroke::new(1.5, colours.faint_text));
-            tip = format!("{name}\n{error}");
+            hover_text = format!("{name}\n{error}");
         }
     }
     if is_selected {
@@ -135,7 +135,7 @@ fn tile(ui: &mut Ui, studio: &Studio, entry: &Entry, side: f32, panels: &mut Pan
     } else if response.hovered() || response.has_focus() {
         ui.painter().rect_stroke(rect, 4.0, Stroke::new(1.0, colours.text), StrokeKind::Inside);
     }
-    let response = response.on_hover_text(tip);
+    let response = response.on_hover_text(hover_text);
     if response.clicked() {
         actions.push(Action::Select(entry.path.clone()));
     }

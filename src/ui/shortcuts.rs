@@ -50,7 +50,7 @@ fn read_bare_keys(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut V
     if pressed(Key::Num1) {
         panels.canvas.show_pixels();
     }
-    if ui.memory(|memory| memory.focused()).is_some() {
+    if ui.memory(egui::Memory::focused).is_some() {
         return;
     }
     let columns = panels.gallery.columns();

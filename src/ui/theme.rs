@@ -181,19 +181,16 @@ pub fn fill_sliders(ui: &mut Ui) {
 }
 
 /// The frame of a side, top or bottom panel.
-#[must_use]
 pub fn panel_frame(ui: &Ui) -> egui::Frame {
     egui::Frame::NONE.fill(palette(ui).panel).inner_margin(Margin::same(PANEL_MARGIN))
 }
 
 /// The frame of a bar across the window.
-#[must_use]
 pub fn bar_frame(ui: &Ui) -> egui::Frame {
     egui::Frame::NONE.fill(palette(ui).panel).inner_margin(Margin::symmetric(PANEL_MARGIN, 8))
 }
 
 /// The frame of a message; errors are tinted.
-#[must_use]
 pub fn message_frame(ui: &Ui, fill: Color32) -> egui::Frame {
     egui::Frame::NONE
         .fill(fill)

@@ -1,4 +1,5 @@
 //! The one integration-test binary.
 
 mod fakes;
+mod studio;
 mod window;

@@ -1,230 +1,17 @@
 //! The window as its user finds it: by what stands on it, with an engine and a gallery that do what the test says.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
-use std::rc::Rc;
-use std::sync::Arc;
 
-use calotype::app::{App, Crew, Errand, Report, StudioOptions};
-use calotype::gallery::message::{self as gallery, Entry, OpenedPicture};
-use calotype::gallery::record::{PictureRecord, ReadRecipe};
-use calotype::inference::message::{self as engine, JobId, ModelDefaults, ModelFacts, ModelSource};
-use calotype::latent_image::{LatentColours, LatentImage};
-use calotype::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps};
+use calotype::app::{Errand, Report};
+use calotype::gallery::message::{self as gallery, Entry};
+use calotype::inference::message::{self as engine, JobId, ModelSource};
+use calotype::request::Seed;
 use calotype::state::Persisted;
+use egui::Key;
 use egui::accesskit::Role;
-use egui::{Key, Modifiers};
-use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use image::RgbImage;
 
-use crate::fakes::Script;
-
-type EngineScript = Script<engine::Command, engine::Event>;
-type GalleryScript = Script<gallery::Command, gallery::Event>;
-type DesktopScript = Script<Errand, Report>;
-
-/// The window and the ends of its threads.
-struct Studio {
-    harness: Harness<'static, App>,
-    engine: EngineScript,
-    gallery: GalleryScript,
-    desktop: DesktopScript,
-    next_engine: Rc<RefCell<Option<EngineScript>>>,
-}
-
-impl Studio {
-    fn open() -> Self {
-        Self::open_with(Persisted::default(), [1280.0, 800.0])
-    }
-
-    fn open_with(persisted: Persisted, size: [f32; 2]) -> Self {
-        let next_engine: Rc<RefCell<Option<EngineScript>>> = Rc::default();
-        let gallery: Rc<RefCell<Option<GalleryScript>>> = Rc::default();
-        let desktop: Rc<RefCell<Option<DesktopScript>>> = Rc::default();
-        let (engine_end, gallery_end, desktop_end) =
-            (Rc::clone(&next_engine), Rc::clone(&gallery), Rc::clone(&desktop));
-        let crew = Crew {
-            start_engine: Box::new(move |wake| {
-                let (worker, script) = Script::spawn("fake engine", wake);
-                *engine_end.borrow_mut() = Some(script);
-                Ok(worker)
-            }),
-            start_gallery: Box::new(move |wake| {
-                let (worker, script) = Script::spawn("fake gallery", wake);
-                *gallery_end.borrow_mut() = Some(script);
-                Ok(worker)
-            }),
-            start_desktop: Box::new(move |wake| {
-                let (worker, script) = Script::spawn("fake desktop", wake);
-                *desktop_end.borrow_mut() = Some(script);
-                Ok(worker)
-            }),
-        };
-        let options = StudioOptions { gallery_folder: "/usual".into(), storage_file: None, model: None };
-        let ctx = egui::Context::default();
-        let app = App::new(&ctx, options, crew, persisted).unwrap();
-        let harness = Harness::builder()
-            .with_size(size)
-            .with_max_steps(16)
-            .with_context_setup(calotype::ui::theme::install)
-            .build_ui_state(
-                |ui, app: &mut App| {
-                    app.tick(&ui.ctx().clone());
-                    app.draw(ui);
-                },
-                app,
-            );
-        let engine = next_engine.take().unwrap();
-        Self { harness, engine, gallery: gallery.take().unwrap(), desktop: desktop.take().unwrap(), next_engine }
-    }
-
-    fn window(&mut self) -> &mut Harness<'static, App> {
-        &mut self.harness
-    }
-
-    fn engine(&self) -> &EngineScript {
-        &self.engine
-    }
-
-    fn gallery(&self) -> &GalleryScript {
-        &self.gallery
-    }
-
-    /// With the model loaded and all first orders taken.
-    fn open_ready() -> Self {
-        let mut studio = Self::open();
-        studio.ready();
-        studio
-    }
-
-    fn ready(&mut self) {
-        self.engine().take_all();
-        self.gallery().take_all();
-        self.engine().say(found());
-        self.engine().say(ready_event());
-        self.gallery().say(gallery::Event::Listed { folder: "/usual".into(), entries: Vec::new() });
-        self.window().run();
-    }
-
-    fn type_prompt(&mut self, text: &str) {
-        self.type_into("Prompt", text);
-    }
-
-    fn type_into(&mut self, field: &str, text: &str) {
-        self.window().get_by_role_and_label(Role::MultilineTextInput, field).focus();
-        self.window().run();
-        self.window().get_by_role_and_label(Role::MultilineTextInput, field).type_text(text);
-        self.window().run();
-    }
-
-    fn press_generate(&mut self) {
-        self.window().key_press_modifiers(Modifiers::COMMAND, Key::Enter);
-        self.window().run();
-    }
-
-    fn press(&mut self, key: Key) {
-        self.window().key_press(key);
-        self.window().run();
-    }
-
-    fn click(&mut self, label: &str) {
-        self.window().get_by_role_and_label(Role::Button, label).click();
-        self.window().run();
-    }
-
-    fn sees(&mut self, text: &str) -> bool {
-        self.window().query_all_by_label_contains(text).next().is_some()
-    }
-
-    #[track_caller]
-    fn assert_sees(&mut self, text: &str) {
-        assert!(self.sees(text), "\"{text}\" is not on the window");
-    }
-
-    #[track_caller]
-    fn assert_sees_not(&mut self, text: &str) {
-        assert!(!self.sees(text), "\"{text}\" is on the window");
-    }
-
-    /// The jobs that the engine was given.
-    fn jobs(&self) -> Vec<engine::Job> {
-        let jobs = self.engine().take_all().into_iter().filter_map(|command| match command {
-            engine::Command::Generate(job) => Some(*job),
-            engine::Command::Load(_) => None,
-        });
-        jobs.collect()
-    }
-
-    #[track_caller]
-    fn one_job(&self) -> engine::Job {
-        let mut jobs = self.jobs();
-        assert_eq!(jobs.len(), 1, "the engine has not one job but {}", jobs.len());
-        jobs.remove(0)
-    }
-
-    fn engine_says(&mut self, event: engine::Event) {
-        self.engine().say(event);
-        self.window().run();
-    }
-
-    fn gallery_says(&mut self, event: gallery::Event) {
-        self.gallery().say(event);
-        self.window().run();
-    }
-
-    /// Runs a job to its picture; gives back what the gallery was told to save.
-    #[track_caller]
-    fn finish(&mut self, job: JobId) -> (gallery::SaveId, PictureRecord) {
-        self.engine_says(engine::Event::Finished { job, image: picture(), seconds: 1.0 });
-        let saves = self.gallery().take_all().into_iter().filter_map(|command| match command {
-            gallery::Command::Save { id, record, .. } => Some((id, *record)),
-            _ => None,
-        });
-        saves.last().expect("nothing was saved")
-    }
-}
-
-fn defaults() -> ModelDefaults {
-    ModelDefaults {
-        size: ImageSize::new(128, 128).unwrap(),
-        steps: Steps::new(20).unwrap(),
-        guidance: GuidanceScale::new(4.0).unwrap(),
-        sampler: SamplerKind::DpmPlusPlus2M,
-        schedule: ScheduleKind::Model,
-    }
-}
-
-fn facts(source: ModelSource) -> Box<ModelFacts> {
-    Box::new(ModelFacts {
-        name: "Calotype starter".into(),
-        source,
-        defaults: defaults(),
-        example_prompts: vec!["a glossy fox on a blue background".into(), "a flat lemon".into()],
-        tokenizer: None,
-    })
-}
-
-fn found() -> engine::Event {
-    engine::Event::ModelFound(facts(ModelSource::BuiltIn))
-}
-
-fn ready_event() -> engine::Event {
-    let colours = LatentColours { weights: vec![[0.3, 0.1, -0.2]; 4], bias: [0.0; 3] };
-    engine::Event::ModelReady { facts: facts(ModelSource::BuiltIn), colours, seconds: 0.2 }
-}
-
-fn latents() -> LatentImage {
-    LatentImage { channels: 4, height: 16, width: 16, values: vec![0.25; 4 * 16 * 16] }
-}
-
-fn picture() -> Arc<RgbImage> {
-    Arc::new(RgbImage::from_pixel(128, 128, image::Rgb([200, 120, 40])))
-}
-
-fn step(job: JobId, step: u32) -> engine::Event {
-    engine::Event::Step { job, step, steps: 20, preview: latents() }
-}
+use crate::studio::{Studio, defaults, found, opened, picture, step};
 
 #[test]
 fn a_typed_prompt_and_ctrl_enter_send_the_right_request() {
@@ -241,7 +28,7 @@ fn a_typed_prompt_and_ctrl_enter_send_the_right_request() {
     let form = &studio.window().state().studio().form;
     assert_eq!(form.prompt, "a fox", "Ctrl+Enter became a line break");
     assert_eq!(form.seed, request.seed.to_string(), "the seed that was used is not shown");
-    assert!(request.seed.0 <= u64::from(u32::MAX));
+    assert!(u32::try_from(request.seed.0).is_ok());
 }
 
 #[test]
@@ -396,23 +183,6 @@ fn a_damaged_store_is_a_first_day() {
     }
 }
 
-fn opened(path: &str) -> OpenedPicture {
-    let recipe = ReadRecipe {
-        prompt: "a quiet lake".into(),
-        seed: Some(Seed(77)),
-        steps: Some(Steps::new(31).unwrap()),
-        ..ReadRecipe::default()
-    };
-    OpenedPicture {
-        path: path.into(),
-        image: picture(),
-        record: None,
-        infotext: Some("a quiet lake\nSteps: 31".into()),
-        recipe: Some(recipe),
-        warning: None,
-    }
-}
-
 #[test]
 fn a_gallery_picture_opens_with_its_recipe_which_can_be_used() {
     let mut studio = Studio::open_ready();
@@ -548,4 +318,57 @@ fn everything_is_reachable_in_the_smallest_window() {
         let rect = studio.window().get_by_role_and_label(Role::Button, name).rect();
         assert!(rect.max.x <= 900.0 && rect.min.x >= 0.0, "{name} is outside");
     }
+}
+
+#[test]
+fn a_gallery_thread_that_ended_is_started_again_and_the_picture_is_kept() {
+    let mut studio = Studio::open_ready();
+    studio.press_generate();
+    let job = studio.one_job().id;
+    studio.finish(job);
+    studio.gallery.end();
+    while !studio.sees("The gallery ended while saving") {
+        std::thread::yield_now();
+        studio.window().step();
+    }
+    studio.gallery = studio.next_gallery.take().unwrap();
+    assert!(matches!(&studio.gallery.take_all()[..], [gallery::Command::SetFolder(_)]));
+    studio.click("Try again");
+    assert!(matches!(&studio.gallery.take_all()[..], [gallery::Command::Save { .. }]));
+}
+
+#[test]
+fn more_commands_than_the_inbox_holds_are_all_sent() {
+    let mut studio = Studio::open_ready();
+    studio.window().get_by_role_and_label(Role::SpinButton, "Count").set_value_accesskit(3.0);
+    studio.window().run();
+    let entries = (0..400).rev().map(|number| Entry { path: format!("/usual/{number:04}.png").into() }).collect();
+    studio.gallery_says(gallery::Event::Listed { folder: "/usual".into(), entries });
+    for _ in 0..100 {
+        studio.click("Read the folder again");
+    }
+    let mut commands = studio.gallery.take_all();
+    while commands.iter().filter(|command| matches!(command, gallery::Command::List)).count() < 100 {
+        studio.window().step();
+        commands.extend(studio.gallery.take_all());
+    }
+    let thumbnails = commands.iter().filter(|command| matches!(command, gallery::Command::Thumbnail(_))).count();
+    assert!(thumbnails <= 20, "{thumbnails} thumbnails were asked for at once");
+}
+
+#[test]
+fn arrows_move_through_the_gallery_when_no_field_has_the_focus() {
+    let mut studio = Studio::open_ready();
+    let entries = ["3", "2", "1"].map(|name| Entry { path: format!("/usual/{name}.png").into() }).to_vec();
+    studio.gallery_says(gallery::Event::Listed { folder: "/usual".into(), entries });
+    studio.gallery.take_all();
+    studio.press(Key::ArrowRight);
+    assert!(studio.gallery.take_all().is_empty(), "the prompt's own arrow key moved the gallery");
+    studio.press(Key::Escape);
+    studio.press(Key::ArrowRight);
+    assert!(matches!(&studio.gallery.take_all()[..], [gallery::Command::Open(path)] if path.ends_with("3.png")));
+    studio.press(Key::ArrowRight);
+    assert!(studio.gallery.take_all().is_empty(), "two pictures are read at once");
+    studio.gallery_says(gallery::Event::Opened(Box::new(opened("/usual/3.png"))));
+    assert!(matches!(&studio.gallery.take_all()[..], [gallery::Command::Open(path)] if path.ends_with("2.png")));
 }
