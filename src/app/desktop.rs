@@ -1,6 +1,7 @@
 //! What the desktop does for us, on a thread of its own because it may take minutes: file dialogs, showing a file.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rfd::FileDialog;
 
@@ -36,10 +37,7 @@ pub fn spawn(wake: Wake) -> std::io::Result<Desktop> {
     Worker::spawn("desktop", wake, |inbox: &Inbox<Errand>, outbox: &Outbox<Report>| {
         while let Some(errand) = inbox.next() {
             match errand {
-                Errand::Ask(question) => outbox.send(match ask(&question) {
-                    Some(path) => Report::Chosen(question, path),
-                    None => Report::NotChosen(question),
-                }),
+                Errand::Ask(question) => answer(question, outbox),
                 Errand::ShowInFolder(path) => {
                     let folder = path.parent().unwrap_or(&path);
                     if let Err(error) = opener::open(folder) {
@@ -49,6 +47,23 @@ pub fn spawn(wake: Wake) -> std::io::Result<Desktop> {
             }
         }
     })
+}
+
+/// No one closes a dialog this fast: when none was chosen, none was shown.
+const FASTER_THAN_ANYONE: Duration = Duration::from_millis(200);
+
+fn answer(question: Question, outbox: &Outbox<Report>) {
+    let asked_at = Instant::now();
+    if let Some(path) = ask(&question) {
+        outbox.send(Report::Chosen(question, path));
+        return;
+    }
+    outbox.send(Report::NotChosen(question));
+    if asked_at.elapsed() < FASTER_THAN_ANYONE {
+        let what_helps =
+            "install xdg-desktop-portal or zenity; pictures and model folders can also be dropped on the window";
+        outbox.send(Report::Failed(format!("The desktop shows no file dialog: {what_helps}")));
+    }
 }
 
 fn ask(question: &Question) -> Option<PathBuf> {

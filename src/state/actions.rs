@@ -128,7 +128,8 @@ impl Studio {
         let errors = self.form.errors();
         if !errors.is_empty() {
             let words = errors.into_iter().map(|error| error.message).collect::<Vec<_>>().join("\n");
-            self.notices.complain(words, moment.now_secs);
+            // The fields say it too, for as long as it is so.
+            self.notices.tell(words, moment.now_secs);
             return Vec::new();
         }
         if !self.form.is_seed_locked {

@@ -33,6 +33,8 @@ pub struct Panels {
     canvas: canvas::CanvasView,
     settings: settings::SettingsWindow,
     gallery: gallery::GalleryView,
+    /// Where the canvas is, for messages that lie over it.
+    canvas_rect: Option<Rect>,
     /// Where the start image's well is, for files that are dropped on it.
     start_image_well: Option<Rect>,
     has_focused_prompt: bool,
@@ -56,9 +58,10 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels) -> Vec<Action
         .size_range(168.0..=(width * 0.4).max(169.0))
         .show(ui, |ui| gallery::show(ui, studio, panels, &mut actions));
     let central = egui::Frame::NONE.fill(theme::palette(ui).canvas);
+    panels.canvas_rect = Some(ui.available_rect_before_wrap());
     CentralPanel::no_frame().frame(central).show(ui, |ui| canvas::show(ui, studio, panels, &mut actions));
     panels.settings.show(ui, studio, &mut actions);
-    notices::show(ui, studio, &mut actions);
+    notices::show(ui, studio, panels.canvas_rect, &mut actions);
     shortcuts::dropped_files(ui, panels, &mut actions);
     actions
 }

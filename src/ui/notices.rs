@@ -1,6 +1,6 @@
 //! Short messages at the window's foot.
 
-use egui::{Align2, Area, Id, Order, RichText, ScrollArea, Ui, vec2};
+use egui::{Align2, Area, Id, Order, Rect, RichText, ScrollArea, Ui, vec2};
 
 use super::icons::{Icon, icon_button};
 use super::theme::{self, palette};
@@ -9,14 +9,16 @@ use crate::state::action::Action;
 use crate::state::notice::NoticeKind;
 
 /// Draws the messages, the latest lowest.
-pub fn show(ui: &Ui, studio: &Studio, actions: &mut Vec<Action>) {
+pub fn show(ui: &Ui, studio: &Studio, canvas: Option<Rect>, actions: &mut Vec<Action>) {
     if studio.notices.shown().is_empty() {
         return;
     }
-    let above_the_bar = vec2(0.0, -52.0);
-    let area = Area::new(Id::unique("notices")).order(Order::Foreground).anchor(Align2::CENTER_BOTTOM, above_the_bar);
+    let canvas = canvas.unwrap_or_else(|| ui.ctx().content_rect());
+    let foot = canvas.center_bottom() - vec2(0.0, 2.0 * theme::STEP);
+    let area = Area::new(Id::unique("notices")).order(Order::Foreground).pivot(Align2::CENTER_BOTTOM).fixed_pos(foot);
     area.show(ui, |ui| {
-        let width = (ui.ctx().content_rect().width() * 0.5).clamp(280.0, 560.0);
+        // The frame's own margins are outside of it.
+        let width = (canvas.width() - 6.0 * theme::STEP).clamp(240.0, 560.0);
         for notice in studio.notices.shown() {
             let colours = palette(ui);
             let (fill, colour) = match notice.kind {

@@ -1,6 +1,6 @@
 //! Keys that work wherever the focus is, and files dropped on the window.
 
-use egui::{Align2, FontId, Id, Key, LayerId, Modifiers, Order, Popup, TextStyle, Ui};
+use egui::{Align2, FontId, Id, Key, KeyboardShortcut, LayerId, Modifiers, Order, Popup, TextStyle, Ui};
 
 use super::Panels;
 use super::theme::palette;
@@ -8,9 +8,12 @@ use crate::state::Studio;
 use crate::state::action::{Action, Question};
 use crate::state::gallery::Purpose;
 
+/// Makes a picture, wherever the focus is.
+pub const GENERATE: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::Enter);
+
 /// Reads the keys before any panel does, so that Ctrl+Enter never becomes a line break.
 pub fn read(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
-    if ui.input_mut(|input| input.consume_key(Modifiers::COMMAND, Key::Enter)) {
+    if ui.input_mut(|input| input.consume_shortcut(&GENERATE)) {
         actions.push(Action::Generate);
     }
     if ui.input_mut(|input| input.consume_key(Modifiers::COMMAND, Key::O)) {

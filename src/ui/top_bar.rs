@@ -3,6 +3,7 @@
 use egui::{Button, ComboBox, RichText, Sides, Ui};
 
 use super::icons::{Icon, icon_button};
+use super::shortcuts::GENERATE;
 use super::theme::palette;
 use super::{Panels, widgets};
 use crate::state::Studio;
@@ -37,7 +38,7 @@ fn jobs(ui: &mut Ui, studio: &Studio) -> Option<Action> {
     let is_busy = studio.can_stop();
     let response = ui
         .add_enabled_ui(errors.is_empty() && studio.is_engine_alive, |ui| {
-            widgets::primary_button(ui, if is_busy { "Add to queue" } else { "Generate" }, 120.0)
+            widgets::primary_button(ui, "Generate", ui.ctx().format_shortcut(&GENERATE))
         })
         .inner;
     let problem = errors.iter().map(|error| error.message.clone()).collect::<Vec<_>>().join("\n");

@@ -6,8 +6,8 @@ use super::theme::{self, palette};
 use crate::state::action::Action;
 use crate::state::form::{Field, FieldError};
 
-/// The one button of a place that matters most.
-pub fn primary_button(ui: &mut Ui, text: impl Into<String>, min_width: f32) -> Response {
+/// The one button of a place that matters most, with its shortcut on it.
+pub fn primary_button(ui: &mut Ui, name: &str, shortcut: String) -> Response {
     let colours = palette(ui);
     ui.scope(|ui| {
         let widgets = &mut ui.visuals_mut().widgets;
@@ -19,8 +19,10 @@ pub fn primary_button(ui: &mut Ui, text: impl Into<String>, min_width: f32) -> R
             widget.weak_bg_fill = fill;
             widget.fg_stroke.color = colours.on_accent;
         }
-        let text = RichText::new(text.into()).strong().color(colours.on_accent);
-        ui.add(Button::new(text).min_size(egui::vec2(min_width, theme::CONTROL_HEIGHT)))
+        let text = RichText::new(name).strong().color(colours.on_accent);
+        let shortcut = RichText::new(shortcut).small().color(colours.on_accent);
+        let button = Button::new(text).shortcut_text(shortcut).min_size(egui::vec2(0.0, theme::CONTROL_HEIGHT));
+        ui.add(button).accessible_name(name)
     })
     .inner
 }

@@ -264,6 +264,34 @@ fn a_file_that_is_no_picture_is_an_error_and_nothing_is_lost() {
     assert_eq!(studio.window().state().studio().form.prompt, "kept");
 }
 
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        Err("the window reads nothing itself".into())
+    }
+}
+
+#[test]
+fn a_dropped_picture_is_opened_and_a_dropped_folder_is_a_model() {
+    let mut studio = Studio::open_ready();
+    let drop_on = |studio: &mut Studio, path: &str| {
+        studio.window().input_mut().dropped_files.push(std::sync::Arc::new(Dropped(path.into())));
+        studio.window().run();
+    };
+    drop_on(&mut studio, "/somewhere/a.png");
+    assert!(matches!(&studio.gallery.take_all()[..], [gallery::Command::Open(path)] if path.ends_with("a.png")));
+    let folder = env!("CARGO_MANIFEST_DIR");
+    drop_on(&mut studio, folder);
+    let commands = studio.engine.take_all();
+    assert!(matches!(&commands[..], [engine::Command::Load(ModelSource::Folder(path))] if path.ends_with(folder)));
+}
+
 #[test]
 fn a_model_that_fails_offers_the_built_in_one() {
     let mut studio = Studio::open_ready();
