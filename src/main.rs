@@ -2,13 +2,27 @@
 
 use std::process::ExitCode;
 
+use calotype::app::{self, Crew, StudioOptions};
 use calotype::cli::{self, Outcome};
+use calotype::inference::device::{DeviceChoice, Precision};
+use calotype::inference::message::ModelSource;
+use calotype::{gallery, inference};
 
 fn main() -> anyhow::Result<ExitCode> {
     start_log();
     match cli::run() {
         Outcome::Exit(code) => Ok(code),
-        Outcome::OpenStudio { .. } => Ok(ExitCode::SUCCESS),
+        Outcome::OpenStudio { model } => {
+            let options = StudioOptions { model: model.map(ModelSource::Folder), ..StudioOptions::usual() };
+            let engine = |wake| inference::spawn(DeviceChoice::Auto, Precision::F32, wake);
+            app::run(options, Crew::new(engine, gallery::spawn)).map_err(|error| {
+                anyhow::anyhow!(
+                    "the window could not be opened: {error}; README.md lists the libraries that it needs, and \
+                     `calotype generate` works without a window"
+                )
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

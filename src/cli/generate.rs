@@ -11,6 +11,7 @@ use image::imageops::FilterType;
 use super::Failure;
 use super::options::GenerateOptions;
 use super::report::Report;
+use crate::folders;
 use crate::gallery::record::PictureRecord;
 use crate::gallery::{open_picture, store};
 use crate::inference::cancel::CancelToken;
@@ -163,7 +164,7 @@ impl Run<'_> {
 }
 
 fn output(options: &GenerateOptions) -> Result<Output, Failure> {
-    let Some(path) = &options.output else { return Ok(Output::Folder(gallery_folder())) };
+    let Some(path) = &options.output else { return Ok(Output::Folder(folders::gallery_folder())) };
     let is_png = path.extension().and_then(OsStr::to_str).is_some_and(|e| e.eq_ignore_ascii_case("png"));
     if path.is_dir() || path.extension().is_none() {
         return Ok(Output::Folder(path.clone()));
@@ -220,8 +221,4 @@ fn random_seed() -> Seed {
     // The standard library's own randomness; 32 bits, as in other programs, so that a seed can be read out.
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
     Seed(random & 0xffff_ffff)
-}
-
-fn gallery_folder() -> PathBuf {
-    PathBuf::from("gallery")
 }

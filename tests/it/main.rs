@@ -5,5 +5,8 @@
 
 mod architecture;
 mod checkpoint;
+mod fakes;
 mod golden;
 mod source;
+mod studio;
+mod window;

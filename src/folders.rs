@@ -1,0 +1,78 @@
+//! Where things are kept on this machine, for the window and the command line alike.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use directories::{ProjectDirs, UserDirs};
+
+/// The environment variable that names the data folder, for portable copies.
+const DATA_VARIABLE: &str = "CALOTYPE_DATA";
+/// Holds the gallery folder that the user chose in the window; without it the usual one is meant.
+const GALLERY_FILE: &str = "gallery-folder.txt";
+
+/// Where form, settings and window size are stored: what `CALOTYPE_DATA` says, else this user's usual folder for
+/// programs' data. None on a system without either.
+#[must_use]
+pub fn data_folder() -> Option<PathBuf> {
+    let named = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named.or_else(|| ProjectDirs::from("", "", "Calotype").map(|dirs| dirs.data_dir().to_owned()))
+}
+
+/// `Pictures/Calotype`, or `Calotype` in the home folder, or here.
+#[must_use]
+pub fn usual_gallery_folder() -> PathBuf {
+    let dirs = UserDirs::new();
+    let pictures = dirs.as_ref().and_then(|dirs| dirs.picture_dir().map(PathBuf::from));
+    let home = dirs.as_ref().map(|dirs| dirs.home_dir().to_owned());
+    pictures.or(home).unwrap_or_default().join("Calotype")
+}
+
+/// The gallery folder that the user chose in the window, else the usual one.
+#[must_use]
+pub fn gallery_folder() -> PathBuf {
+    data_folder().and_then(|data| chosen_folder(&data)).unwrap_or_else(usual_gallery_folder)
+}
+
+/// Writes down in the data folder which gallery folder the user chose, for the command line; none goes back to the usual
+/// one.
+///
+/// # Errors
+/// When the data folder cannot be written to.
+pub fn remember_gallery_folder(data: &Path, chosen: Option<&Path>) -> std::io::Result<()> {
+    let file = data.join(GALLERY_FILE);
+    match chosen {
+        Some(folder) => {
+            fs::create_dir_all(data)?;
+            fs::write(file, folder.as_os_str().as_encoded_bytes())
+        }
+        None => match fs::remove_file(file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    }
+}
+
+fn chosen_folder(data: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(data.join(GALLERY_FILE)).ok().filter(|text| !text.is_empty())?;
+    Some(PathBuf::from(OsString::from(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_gallery_folder_is_found_again_and_forgotten_again() {
+        let data = tempfile::tempdir().unwrap();
+        let inner = data.path().join("new");
+        assert_eq!(chosen_folder(&inner), None);
+        let chosen = Path::new("/pictures/of mine/ü");
+        remember_gallery_folder(&inner, Some(chosen)).unwrap();
+        assert_eq!(chosen_folder(&inner).as_deref(), Some(chosen));
+        remember_gallery_folder(&inner, None).unwrap();
+        remember_gallery_folder(&inner, None).unwrap();
+        assert_eq!(chosen_folder(&inner), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! What the user can ask for, and what then has to be done outside: words between the panels, the state and the app.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use image::RgbImage;
+
+use crate::gallery::message::{Command, SaveId};
+use crate::inference::message::{JobId, ModelSource};
+use crate::request::GenerationRequest;
+use crate::state::gallery::Purpose;
+use crate::state::settings::ThemeChoice;
+
+/// Something with consequences that the user asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Make the pictures of the form.
+    Generate,
+    /// Put this prompt into the form and make its pictures.
+    TryPrompt(String),
+    /// Cancel the running job; pressed again, empty the queue.
+    Stop,
+    /// Put a fresh seed into the form and lock it.
+    DrawSeed,
+    /// Give up the user's own settings for those of the model.
+    UseModelDefaults,
+    /// Load another model.
+    LoadModel(ModelSource),
+    /// Start the engine again after it ended.
+    RestartEngine,
+    /// Take the failure's banner away.
+    DismissFailure,
+    /// Show the picture in progress.
+    ShowProgress,
+    /// Take the picture off the canvas.
+    CloseCanvas,
+    /// Read a picture and its recipe from a file.
+    Open(PathBuf, Purpose),
+    /// Select a gallery picture and show it.
+    Select(PathBuf),
+    /// Take over the recipe of the picture on the canvas.
+    UseSettings,
+    /// Start from the picture on the canvas.
+    UseAsStartImage,
+    /// Start from noise alone.
+    ClearStartImage,
+    /// Put the picture on the canvas into the clipboard.
+    CopyPicture,
+    /// Put a text into the clipboard.
+    CopyText(String),
+    /// Show a file in the desktop's file manager.
+    ShowInFolder(PathBuf),
+    /// Ask whether to delete a picture.
+    AskToDelete(PathBuf),
+    /// Do not delete it.
+    KeepPicture,
+    /// Move the picture that was asked about to the trash.
+    Delete,
+    /// Read the gallery's folder again.
+    ReadGalleryAgain,
+    /// Save the picture on the canvas under a name of the user's choice.
+    SaveShownAs,
+    /// Try again to save a picture in the gallery.
+    SaveAgain(SaveId),
+    /// Save a picture elsewhere that could not be saved.
+    SaveUnsavedAs(SaveId),
+    /// Show a picture that could not be saved.
+    ShowUnsaved(SaveId),
+    /// Let a picture go that could not be saved.
+    GiveUpUnsaved(SaveId),
+    /// Make a small picture of this file.
+    WantThumbnail(PathBuf),
+    /// Open a dialog.
+    Ask(Question),
+    /// Use the usual gallery folder.
+    UseUsualGallery,
+    /// Change the look.
+    SetTheme(ThemeChoice),
+    /// Change the size of everything.
+    SetScale(f32),
+    /// Take a message away.
+    DismissNotice(u64),
+}
+
+/// What a file dialog is opened for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// A model's folder.
+    ModelFolder,
+    /// A picture to look at.
+    Picture,
+    /// A picture to start from.
+    StartImage,
+    /// The gallery's folder.
+    GalleryFolder,
+    /// Where to save a picture.
+    SaveAs {
+        /// Which.
+        id: SaveId,
+        /// A name to begin with.
+        name: String,
+    },
+}
+
+/// Work outside the state, which the app does.
+#[derive(Debug)]
+pub enum Effect {
+    /// Have the engine load a model.
+    LoadModel(ModelSource),
+    /// Have the engine make a picture.
+    Generate {
+        /// Its name.
+        job: JobId,
+        /// What to make.
+        request: Box<GenerationRequest>,
+        /// The pixels that it starts from.
+        start_image: Option<Arc<RgbImage>>,
+    },
+    /// Cancel a job.
+    Cancel(JobId),
+    /// Start the engine again.
+    RestartEngine,
+    /// Tell the gallery.
+    Gallery(Command),
+    /// Use the usual gallery folder, which only the app knows.
+    UseUsualGallery,
+    /// Open a dialog.
+    Ask(Question),
+    /// Put a text into the clipboard.
+    CopyText(String),
+    /// Put a picture into the clipboard.
+    CopyPicture(Arc<RgbImage>),
+    /// Show a file in the desktop's file manager.
+    ShowInFolder(PathBuf),
+}

@@ -1,0 +1,239 @@
+//! What the user's actions change.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::action::{Action, Effect, Question};
+use super::canvas::ShownPicture;
+use super::form::StartImage;
+use super::gallery::Purpose;
+use super::model::ModelStatus;
+use super::queue::Stopped;
+use super::{Moment, Studio};
+use crate::gallery::message::{Command, SaveId};
+use crate::gallery::record::ReadRecipe;
+use crate::inference::message::ModelSource;
+
+impl Studio {
+    /// Takes in an action of the user.
+    pub fn apply(&mut self, action: Action, moment: Moment) -> Vec<Effect> {
+        match action {
+            Action::Generate => return self.generate(moment),
+            Action::TryPrompt(prompt) => {
+                self.form.prompt = prompt;
+                return self.generate(moment);
+            }
+            Action::Stop => return self.stop(),
+            Action::DrawSeed => {
+                self.form.seed = moment.random_seed.to_string();
+                self.form.is_seed_locked = true;
+            }
+            Action::UseModelDefaults => {
+                self.form.forget_model_choices();
+                if let Some(facts) = self.model.facts() {
+                    self.form.follow(&facts.defaults.clone());
+                }
+            }
+            Action::LoadModel(source) => return self.load_model(source),
+            Action::RestartEngine => return self.restart_engine(),
+            Action::DismissFailure => self.failure = None,
+            Action::ShowProgress => self.canvas.show_progress(),
+            Action::CloseCanvas => {
+                self.canvas.clear();
+                self.gallery.selected = None;
+            }
+            Action::SetTheme(theme) => self.settings.theme = theme,
+            Action::SetScale(scale) => {
+                self.settings.ui_scale = scale;
+                self.settings.repair();
+            }
+            Action::DismissNotice(id) => self.notices.dismiss(id),
+            Action::UseSettings => self.use_settings(moment.now_secs),
+            Action::UseAsStartImage => self.use_as_start_image(),
+            Action::ClearStartImage => self.form.start_image = None,
+            Action::CopyText(text) => {
+                self.notices.tell("Text copied", moment.now_secs);
+                return vec![Effect::CopyText(text)];
+            }
+            Action::CopyPicture => return self.copy_picture(moment.now_secs),
+            Action::ShowInFolder(path) => return vec![Effect::ShowInFolder(path)],
+            Action::Ask(question) => return vec![Effect::Ask(question)],
+            files => return self.apply_to_files(files),
+        }
+        Vec::new()
+    }
+
+    /// The actions that end at the gallery thread.
+    fn apply_to_files(&mut self, action: Action) -> Vec<Effect> {
+        match action {
+            Action::Open(path, purpose) => self.open(&path, purpose),
+            Action::Select(path) => {
+                self.gallery.selected = Some(path.clone());
+                self.open(&path, Purpose::View)
+            }
+            Action::AskToDelete(path) => {
+                self.gallery.to_delete = Some(path);
+                Vec::new()
+            }
+            Action::KeepPicture => {
+                self.gallery.to_delete = None;
+                Vec::new()
+            }
+            Action::Delete => {
+                self.gallery.to_delete.take().map(|path| Effect::Gallery(Command::Delete(path))).into_iter().collect()
+            }
+            Action::ReadGalleryAgain => vec![Effect::Gallery(Command::List)],
+            Action::WantThumbnail(path) => vec![Effect::Gallery(Command::Thumbnail(path))],
+            Action::UseUsualGallery => {
+                self.settings.gallery_folder = None;
+                vec![Effect::UseUsualGallery]
+            }
+            Action::SaveShownAs => self.save_shown_as(),
+            Action::SaveAgain(id) => self.save_again(id),
+            Action::SaveUnsavedAs(id) => vec![Effect::Ask(Question::SaveAs { id, name: "picture.png".to_owned() })],
+            Action::ShowUnsaved(id) => {
+                self.show_unsaved(id);
+                Vec::new()
+            }
+            Action::GiveUpUnsaved(id) => {
+                self.canvas.give_up(id);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes in the answer to a file dialog.
+    pub fn on_answer(&mut self, question: &Question, path: PathBuf) -> Vec<Effect> {
+        match question {
+            Question::ModelFolder => self.load_model(ModelSource::Folder(path)),
+            Question::Picture => self.open(&path, Purpose::View),
+            Question::StartImage => self.open(&path, Purpose::StartImage),
+            Question::GalleryFolder => {
+                self.settings.gallery_folder = Some(path.clone());
+                vec![Effect::Gallery(Command::SetFolder(path))]
+            }
+            Question::SaveAs { id, .. } => self.save_as(*id, &path),
+        }
+    }
+
+    /// The user closed a file dialog without a choice.
+    pub fn on_no_answer(&mut self, question: &Question) {
+        if let Question::SaveAs { id, .. } = question {
+            self.canvas.save_dialog_cancelled(*id);
+        }
+    }
+
+    fn generate(&mut self, moment: Moment) -> Vec<Effect> {
+        let errors = self.form.errors();
+        if !errors.is_empty() {
+            let words = errors.into_iter().map(|error| error.message).collect::<Vec<_>>().join("\n");
+            // The fields say it too, for as long as it is so.
+            self.notices.tell(words, moment.now_secs);
+            return Vec::new();
+        }
+        if !self.form.is_seed_locked {
+            self.form.seed = moment.random_seed.to_string();
+        }
+        self.canvas.follow();
+        self.failure = None;
+        if matches!(self.model, ModelStatus::Asked(_)) {
+            self.remembered.push((self.form.clone(), moment.random_seed));
+            return Vec::new();
+        }
+        if let Ok(pictures) = self.form.plan(moment.random_seed) {
+            for picture in pictures {
+                self.queue.push(picture);
+            }
+        }
+        self.hand_over()
+    }
+
+    fn stop(&mut self) -> Vec<Effect> {
+        self.remembered.clear();
+        match self.queue.stop() {
+            Stopped::Running(id) | Stopped::Emptied(Some(id)) => vec![Effect::Cancel(id)],
+            Stopped::Emptied(None) | Stopped::Nothing => Vec::new(),
+        }
+    }
+
+    fn load_model(&mut self, source: ModelSource) -> Vec<Effect> {
+        self.form.forget_model_choices();
+        self.settings.model = source.clone();
+        self.model = ModelStatus::Asked(source.clone());
+        vec![Effect::LoadModel(source)]
+    }
+
+    fn restart_engine(&mut self) -> Vec<Effect> {
+        self.is_engine_alive = true;
+        self.model = ModelStatus::Asked(self.settings.model.clone());
+        vec![Effect::RestartEngine, Effect::LoadModel(self.settings.model.clone())]
+    }
+
+    fn use_settings(&mut self, now_secs: f64) {
+        if let Some(recipe) = self.canvas.shown_picture().and_then(|picture| picture.recipe.clone()) {
+            self.form.use_recipe(&recipe);
+            let hint = if recipe.strength.is_some() && self.form.start_image.is_none() {
+                "Settings taken over; the start image has to be chosen again"
+            } else {
+                "Settings taken over"
+            };
+            self.notices.tell(hint, now_secs);
+        }
+    }
+
+    fn use_as_start_image(&mut self) {
+        if let Some(picture) = self.canvas.shown_picture() {
+            self.form.start_image = Some(StartImage {
+                name: picture.name(),
+                path: picture.path.clone(),
+                pixels: Arc::clone(&picture.image),
+            });
+        }
+    }
+
+    fn copy_picture(&mut self, now_secs: f64) -> Vec<Effect> {
+        let Some(picture) = self.canvas.shown_picture() else { return Vec::new() };
+        self.notices.tell("Picture copied", now_secs);
+        vec![Effect::CopyPicture(Arc::clone(&picture.image))]
+    }
+
+    fn save_shown_as(&mut self) -> Vec<Effect> {
+        let Some(picture) = self.canvas.shown_picture() else { return Vec::new() };
+        let name = if picture.path.is_some() { picture.name() } else { "picture.png".to_owned() };
+        let (image, record) = (Arc::clone(&picture.image), picture.record.clone());
+        let id = self.canvas.keep_unsaved(image, record);
+        vec![Effect::Ask(Question::SaveAs { id, name })]
+    }
+
+    fn save_as(&mut self, id: SaveId, path: &Path) -> Vec<Effect> {
+        let Some(unsaved) = self.canvas.retry(id) else { return Vec::new() };
+        let path = if path.extension().is_some() { path.to_owned() } else { path.with_extension("png") };
+        let record = unsaved.record.clone().map(Box::new);
+        vec![Effect::Gallery(Command::SaveAs { id, path, image: Arc::clone(&unsaved.image), record })]
+    }
+
+    fn save_again(&mut self, id: SaveId) -> Vec<Effect> {
+        let Some(unsaved) = self.canvas.retry(id) else { return Vec::new() };
+        let image = Arc::clone(&unsaved.image);
+        match unsaved.record.clone().map(Box::new) {
+            Some(record) => vec![Effect::Gallery(Command::Save { id, image, record })],
+            // Only pictures that were opened from elsewhere have no record: they can be saved under a name only.
+            None => vec![Effect::Ask(Question::SaveAs { id, name: "picture.png".to_owned() })],
+        }
+    }
+
+    fn show_unsaved(&mut self, id: SaveId) {
+        let Some(unsaved) = self.canvas.unsaved(id) else { return };
+        let shown = ShownPicture {
+            image: Arc::clone(&unsaved.image),
+            recipe: unsaved.record.as_ref().map(ReadRecipe::from),
+            record: unsaved.record.clone(),
+            infotext: None,
+            warning: None,
+            save: Some(id),
+            path: None,
+        };
+        self.canvas.show_opened(shown);
+    }
+}

@@ -1,0 +1,367 @@
+//! What the user is typing: may be nonsense, becomes a request only when every part is checked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use crate::gallery::record::ReadRecipe;
+use crate::inference::message::ModelDefaults;
+use crate::request::{
+    GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, RequestError, SamplerKind,
+    ScheduleKind, Seed, Steps, Strength,
+};
+
+/// A value that follows the model until the user sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Setting<T> {
+    /// The value in the form.
+    pub value: T,
+    /// True once the user chose it; then the model's defaults leave it alone.
+    pub is_users: bool,
+}
+
+impl<T> Setting<T> {
+    fn models(value: T) -> Self {
+        Self { value, is_users: false }
+    }
+
+    fn follow(&mut self, value: T) {
+        if !self.is_users {
+            self.value = value;
+        }
+    }
+
+    /// Takes the user's value.
+    pub fn choose(&mut self, value: T) {
+        *self = Self { value, is_users: true };
+    }
+}
+
+/// Width and height as they stand in the form, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypedSize {
+    /// Any number.
+    pub width: u32,
+    /// Any number.
+    pub height: u32,
+}
+
+/// The picture that a request starts from.
+#[derive(Debug, Clone)]
+pub struct StartImage {
+    /// For people, and for the recipe.
+    pub name: String,
+    /// The file, if it has one; only then it survives a restart.
+    pub path: Option<PathBuf>,
+    /// Its pixels, of any size.
+    pub pixels: Arc<RgbImage>,
+}
+
+/// The left panel's content.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Form {
+    /// What to draw.
+    pub prompt: String,
+    /// What to stay away from.
+    pub negative_prompt: String,
+    /// Width and height.
+    pub size: Setting<TypedSize>,
+    /// Number of steps.
+    pub steps: Setting<u32>,
+    /// Guidance.
+    pub guidance: Setting<f64>,
+    /// The solver.
+    pub sampler: Setting<SamplerKind>,
+    /// The noise levels.
+    pub schedule: Setting<ScheduleKind>,
+    /// The seed as typed.
+    pub seed: String,
+    /// True: use the seed as it stands; false: draw one for every run.
+    pub is_seed_locked: bool,
+    /// How many pictures one press makes.
+    pub count: u32,
+    /// How much of the start image is given up.
+    pub strength: f64,
+    /// Where the picture starts from, if not from noise alone.
+    #[serde(skip)]
+    pub start_image: Option<StartImage>,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self {
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            size: Setting::models(TypedSize { width: 512, height: 512 }),
+            steps: Setting::models(20),
+            guidance: Setting::models(7.0),
+            sampler: Setting::models(SamplerKind::default()),
+            schedule: Setting::models(ScheduleKind::default()),
+            seed: String::new(),
+            is_seed_locked: false,
+            count: 1,
+            strength: 0.6,
+            start_image: None,
+        }
+    }
+}
+
+/// The part of the form that an error belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// Width.
+    Width,
+    /// Height.
+    Height,
+    /// Number of steps.
+    Steps,
+    /// Guidance.
+    Guidance,
+    /// The seed.
+    Seed,
+    /// The strength of image-to-image.
+    Strength,
+}
+
+/// Why the form is no request yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldError {
+    /// Where to show it.
+    pub field: Field,
+    /// What is wrong and what would be right, a sentence.
+    pub message: String,
+}
+
+/// One picture of a press of Generate.
+#[derive(Debug, Clone)]
+pub struct PlannedPicture {
+    /// What to make.
+    pub request: GenerationRequest,
+    /// The pixels that it starts from.
+    pub start_image: Option<Arc<RgbImage>>,
+}
+
+impl Form {
+    /// The largest number of pictures of one press.
+    pub const MAX_COUNT: u32 = 100;
+
+    /// Takes the model's defaults wherever the user has not chosen.
+    pub fn follow(&mut self, defaults: &ModelDefaults) {
+        self.size.follow(typed(defaults.size));
+        self.steps.follow(defaults.steps.get());
+        self.guidance.follow(defaults.guidance.get());
+        self.sampler.follow(defaults.sampler);
+        self.schedule.follow(defaults.schedule);
+    }
+
+    /// Forgets the choices that suit one model only, so that the next model's defaults are taken.
+    pub fn forget_model_choices(&mut self) {
+        self.size.is_users = false;
+        self.steps.is_users = false;
+        self.guidance.is_users = false;
+        self.sampler.is_users = false;
+        self.schedule.is_users = false;
+    }
+
+    /// Everything that is wrong, in the order of the panel.
+    #[must_use]
+    pub fn errors(&self) -> Vec<FieldError> {
+        let TypedSize { width, height } = self.size.value;
+        let side = |field, px: u32| {
+            let nearest = ImageSize::nearest_side(px);
+            let name = if field == Field::Width { "width" } else { "height" };
+            (nearest != px).then(|| (field, RequestError::Size { side: name, found: px, nearest }.to_string()))
+        };
+        let steps = Steps::new(self.steps.value);
+        let checks = [
+            side(Field::Width, width),
+            side(Field::Height, height),
+            steps.as_ref().err().map(|error| (Field::Steps, error.to_string())),
+            GuidanceScale::new(self.guidance.value).err().map(|error| (Field::Guidance, error.to_string())),
+            self.locked_seed().err().map(|message| (Field::Seed, message)),
+            self.start_image.as_ref().and_then(|_| self.strength_error(steps.ok())),
+        ];
+        checks.into_iter().flatten().map(|(field, message)| FieldError { field, message: sentence(&message) }).collect()
+    }
+
+    fn strength_error(&self, steps: Option<Steps>) -> Option<(Field, String)> {
+        let taken =
+            Strength::new(self.strength).and_then(|strength| steps.map_or(Ok(1), |steps| strength.steps_taken(steps)));
+        taken.err().map(|error| (Field::Strength, error.to_string()))
+    }
+
+    /// The seed that is locked; none when one is to be drawn.
+    fn locked_seed(&self) -> Result<Option<Seed>, String> {
+        if !self.is_seed_locked {
+            return Ok(None);
+        }
+        let text = self.seed.trim();
+        let what_is_right = format!("the seed must be a whole number from 0 to {}", u64::MAX);
+        text.parse().map(|seed| Some(Seed(seed))).map_err(|_| match text {
+            "" => "type a seed or unlock it".to_owned(),
+            _ => what_is_right,
+        })
+    }
+
+    /// The pictures of one press: as many as the count says, with consecutive seeds from the locked one or `drawn`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the form.
+    pub fn plan(&self, drawn: Seed) -> Result<Vec<PlannedPicture>, Vec<FieldError>> {
+        let request = self.request(drawn).map_err(|_| self.errors())?;
+        let start_image = self.start_image.as_ref().map(|start| Arc::clone(&start.pixels));
+        Ok((0..u64::from(self.count.clamp(1, Self::MAX_COUNT)))
+            .map(|index| PlannedPicture {
+                request: GenerationRequest { seed: request.seed.offset(index), ..request.clone() },
+                start_image: start_image.clone(),
+            })
+            .collect())
+    }
+
+    fn request(&self, drawn: Seed) -> Result<GenerationRequest, String> {
+        let text = |error: RequestError| error.to_string();
+        let steps = Steps::new(self.steps.value).map_err(text)?;
+        let image_to_image = match &self.start_image {
+            None => None,
+            Some(start) => {
+                let strength = Strength::new(self.strength).map_err(text)?;
+                strength.steps_taken(steps).map_err(text)?;
+                Some(ImageToImage { strength, source: start.name.clone() })
+            }
+        };
+        Ok(GenerationRequest {
+            prompt: self.prompt.trim().to_owned(),
+            negative_prompt: self.negative_prompt.trim().to_owned(),
+            size: ImageSize::new(self.size.value.width, self.size.value.height).map_err(text)?,
+            steps,
+            guidance: GuidanceScale::new(self.guidance.value).map_err(text)?,
+            sampler: self.sampler.value,
+            schedule: self.schedule.value,
+            noise_source: NoiseSourceKind::default(),
+            seed: self.locked_seed()?.unwrap_or(drawn),
+            image_to_image,
+        })
+    }
+
+    /// Takes over what a recipe says; what it does not say stays.
+    pub fn use_recipe(&mut self, recipe: &ReadRecipe) {
+        self.prompt.clone_from(&recipe.prompt);
+        self.negative_prompt.clone_from(&recipe.negative_prompt);
+        recipe.size.into_iter().for_each(|size| self.size.choose(typed(size)));
+        recipe.steps.into_iter().for_each(|steps| self.steps.choose(steps.get()));
+        recipe.guidance.into_iter().for_each(|guidance| self.guidance.choose(guidance.get()));
+        recipe.sampler.into_iter().for_each(|sampler| self.sampler.choose(sampler));
+        recipe.schedule.into_iter().for_each(|schedule| self.schedule.choose(schedule));
+        if let Some(strength) = recipe.strength {
+            self.strength = strength.get();
+        }
+        if let Some(seed) = recipe.seed {
+            self.seed = seed.to_string();
+            self.is_seed_locked = true;
+        }
+    }
+
+    /// Exchanges width and height.
+    pub fn swap_sides(&mut self) {
+        let TypedSize { width, height } = self.size.value;
+        self.size.choose(TypedSize { width: height, height: width });
+    }
+
+    /// Makes numbers that no file can hold harmless.
+    pub fn repair(&mut self) {
+        let fresh = Self::default();
+        if !self.guidance.value.is_finite() {
+            self.guidance = fresh.guidance;
+        }
+        if !self.strength.is_finite() {
+            self.strength = fresh.strength;
+        }
+        self.count = self.count.clamp(1, Self::MAX_COUNT);
+    }
+}
+
+fn typed(size: ImageSize) -> TypedSize {
+    TypedSize { width: size.width(), height: size.height() }
+}
+
+/// With a capital letter at the front.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> ModelDefaults {
+        ModelDefaults {
+            size: ImageSize::new(128, 128).unwrap(),
+            steps: Steps::new(25).unwrap(),
+            guidance: GuidanceScale::new(4.0).unwrap(),
+            sampler: SamplerKind::Ddim,
+            schedule: ScheduleKind::Model,
+        }
+    }
+
+    #[test]
+    fn the_models_defaults_leave_the_users_choices_alone() {
+        let mut form = Form::default();
+        form.steps.choose(7);
+        form.follow(&defaults());
+        assert_eq!((form.steps.value, form.size.value.width, form.sampler.value), (7, 128, SamplerKind::Ddim));
+        form.forget_model_choices();
+        form.follow(&defaults());
+        assert_eq!(form.steps.value, 25);
+    }
+
+    #[test]
+    fn a_count_makes_consecutive_seeds() {
+        let form = Form { count: 3, ..Form::default() };
+        let seeds: Vec<u64> = form.plan(Seed(41)).unwrap().iter().map(|p| p.request.seed.0).collect();
+        assert_eq!(seeds, [41, 42, 43]);
+    }
+
+    #[test]
+    fn a_locked_seed_is_used_and_nonsense_is_named() {
+        let mut form = Form { seed: " 18446744073709551615 ".into(), is_seed_locked: true, ..Form::default() };
+        assert_eq!(form.plan(Seed(1)).unwrap()[0].request.seed, Seed(u64::MAX));
+        form.seed = "twelve".into();
+        let errors = form.plan(Seed(1)).unwrap_err();
+        assert_eq!(errors[0].field, Field::Seed);
+        assert!(errors[0].message.contains("whole number"));
+    }
+
+    #[test]
+    fn every_wrong_field_is_reported_at_once() {
+        let mut form = Form::default();
+        form.size.choose(TypedSize { width: 100, height: 5000 });
+        form.steps.choose(0);
+        form.guidance.choose(f64::NAN);
+        let fields: Vec<Field> = form.errors().iter().map(|error| error.field).collect();
+        assert_eq!(fields, [Field::Width, Field::Height, Field::Steps, Field::Guidance]);
+        assert!(form.errors()[0].message.contains("nearest is 104"));
+    }
+
+    #[test]
+    fn the_strength_is_checked_only_with_a_start_image() {
+        let mut form = Form { strength: 0.0, ..Form::default() };
+        assert!(form.errors().is_empty());
+        form.start_image = Some(StartImage { name: "x".into(), path: None, pixels: Arc::new(RgbImage::new(1, 1)) });
+        assert_eq!(form.errors()[0].field, Field::Strength);
+        form.strength = 0.5;
+        let planned = &form.plan(Seed(1)).unwrap()[0];
+        assert!(planned.start_image.is_some() && planned.request.image_to_image.is_some());
+    }
+
+    #[test]
+    fn a_partial_recipe_leaves_the_rest() {
+        let mut form = Form::default();
+        form.use_recipe(&ReadRecipe { prompt: "a fox".into(), seed: Some(Seed(9)), ..ReadRecipe::default() });
+        assert_eq!((form.prompt.as_str(), form.seed.as_str(), form.is_seed_locked), ("a fox", "9", true));
+        assert!(!form.steps.is_users);
+    }
+}

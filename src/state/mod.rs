@@ -1,0 +1,173 @@
+//! What is true in the studio, and how it changes: pure data, told of the clock and of chance by its caller.
+//!
+//! The user's [`action::Action`]s and the threads' events go in, [`action::Effect`]s come out; the app carries them out.
+
+pub mod action;
+mod actions;
+pub mod canvas;
+mod engine_events;
+pub mod form;
+pub mod gallery;
+mod gallery_events;
+pub mod job;
+pub mod model;
+pub mod notice;
+pub mod queue;
+pub mod recipe;
+pub mod settings;
+pub mod tokens;
+
+use serde::{Deserialize, Serialize};
+
+use crate::gallery::message::Command;
+use crate::latent_image::LatentColours;
+use crate::request::Seed;
+use action::Effect;
+use form::{Form, PlannedPicture};
+use gallery::Purpose;
+use model::ModelStatus;
+use settings::Settings;
+
+/// What the state cannot know by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The window's clock, in seconds.
+    pub now_secs: f64,
+    /// A fresh random seed.
+    pub random_seed: Seed,
+}
+
+/// What survives a restart.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Persisted {
+    /// The left panel.
+    pub form: Form,
+    /// Look, folders, model.
+    pub settings: Settings,
+}
+
+impl Persisted {
+    /// Reads what an earlier run wrote; what cannot be read is as on the first day.
+    #[must_use]
+    pub fn from_json(text: &str) -> Self {
+        let stored: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+        let part = |name: &str| stored.get(name).cloned().unwrap_or_default();
+        let mut form: Form = serde_json::from_value(part("form")).unwrap_or_default();
+        let mut settings: Settings = serde_json::from_value(part("settings")).unwrap_or_default();
+        form.repair();
+        settings.repair();
+        Self { form, settings }
+    }
+}
+
+/// Why the last job ended without a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened, for people.
+    pub message: String,
+}
+
+/// The studio.
+#[derive(Debug)]
+pub struct Studio {
+    /// The left panel.
+    pub form: Form,
+    /// Look, folders, model.
+    pub settings: Settings,
+    /// Where the model stands.
+    pub model: ModelStatus,
+    /// How latents are to be coloured: the last model's that was ready, also while another one is being loaded.
+    pub colours: Option<LatentColours>,
+    /// The jobs.
+    pub queue: queue::Queue,
+    /// The middle.
+    pub canvas: canvas::Canvas,
+    /// The right panel.
+    pub gallery: gallery::Gallery,
+    /// Short messages.
+    pub notices: notice::Notices,
+    /// Why the last job ended without a picture.
+    pub failure: Option<Failure>,
+    /// False once the engine's thread is gone.
+    pub is_engine_alive: bool,
+    /// Tokens of the prompt.
+    pub prompt_tokens: tokens::CountedText,
+    /// Tokens of the negative prompt.
+    pub negative_tokens: tokens::CountedText,
+    /// Generate was pressed before the model was known: the form as it was, and the seed drawn then.
+    remembered: Vec<(Form, Seed)>,
+}
+
+impl Studio {
+    /// The studio as it was left.
+    #[must_use]
+    pub fn new(persisted: Persisted) -> Self {
+        let Persisted { form, settings } = persisted;
+        let model = ModelStatus::Asked(settings.model.clone());
+        Self {
+            form,
+            settings,
+            model,
+            colours: None,
+            queue: queue::Queue::default(),
+            canvas: canvas::Canvas::default(),
+            gallery: gallery::Gallery::default(),
+            notices: notice::Notices::default(),
+            failure: None,
+            is_engine_alive: true,
+            prompt_tokens: tokens::CountedText::default(),
+            negative_tokens: tokens::CountedText::default(),
+            remembered: Vec::new(),
+        }
+    }
+
+    /// What is to be done when the window opens.
+    pub fn start(&mut self) -> Vec<Effect> {
+        let folder = self.settings.gallery_folder.clone();
+        let gallery = folder.map_or(Effect::UseUsualGallery, |folder| Effect::Gallery(Command::SetFolder(folder)));
+        let mut effects = vec![Effect::LoadModel(self.settings.model.clone()), gallery];
+        if let Some(path) = self.settings.start_image.clone() {
+            effects.extend(self.open(&path, Purpose::StartImage));
+        }
+        effects
+    }
+
+    /// What is to be stored.
+    #[must_use]
+    pub fn persisted(&self) -> Persisted {
+        let mut form = self.form.clone();
+        form.repair();
+        let start_image = self.form.start_image.as_ref().and_then(|start| start.path.clone());
+        Persisted { form, settings: Settings { start_image, ..self.settings.clone() } }
+    }
+
+    /// Brings what is derived from the form up to date; called after the panels have edited it.
+    pub fn refresh(&mut self) {
+        let tokenizer = self.model.facts().and_then(|facts| facts.tokenizer.as_ref());
+        self.prompt_tokens.update(&self.form.prompt, tokenizer);
+        self.negative_tokens.update(&self.form.negative_prompt, tokenizer);
+    }
+
+    /// How many pictures are still to come after the running one.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        let remembered: usize = self.remembered.iter().map(|(form, _)| form.count as usize).sum();
+        self.queue.waiting_count() + remembered
+    }
+
+    /// True when Stop has something to do.
+    #[must_use]
+    pub fn can_stop(&self) -> bool {
+        !self.queue.is_idle() || !self.remembered.is_empty()
+    }
+
+    /// Hands the next job to the engine, when there is one and the engine can take it.
+    fn hand_over(&mut self) -> Vec<Effect> {
+        let Some(facts) = self.model.facts().filter(|_| self.is_engine_alive) else { return Vec::new() };
+        let Some(next) = self.queue.hand_over(&facts.name) else { return Vec::new() };
+        let PlannedPicture { request, start_image } = next.picture;
+        self.canvas.begin(next.id, request.size);
+        vec![Effect::Generate { job: next.id, request: Box::new(request), start_image }]
+    }
+}

@@ -1,0 +1,89 @@
+//! What the user set once and wants to find again: look, folders, model.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::inference::message::ModelSource;
+
+/// Which look the window has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ThemeChoice {
+    /// As the desktop has it; dark where it does not say.
+    #[default]
+    System,
+    /// Dark.
+    Dark,
+    /// Light.
+    Light,
+}
+
+impl ThemeChoice {
+    /// All, in menu order.
+    pub const ALL: [Self; 3] = [Self::System, Self::Dark, Self::Light];
+
+    /// The name in the window.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::System => "System",
+            Self::Dark => "Dark",
+            Self::Light => "Light",
+        }
+    }
+}
+
+/// Survives a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// The look.
+    pub theme: ThemeChoice,
+    /// Times the display's own scale, [`Settings::SCALES`].
+    pub ui_scale: f32,
+    /// The gallery's folder; none means the usual place.
+    pub gallery_folder: Option<PathBuf>,
+    /// The model to load at the start.
+    pub model: ModelSource,
+    /// Model folders used before, the latest first.
+    pub recent_models: Vec<PathBuf>,
+    /// The start image's file, to be opened again.
+    pub start_image: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            theme: ThemeChoice::default(),
+            ui_scale: 1.0,
+            gallery_folder: None,
+            model: ModelSource::default(),
+            recent_models: Vec::new(),
+            start_image: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The scales that the settings offer.
+    pub const SCALES: [f32; 6] = [0.75, 0.9, 1.0, 1.25, 1.5, 2.0];
+    /// How many model folders are remembered.
+    const RECENT: usize = 8;
+
+    /// Puts a model folder at the front of the recent ones.
+    pub fn remember_model(&mut self, source: &ModelSource) {
+        if let ModelSource::Folder(folder) = source {
+            self.recent_models.retain(|known| known != folder);
+            self.recent_models.insert(0, folder.clone());
+            self.recent_models.truncate(Self::RECENT);
+        }
+    }
+
+    /// Brings a scale from a damaged file back into range.
+    pub fn repair(&mut self) {
+        if !self.ui_scale.is_finite() {
+            self.ui_scale = 1.0;
+        }
+        self.ui_scale = self.ui_scale.clamp(Self::SCALES[0], Self::SCALES[Self::SCALES.len() - 1]);
+    }
+}

@@ -1,0 +1,88 @@
+//! The settings: look, size of everything, gallery folder.
+
+use egui::{Id, Modal, RichText, Ui};
+
+use super::theme::{self, palette};
+use super::widgets::{faint, section};
+use crate::state::Studio;
+use crate::state::action::{Action, Question};
+use crate::state::settings::{Settings, ThemeChoice};
+
+/// Whether the settings are open.
+#[derive(Debug, Default)]
+pub struct SettingsWindow {
+    is_open: bool,
+}
+
+impl SettingsWindow {
+    /// Opens or closes the settings.
+    pub fn toggle(&mut self) {
+        self.is_open = !self.is_open;
+    }
+
+    /// True while they are open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Draws the settings when they are open.
+    pub fn show(&mut self, ui: &Ui, studio: &Studio, actions: &mut Vec<Action>) {
+        if !self.is_open {
+            return;
+        }
+        let modal = Modal::new(Id::unique("settings")).frame(egui::Frame::window(ui.style())).show(ui, |ui| {
+            ui.set_width(360.0);
+            ui.label(RichText::new("Settings").heading());
+            ui.add_space(theme::HALF_STEP);
+            look(ui, studio, actions);
+            folder(ui, studio, actions);
+            ui.add_space(theme::STEP);
+            ui.button("Close").on_hover_text("Close the settings (Esc)").clicked()
+        });
+        if modal.inner || modal.should_close() {
+            self.is_open = false;
+        }
+    }
+}
+
+fn look(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
+    section(ui, "Look");
+    ui.horizontal(|ui| {
+        for theme in ThemeChoice::ALL {
+            let response = ui.selectable_label(studio.settings.theme == theme, theme.label());
+            if response.on_hover_text(format!("Look: {}", theme.label())).clicked() {
+                actions.push(Action::SetTheme(theme));
+            }
+        }
+    });
+    section(ui, "Size of text and controls");
+    ui.horizontal(|ui| {
+        for scale in Settings::SCALES {
+            let is_chosen = (studio.settings.ui_scale - scale).abs() < 0.01;
+            let words = format!("{:.0} %", scale * 100.0);
+            if ui.selectable_label(is_chosen, &words).on_hover_text(format!("Draw everything at {words}")).clicked() {
+                actions.push(Action::SetScale(scale));
+            }
+        }
+    });
+}
+
+fn folder(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
+    section(ui, "Gallery folder");
+    if let Some(folder) = &studio.gallery.folder {
+        ui.add(egui::Label::new(RichText::new(folder.display().to_string()).color(palette(ui).faint_text)).wrap());
+    } else {
+        faint(ui, "Not read yet");
+    }
+    ui.horizontal(|ui| {
+        if ui.button("Choose a folder…").on_hover_text("Keep pictures in another folder from now on").clicked() {
+            actions.push(Action::Ask(Question::GalleryFolder));
+        }
+        let is_other = studio.settings.gallery_folder.is_some();
+        let button = ui.add_enabled(is_other, egui::Button::new("Use the usual folder"));
+        if button.on_hover_text("Keep pictures where Calotype usually keeps them").clicked() {
+            actions.push(Action::UseUsualGallery);
+        }
+    });
+}
