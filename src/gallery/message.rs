@@ -62,10 +62,10 @@ pub struct OpenedPicture {
     pub image: Arc<RgbImage>,
     /// Our own record, when the file holds one that this build understands.
     pub record: Option<PictureRecord>,
+    /// The settings to take over: from our own record, else from the infotext; none when the file says nothing.
+    pub recipe: Option<ReadRecipe>,
     /// The A1111 `parameters` text as it stands in the file.
     pub infotext: Option<String>,
-    /// What the texts say, part by part, when there is no record of our own.
-    pub recipe: Option<ReadRecipe>,
     /// What was in the file but could not be understood, for people.
     pub warning: Option<String>,
 }

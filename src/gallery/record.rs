@@ -17,6 +17,22 @@ pub struct PictureRecord {
     pub request: GenerationRequest,
 }
 
+/// Why a record's text could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The layout is one that this build does not know.
+    #[error("the recipe was written by a newer Calotype (layout {found}, this one reads up to {known})")]
+    Newer {
+        /// The layout's version.
+        found: u32,
+        /// [`PictureRecord::VERSION`].
+        known: u32,
+    },
+    /// The text is damaged, or asks for what no request may ask for.
+    #[error("the recipe is damaged: {0}")]
+    Damaged(#[source] serde_json::Error),
+}
+
 impl PictureRecord {
     /// The version that this build writes.
     pub const VERSION: u32 = 1;
@@ -24,17 +40,51 @@ impl PictureRecord {
     /// The record of a picture that this build made.
     #[must_use]
     pub fn new(model: String, request: GenerationRequest) -> Self {
-        Self { version: Self::VERSION, software: concat!("Calotype ", env!("CARGO_PKG_VERSION")).to_owned(), model, request }
+        Self {
+            version: Self::VERSION,
+            software: concat!("Calotype ", env!("CARGO_PKG_VERSION")).to_owned(),
+            model,
+            request,
+        }
+    }
+
+    /// The record as JSON, the same text each time.
+    ///
+    /// # Errors
+    /// [`RecordError::Damaged`] if a part cannot be written, which no part does today.
+    pub fn to_json(&self) -> Result<String, RecordError> {
+        serde_json::to_string(self).map_err(RecordError::Damaged)
+    }
+
+    /// Reads what [`PictureRecord::to_json`] wrote, exactly.
+    ///
+    /// # Errors
+    /// When the text is of a newer layout, or is no record.
+    pub fn from_json(text: &str) -> Result<Self, RecordError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_str(text).map_err(RecordError::Damaged)?;
+        if version > Self::VERSION {
+            return Err(RecordError::Newer { found: version, known: Self::VERSION });
+        }
+        serde_json::from_str(text).map_err(RecordError::Damaged)
     }
 }
 
-/// What could be read out of a picture's texts: each part may be missing.
+/// What a picture says about how it was made, as far as this build can do the same; for filling the form.
+///
+/// A part is `None` when the picture does not say it, or says what no request may say; the latter is listed in
+/// [`ReadRecipe::not_understood`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReadRecipe {
-    /// What to draw.
+    /// What was drawn.
     pub prompt: String,
-    /// What to stay away from.
+    /// What it was to stay away from; may be empty.
     pub negative_prompt: String,
+    /// The name of the model, for people.
+    pub model: Option<String>,
     /// Number of steps.
     pub steps: Option<Steps>,
     /// Classifier-free guidance.
@@ -43,12 +93,129 @@ pub struct ReadRecipe {
     pub sampler: Option<SamplerKind>,
     /// The noise levels.
     pub schedule: Option<ScheduleKind>,
-    /// The seed of the noise.
+    /// The seed.
     pub seed: Option<Seed>,
     /// Width and height.
     pub size: Option<ImageSize>,
-    /// How much of a start image was given up to noise.
+    /// Present when the picture began as another picture.
     pub strength: Option<Strength>,
-    /// Parts that stood in the file but have no place here, for people.
+    /// What else the picture says and this build cannot follow, as "Key: value", for people.
     pub not_understood: Vec<String>,
+}
+
+impl From<&PictureRecord> for ReadRecipe {
+    fn from(record: &PictureRecord) -> Self {
+        let request = &record.request;
+        Self {
+            prompt: request.prompt.clone(),
+            negative_prompt: request.negative_prompt.clone(),
+            model: Some(record.model.clone()),
+            steps: Some(request.steps),
+            guidance: Some(request.guidance),
+            sampler: Some(request.sampler),
+            schedule: Some(request.schedule),
+            seed: Some(request.seed),
+            size: Some(request.size),
+            strength: request.image_to_image.as_ref().map(|start| start.strength),
+            not_understood: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod samples {
+    //! Records for the tests of the room.
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::request::{ImageToImage, NoiseSourceKind};
+
+    /// A plain record.
+    pub fn fox() -> PictureRecord {
+        PictureRecord::new(
+            "Calotype starter".into(),
+            GenerationRequest {
+                prompt: "a fox".into(),
+                negative_prompt: String::new(),
+                size: ImageSize::new(64, 72).unwrap(),
+                steps: Steps::new(20).unwrap(),
+                guidance: GuidanceScale::new(4.5).unwrap(),
+                sampler: SamplerKind::DpmPlusPlus2M,
+                schedule: ScheduleKind::Karras,
+                noise_source: NoiseSourceKind::TorchCpu,
+                seed: Seed(42),
+                image_to_image: None,
+            },
+        )
+    }
+
+    /// Texts as people and hostile files have them: line breaks, controls, any script.
+    pub fn any_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            "[a-z,: \\n\"\\\\{}()é€]{0,40}",
+            "(a fox|Negative prompt: x|Steps: 20, Sampler: b, Size: c|\\n){0,6}",
+        ]
+    }
+
+    /// Any record that can be.
+    pub fn any_record() -> impl Strategy<Value = PictureRecord> {
+        let start = (f64::MIN_POSITIVE..=1.0, any_text())
+            .prop_map(|(strength, source)| ImageToImage { strength: Strength::new(strength).unwrap(), source });
+        let texts = (any_text(), any_text(), any_text());
+        let numbers = (8_u32..=512, 8_u32..=512, 1_u32..=1000, 0.0_f64..=100.0, any::<u64>());
+        let kinds = (proptest::sample::select(SamplerKind::ALL), proptest::sample::select(ScheduleKind::ALL));
+        (texts, numbers, kinds, proptest::option::of(start)).prop_map(|(texts, numbers, kinds, image_to_image)| {
+            PictureRecord::new(
+                texts.2,
+                GenerationRequest {
+                    prompt: texts.0,
+                    negative_prompt: texts.1,
+                    size: ImageSize::new(numbers.0 * 8, numbers.1 * 8).unwrap(),
+                    steps: Steps::new(numbers.2).unwrap(),
+                    guidance: GuidanceScale::new(numbers.3).unwrap(),
+                    sampler: kinds.0,
+                    schedule: kinds.1,
+                    noise_source: NoiseSourceKind::TorchCpu,
+                    seed: Seed(numbers.4),
+                    image_to_image,
+                },
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::samples::{any_record, fox};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_record_survives_json_to_the_last_bit(record in any_record()) {
+            let text = record.to_json().unwrap();
+            prop_assert_eq!(PictureRecord::from_json(&text).unwrap(), record);
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in any::<String>()) {
+            let _ = PictureRecord::from_json(&text);
+        }
+    }
+
+    #[test]
+    fn a_newer_layout_is_named_as_such() {
+        let text = fox().to_json().unwrap().replace("\"version\":1", "\"version\":2");
+        assert!(matches!(PictureRecord::from_json(&text), Err(RecordError::Newer { found: 2, known: 1 })));
+    }
+
+    #[test]
+    fn a_record_that_asks_for_the_impossible_is_damaged() {
+        let text = fox().to_json().unwrap().replace("\"steps\":20", "\"steps\":0");
+        let error = PictureRecord::from_json(&text).unwrap_err();
+        assert!(error.to_string().contains("steps must be from 1 to 1000"), "{error}");
+    }
 }

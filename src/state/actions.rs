@@ -9,7 +9,7 @@ use super::form::StartImage;
 use super::gallery::Purpose;
 use super::model::ModelStatus;
 use super::queue::Stopped;
-use super::recipe::recipe_of;
+use super::recipe::ReadRecipe;
 use super::{Moment, Studio};
 use crate::gallery::message::{Command, SaveId};
 use crate::inference::message::ModelSource;
@@ -227,7 +227,7 @@ impl Studio {
         let Some(unsaved) = self.canvas.unsaved(id) else { return };
         let shown = ShownPicture {
             image: Arc::clone(&unsaved.image),
-            recipe: unsaved.record.as_ref().map(recipe_of),
+            recipe: unsaved.record.as_ref().map(ReadRecipe::from),
             record: unsaved.record.clone(),
             infotext: None,
             warning: None,

@@ -11,7 +11,7 @@ use crate::gallery::record::PictureRecord;
 use crate::inference::message::JobId;
 use crate::latent_image::LatentImage;
 use crate::request::ImageSize;
-use crate::state::recipe::{ReadRecipe, recipe_of};
+use crate::state::recipe::ReadRecipe;
 
 /// A picture in progress, or what was left of it.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl ShownPicture {
     /// A picture that was read from a file.
     #[must_use]
     pub fn opened(opened: OpenedPicture) -> Self {
-        let recipe = opened.record.as_ref().map(recipe_of).or(opened.recipe);
+        let recipe = opened.recipe.or_else(|| opened.record.as_ref().map(ReadRecipe::from));
         Self {
             image: opened.image,
             recipe,

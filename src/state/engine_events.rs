@@ -7,7 +7,7 @@ use image::RgbImage;
 use super::action::Effect;
 use super::canvas::ShownPicture;
 use super::model::ModelStatus;
-use super::recipe::recipe_of;
+use super::recipe::ReadRecipe;
 use super::{Failure, Studio};
 use crate::gallery::message::Command;
 use crate::gallery::record::PictureRecord;
@@ -107,7 +107,7 @@ impl Studio {
             self.gallery.selected = None;
             self.canvas.show(ShownPicture {
                 image: Arc::clone(&image),
-                recipe: Some(recipe_of(&record)),
+                recipe: Some(ReadRecipe::from(&record)),
                 record: Some(record.clone()),
                 infotext: None,
                 warning: None,

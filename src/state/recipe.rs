@@ -1,25 +1,6 @@
 //! A picture's recipe as the window shows it, whether it comes from our own record or from another program's text.
 
-use crate::gallery::record::PictureRecord;
 pub use crate::gallery::record::ReadRecipe;
-
-/// The recipe inside a record.
-#[must_use]
-pub fn recipe_of(record: &PictureRecord) -> ReadRecipe {
-    let request = &record.request;
-    ReadRecipe {
-        prompt: request.prompt.clone(),
-        negative_prompt: request.negative_prompt.clone(),
-        steps: Some(request.steps),
-        guidance: Some(request.guidance),
-        sampler: Some(request.sampler),
-        schedule: Some(request.schedule),
-        seed: Some(request.seed),
-        size: Some(request.size),
-        strength: request.image_to_image.as_ref().map(|start| start.strength),
-        not_understood: Vec::new(),
-    }
-}
 
 /// The recipe's short facts as rows of name and value, in the order of the form; prompts are left to the caller.
 #[must_use]
@@ -32,6 +13,7 @@ pub fn rows(recipe: &ReadRecipe) -> Vec<(&'static str, String)> {
         ("Schedule", recipe.schedule.map(|schedule| schedule.label().to_owned())),
         ("Seed", recipe.seed.map(|seed| seed.to_string())),
         ("Strength", recipe.strength.map(|strength| strength.get().to_string())),
+        ("Model", recipe.model.clone()),
     ];
     rows.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
 }
