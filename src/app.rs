@@ -3,6 +3,7 @@
 mod desktop;
 mod options;
 mod outgoing;
+mod stored;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use crate::worker::Wake;
 pub use desktop::{Errand, Report};
 pub use options::{Crew, Desktop, Engine, Gallery, StudioOptions};
 use outgoing::Outgoing;
+pub use stored::read_stored;
 
 /// Where the form and the settings are stored.
 const STORAGE_KEY: &str = "calotype";
@@ -57,7 +59,7 @@ pub fn run(options: StudioOptions, crew: Crew) -> eframe::Result<()> {
         native,
         Box::new(move |creation| {
             let stored = creation.storage.and_then(|storage| storage.get_string(STORAGE_KEY));
-            let persisted = stored.map(|text| Persisted::from_json(&text)).unwrap_or_default();
+            let persisted = stored.map(|text| read_stored(&text)).unwrap_or_default();
             Ok(Box::new(App::new(&creation.egui_ctx, options, crew, persisted)?))
         }),
     )
@@ -128,8 +130,7 @@ impl App {
     /// What is to be stored, as JSON.
     #[must_use]
     pub fn stored(&self) -> String {
-        // A form and settings of plain values always have a JSON form.
-        serde_json::to_string(&self.studio.persisted()).unwrap_or_default()
+        stored::to_store(&self.studio.persisted())
     }
 
     /// Takes in what the threads report and does what follows from it. Never waits.

@@ -23,7 +23,7 @@
 //! | [`inference`] | the thread that owns the model: requests in, previews and pictures out; the only `cfg` for hardware | `request`, `prompt`, `latent_image`, `worker`, `diffusion`, `checkpoint`, `kernels` | candle-core, crossbeam-channel, image, serde, rayon |
 //! | [`gallery`] | finished pictures on disk, their recipes inside | `request`, `worker` | image, png, serde, serde_json, tempfile, trash, jiff, **std::fs** |
 //! | [`folders`] | where things are kept on this machine | - | directories, **std::fs** |
-//! | [`state`] | what is true in the window, without drawing it: form, job, queue, action, settings | `request`, `prompt`, `latent_image`, `inference`'s messages and cancel token, `gallery`'s messages and record | image, serde |
+//! | [`state`] | what is true in the window, without drawing it: form, job, queue, action, settings | `request`, `prompt`, `latent_image`, `inference`'s messages and cancel token, `gallery`'s messages and record | image, serde, serde_json |
 //! | [`ui`] | draws the state: panels, textures (sole owner of textures), theme (sole owner of colours) | `state`, `request`, `prompt`, `latent_image`, and the same messages | egui, eframe, image |
 //! | [`app`] | the window: drains events, runs effects, draws, hands actions over | all but `diffusion`, `checkpoint`, `kernels`, `cli` | eframe, egui, image, rfd, opener, serde_json, **std::fs** |
 //! | [`cli`] | the same engine without a window | all but `diffusion`, `checkpoint`, `kernels`, `state`, `ui`, `app` | clap, indicatif, ctrlc, image, jiff, serde_json, **std::fs** |

@@ -90,7 +90,6 @@ impl RunningJob {
     pub fn fraction(&self) -> f32 {
         match self.phase {
             Phase::Waiting | Phase::Preparing => 0.0,
-            #[expect(clippy::cast_precision_loss, reason = "at most 1000 steps")]
             Phase::Stepping { step, steps } => step as f32 / steps.max(1) as f32,
             Phase::Decoding => 1.0,
         }

@@ -47,20 +47,6 @@ pub struct Persisted {
     pub settings: Settings,
 }
 
-impl Persisted {
-    /// Reads what an earlier run wrote; what cannot be read is as on the first day.
-    #[must_use]
-    pub fn from_json(text: &str) -> Self {
-        let stored: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-        let part = |name: &str| stored.get(name).cloned().unwrap_or_default();
-        let mut form: Form = serde_json::from_value(part("form")).unwrap_or_default();
-        let mut settings: Settings = serde_json::from_value(part("settings")).unwrap_or_default();
-        form.repair();
-        settings.repair();
-        Self { form, settings }
-    }
-}
-
 /// Why the last job ended without a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

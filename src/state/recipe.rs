@@ -13,6 +13,7 @@ pub fn rows(recipe: &ReadRecipe) -> Vec<(&'static str, String)> {
         ("Schedule", recipe.schedule.map(|schedule| schedule.label().to_owned())),
         ("Seed", recipe.seed.map(|seed| seed.to_string())),
         ("Strength", recipe.strength.map(|strength| strength.get().to_string())),
+        ("Model", recipe.model.clone()),
     ];
     rows.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
 }

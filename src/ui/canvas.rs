@@ -160,7 +160,6 @@ fn paint(ui: &Ui, placed: &Placed, texture: egui::TextureId) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "sides of pictures are far below 2^24")]
 fn vec2_of(width: u32, height: u32) -> Vec2 {
     vec2(width.max(1) as f32, height.max(1) as f32)
 }

@@ -169,28 +169,15 @@ pub fn slider_row(ui: &mut Ui, name: &str, tip: &str, add: impl FnOnce(&mut Ui) 
 }
 
 fn kinds(ui: &mut Ui, form: &mut Form) {
-    combo_row(
-        ui,
-        "Sampler",
-        "How the noise is taken away, step by step",
-        SamplerKind::ALL,
-        &mut form.sampler,
-        SamplerKind::label,
-    );
-    combo_row(
-        ui,
-        "Schedule",
-        "Which noise levels the steps visit",
-        ScheduleKind::ALL,
-        &mut form.schedule,
-        ScheduleKind::label,
-    );
+    let sampler = ("Sampler", "How the noise is taken away, step by step");
+    combo_row(ui, sampler, SamplerKind::ALL, &mut form.sampler, SamplerKind::label);
+    let schedule = ("Schedule", "Which noise levels the steps visit");
+    combo_row(ui, schedule, ScheduleKind::ALL, &mut form.schedule, ScheduleKind::label);
 }
 
 fn combo_row<T: Copy + PartialEq>(
     ui: &mut Ui,
-    name: &str,
-    tip: &str,
+    (name, tip): (&str, &str),
     all: &[T],
     setting: &mut Setting<T>,
     label: impl Fn(T) -> &'static str,

@@ -19,6 +19,8 @@ const TILE: f32 = 112.0;
 #[derive(Debug, Default)]
 pub struct GalleryView {
     columns: usize,
+    /// Side of a tile, in points.
+    tile_side: f32,
     follows_selection: bool,
 }
 
@@ -83,17 +85,15 @@ fn heading(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
 fn grid(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
     ui.spacing_mut().item_spacing = Vec2::splat(theme::HALF_STEP);
     let width = ui.available_width();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few tiles")]
     let columns = ((width + theme::HALF_STEP) / (TILE + theme::HALF_STEP)).round().max(1.0) as usize;
-    #[expect(clippy::cast_precision_loss, reason = "a few tiles")]
     let side = ((width + theme::HALF_STEP) / columns as f32 - theme::HALF_STEP).floor();
     panels.gallery.columns = columns;
+    panels.gallery.tile_side = side;
     let entries = &studio.gallery.entries;
     let mut area = ScrollArea::vertical().auto_shrink(false);
     if std::mem::take(&mut panels.gallery.follows_selection)
         && let Some(at) = studio.gallery.selected.as_deref().and_then(|path| studio.gallery.index_of(path))
     {
-        #[expect(clippy::cast_precision_loss, reason = "a row's number")]
         let top = (at / columns) as f32 * (side + theme::HALF_STEP);
         area = area.vertical_scroll_offset((top - (ui.available_height() - side) / 2.0).max(0.0));
     }
@@ -101,14 +101,15 @@ fn grid(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Act
         for row in rows {
             ui.horizontal(|ui| {
                 for entry in entries.iter().skip(row * columns).take(columns) {
-                    tile(ui, studio, entry, side, panels, actions);
+                    tile(ui, studio, entry, panels, actions);
                 }
             });
         }
     });
 }
 
-fn tile(ui: &mut Ui, studio: &Studio, entry: &Entry, side: f32, panels: &mut Panels, actions: &mut Vec<Action>) {
+fn tile(ui: &mut Ui, studio: &Studio, entry: &Entry, panels: &mut Panels, actions: &mut Vec<Action>) {
+    let side = panels.gallery.tile_side;
     let name = entry.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let (rect, response) = ui.allocate_exact_size(Vec2::splat(side), Sense::click());
     let is_selected = studio.gallery.selected.as_ref() == Some(&entry.path);

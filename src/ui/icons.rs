@@ -122,7 +122,6 @@ fn picture(painter: &Painter, area: Rect, at: impl Fn(f32, f32) -> Pos2, stroke:
 pub fn window_icon(side: u32) -> egui::IconData {
     let [paper, ink, light] = theme::ICON_COLOURS;
     let mut rgba = Vec::with_capacity((side * side * 4) as usize);
-    #[expect(clippy::cast_precision_loss, reason = "an icon's side")]
     let unit = |v: u32| (v as f32 + 0.5) / side as f32;
     for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
         let at = pos2(unit(x), unit(y));

@@ -88,7 +88,6 @@ fn facts(ui: &mut Ui, picture: &ShownPicture) {
         }
         let mut rows = recipe::rows(recipe);
         if let Some(record) = &picture.record {
-            rows.push(("Model", record.model.clone()));
             rows.push(("Made with", record.software.clone()));
             if let Some(start) = &record.request.image_to_image {
                 rows.push(("Start image", start.source.clone()));
@@ -115,7 +114,6 @@ fn facts(ui: &mut Ui, picture: &ShownPicture) {
 
 /// As many pairs beside each other as there is room for.
 fn table(ui: &mut Ui, rows: &[(&str, String)]) {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few pairs")]
     let pairs = (ui.available_width() / PAIR_WIDTH).floor().clamp(1.0, 4.0) as usize;
     ui.spacing_mut().interact_size.y = 0.0;
     let (long, short): (Vec<_>, Vec<_>) = rows.iter().partition(|(_, value)| value.chars().count() > 28);

@@ -178,6 +178,5 @@ fn fitting(ctx: &Context, pixels: &Arc<RgbImage>) -> Arc<RgbImage> {
         return Arc::clone(pixels);
     }
     let reduced = |side: u32| (u64::from(side) * u64::from(most) / u64::from(longest)).max(1);
-    #[expect(clippy::cast_possible_truncation, reason = "at most the side itself")]
     Arc::new(image::imageops::thumbnail(pixels.as_ref(), reduced(width) as u32, reduced(height) as u32))
 }

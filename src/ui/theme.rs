@@ -1,6 +1,5 @@
 //! The look: the only owner of colours, sizes and spacings, for dark and for light.
-
-#![expect(clippy::disallowed_methods, reason = "the owner of the colours names them")]
+#![expect(clippy::disallowed_methods, reason = "the one place where colours are named")]
 
 use egui::{Color32, CornerRadius, FontFamily, FontId, Margin, Shadow, Stroke, Style, TextStyle, Theme, Ui, Vec2};
 

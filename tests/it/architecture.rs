@@ -77,7 +77,7 @@ const MAP: &[Room] = &[
             "gallery::message",
             "gallery::record",
         ],
-        outside: &["image", "serde"],
+        outside: &["image", "serde", "serde_json"],
         guarded: &["std::time"],
     },
     Room {

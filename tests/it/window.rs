@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use calotype::app::{Errand, Report};
+use calotype::app::{Errand, Report, read_stored};
 use calotype::gallery::message::{self as gallery, Entry};
 use calotype::inference::message::{self as engine, JobId, ModelSource};
 use calotype::request::Seed;
@@ -167,7 +167,7 @@ fn form_and_settings_are_restored() {
     studio.click("Light");
     let stored = studio.window().state().stored();
     drop(studio);
-    let mut studio = Studio::open_with(Persisted::from_json(&stored), [900.0, 600.0]);
+    let mut studio = Studio::open_with(read_stored(&stored), [900.0, 600.0]);
     studio.ready();
     let state = studio.window().state().studio();
     assert_eq!(state.form.prompt, "a heron");
@@ -177,7 +177,7 @@ fn form_and_settings_are_restored() {
 #[test]
 fn a_damaged_store_is_a_first_day() {
     for text in ["", "{", "[]", "{\"form\":3,\"settings\":{\"ui_scale\":\"big\"}}", "{\"form\":{\"count\":0}}"] {
-        let persisted = Persisted::from_json(text);
+        let persisted = read_stored(text);
         assert_eq!(persisted.form.count, 1);
         assert!((persisted.settings.ui_scale - 1.0).abs() < f32::EPSILON);
     }
