@@ -76,6 +76,14 @@ impl DeviceChoice {
 }
 
 impl Precision {
+    /// For people and the command line.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+        }
+    }
+
     /// candle's name for it.
     #[must_use]
     pub fn dtype(self) -> DType {

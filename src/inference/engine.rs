@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::device::{DeviceChoice, Precision};
@@ -55,7 +55,7 @@ impl Engine<'_> {
             ModelSource::Folder(path) => ModelFiles::folder(path)?,
         };
         let description = checkpoint::describe(&files)?;
-        let facts = facts(source, &description);
+        let facts = self.facts(source, &description);
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
         let model = self.load_weights(&files, &description)?;
         let colours = self.fit_colours(&model, source)?;
@@ -66,11 +66,31 @@ impl Engine<'_> {
         Ok(())
     }
 
+    fn facts(&self, source: &ModelSource, description: &Description) -> ModelFacts {
+        let hints = &description.hints;
+        let named = match source {
+            ModelSource::BuiltIn => STARTER_NAME.to_owned(),
+            ModelSource::Folder(path) => folder_name(path),
+        };
+        ModelFacts {
+            name: hints.name.clone().unwrap_or(named),
+            source: source.clone(),
+            computes_on: format!("{}, {}", self.device.label(), self.precision.label()),
+            defaults: defaults(description),
+            example_prompts: hints.example_prompts.clone(),
+            tokenizer: Some(Arc::clone(&description.tokenizer)),
+        }
+    }
+
     fn load_weights(&self, files: &ModelFiles, description: &Description) -> Result<StableDiffusion, CheckpointError> {
         let (device, dtype) = (self.device.device(), self.precision.dtype());
         let (outbox, closing) = (self.outbox.clone(), Arc::clone(&self.closing));
-        let progress = move |fraction| {
-            outbox.offer(Event::ModelLoading { fraction });
+        let last_percent = AtomicU32::new(0);
+        let progress = move |fraction: f32| {
+            let percent = (fraction * 100.0) as u32;
+            if last_percent.swap(percent, Ordering::Relaxed) != percent {
+                outbox.offer(Event::ModelLoading { fraction });
+            }
             !closing.load(Ordering::Acquire)
         };
         checkpoint::load(files, description, dtype, &device, Arc::new(progress))
@@ -78,10 +98,15 @@ impl Engine<'_> {
 
     fn fit_colours(&self, model: &StableDiffusion, source: &ModelSource) -> Result<LatentColours, CheckpointError> {
         let wanted = || self.closing.load(Ordering::Acquire);
-        model.fit_colours(Interrupt::when(&wanted)).map_err(|error| match error {
-            DiffusionError::Cancelled => CheckpointError::Cancelled,
-            error => CheckpointError::Model { source: error, path: source.to_string().into() },
-        })
+        match model.fit_colours(Interrupt::when(&wanted)) {
+            Ok(colours) => Ok(colours),
+            Err(DiffusionError::Cancelled) => Err(CheckpointError::Cancelled),
+            Err(error @ DiffusionError::NotFinite { .. }) => {
+                tracing::warn!(%source, %error, "previews of this model have no colours");
+                Ok(LatentColours { weights: vec![[0.25; 3]], bias: [0.0; 3] })
+            }
+            Err(error) => Err(CheckpointError::Model { source: error, path: source.to_string().into() }),
+        }
     }
 
     fn generate(&self, job: &Job) {
@@ -117,21 +142,6 @@ impl Engine<'_> {
         }
         self.outbox.send(Event::Decoding { job: job.id });
         generation.decode(interrupt)
-    }
-}
-
-fn facts(source: &ModelSource, description: &Description) -> ModelFacts {
-    let hints = &description.hints;
-    let named = match source {
-        ModelSource::BuiltIn => STARTER_NAME.to_owned(),
-        ModelSource::Folder(path) => folder_name(path),
-    };
-    ModelFacts {
-        name: hints.name.clone().unwrap_or(named),
-        source: source.clone(),
-        defaults: defaults(description),
-        example_prompts: hints.example_prompts.clone(),
-        tokenizer: Some(Arc::clone(&description.tokenizer)),
     }
 }
 

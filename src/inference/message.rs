@@ -64,6 +64,8 @@ pub struct ModelFacts {
     pub name: String,
     /// Where it came from.
     pub source: ModelSource,
+    /// On what and in what precision it computes, for people: "CPU, 8 threads, f32".
+    pub computes_on: String,
     /// The settings that suit it, which a fresh form takes.
     pub defaults: ModelDefaults,
     /// Prompts that it draws well, for the empty canvas; may be empty.

@@ -154,7 +154,14 @@ mod tests {
             sampler: SamplerKind::Euler,
             schedule: ScheduleKind::Karras,
         };
-        ModelFacts { name: name.into(), source, defaults, example_prompts: Vec::new(), tokenizer: None }
+        ModelFacts {
+            name: name.into(),
+            source,
+            computes_on: "CPU".into(),
+            defaults,
+            example_prompts: Vec::new(),
+            tokenizer: None,
+        }
     }
 
     fn ready(studio: &mut Studio, source: ModelSource, side: u32, name: &str) -> Vec<Effect> {

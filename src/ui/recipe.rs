@@ -10,7 +10,7 @@ use crate::state::canvas::ShownPicture;
 use crate::state::recipe;
 
 /// The width that a name and its value take, in points.
-const PAIR_WIDTH: f32 = 210.0;
+const PAIR_WIDTH: f32 = 180.0;
 
 /// Draws the recipe below and `add_picture` in the space that is left.
 pub fn show_below(
@@ -24,7 +24,7 @@ pub fn show_below(
     Panel::bottom("recipe")
         .frame(theme::panel_frame(ui))
         .resizable(true)
-        .default_size((ui.available_height() * 0.3).clamp(96.0, 190.0))
+        .default_size((ui.available_height() * 0.3).clamp(96.0, 210.0))
         .size_range(96.0..=most)
         .show(ui, |ui| {
             buttons(ui, studio, picture, actions);

@@ -83,7 +83,10 @@ fn model_menu(ui: &mut Ui, studio: &Studio) -> Option<Action> {
         ModelStatus::Asked(_) | ModelStatus::Loading { .. } => {
             widgets::faint(ui, "Loading…");
         }
-        ModelStatus::Ready { .. } => {}
+        ModelStatus::Ready { facts } => {
+            let tip = "Where the pictures are computed";
+            widgets::faint(ui, facts.computes_on.as_str()).on_hover_text(tip);
+        }
     }
     asked
 }

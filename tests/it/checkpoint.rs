@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::golden::{fixtures, values};
 
 /// A copy of a tiny model that a test may damage.
-fn copy_of(name: &str) -> tempfile::TempDir {
+pub fn copy_of(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy(&fixtures().join(name), folder.path());
     folder
@@ -30,7 +30,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn load(folder: &Path) -> Result<StableDiffusion, String> {
+pub fn load(folder: &Path) -> Result<StableDiffusion, String> {
     let text = |error: checkpoint::CheckpointError| error.to_string();
     let files = ModelFiles::folder(folder).map_err(text)?;
     let description = checkpoint::describe(&files).map_err(text)?;
@@ -52,7 +52,7 @@ fn edit_config(folder: &Path, part: &str, key: &str, value: serde_json::Value) {
 }
 
 /// Rewrites a file of weights through `change`.
-fn edit_weights(path: &Path, change: impl FnOnce(&mut std::collections::HashMap<String, Tensor>)) {
+pub fn edit_weights(path: &Path, change: impl FnOnce(&mut std::collections::HashMap<String, Tensor>)) {
     let mut tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
     change(&mut tensors);
     candle_core::safetensors::save(&tensors, path).unwrap();

@@ -5,7 +5,9 @@
 
 mod architecture;
 mod checkpoint;
+mod command_line;
 mod fakes;
+mod first_light;
 mod golden;
 mod source;
 mod studio;

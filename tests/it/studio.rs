@@ -208,6 +208,7 @@ pub fn facts(source: ModelSource) -> ModelFacts {
     ModelFacts {
         name: "Calotype starter".into(),
         source,
+        computes_on: "CPU, 2 threads, f32".into(),
         defaults: defaults(),
         example_prompts: vec!["a glossy fox on a blue background".into(), "a flat lemon".into()],
         tokenizer: None,

@@ -145,3 +145,32 @@ fn a_size_that_the_model_cannot_do_is_refused() {
     let error = model.begin(&from_image, None, Interrupt::never()).err().unwrap().to_string();
     assert!(error.contains("leaves no step to take"), "{error}");
 }
+
+/// A model whose tensor `name` of `part` is full of NaN.
+fn broken(part: &str, name: &str) -> StableDiffusion {
+    let copy = crate::checkpoint::copy_of("tiny-eps");
+    let path = copy.path().join(part).join("diffusion_pytorch_model.safetensors");
+    crate::checkpoint::edit_weights(&path, |tensors| {
+        let tensor = tensors[name].zeros_like().unwrap().affine(1.0, f64::NAN).unwrap();
+        tensors.insert(name.to_owned(), tensor);
+    });
+    crate::checkpoint::load(copy.path()).unwrap()
+}
+
+#[test]
+fn numbers_that_are_none_end_the_picture_and_say_where() {
+    let run = |model: &StableDiffusion| -> String {
+        let mut generation = model.begin(&plain_request(), None, Interrupt::never()).unwrap();
+        loop {
+            match generation.advance(Interrupt::never()) {
+                Ok(Some(_)) => {}
+                Ok(None) => return generation.decode(Interrupt::never()).unwrap_err().to_string(),
+                Err(error) => return error.to_string(),
+            }
+        }
+    };
+    let error = run(&broken("unet", "conv_out.bias"));
+    assert!(error.starts_with("step 1 of 5: the latents hold NaN"), "{error}");
+    let error = run(&broken("vae", "decoder.conv_out.bias"));
+    assert!(error.starts_with("the decoded pixels hold NaN"), "{error}");
+}

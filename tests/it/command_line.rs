@@ -1,0 +1,191 @@
+//! The program itself, run as a user runs it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::golden::fixtures;
+
+/// The program with a data folder and home of its own.
+fn calotype(home: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_calotype"))
+        .args(arguments)
+        .env("HOME", home)
+        .env("CALOTYPE_DATA", home.join("data"))
+        .env_remove("XDG_PICTURES_DIR")
+        .env_remove("CALOTYPE_LOG")
+        .current_dir(home)
+        .output()
+        .unwrap()
+}
+
+/// `calotype generate` with a tiny model and few steps.
+fn generate(home: &Path, more: &[&str]) -> Output {
+    let model = fixtures().join("tiny-eps");
+    let mut arguments = vec!["generate", "--model", model.to_str().unwrap(), "--steps", "4", "a red cat"];
+    arguments.extend(more);
+    calotype(home, &arguments)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn assert_ends(output: &Output, code: i32, hint: &str) {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(hint), "\"{hint}\" is not in: {said}");
+}
+
+fn json_lines(output: &Output) -> Vec<serde_json::Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_same_request_gives_the_same_file_and_info_reads_it_back() {
+    let home = tempfile::tempdir().unwrap();
+    let picture = |name: &str| {
+        let output = generate(home.path(), &["--seed", "7", "--negative", "blurry", "--output", name]);
+        assert_ends(&output, 0, "");
+        assert_eq!(text(&output.stdout).trim(), name);
+        std::fs::read(home.path().join(name)).unwrap()
+    };
+    assert_eq!(picture("a.png"), picture("b.png"));
+    let info = calotype(home.path(), &["info", "a.png"]);
+    assert_ends(&info, 0, "");
+    let info = text(&info.stdout);
+    for part in ["a red cat", "Negative prompt: blurry", "Steps: 4", "Seed: 7", "Size: 64x64", "Model: tiny-eps"] {
+        assert!(info.contains(part), "{info}");
+    }
+}
+
+#[test]
+fn count_makes_seeds_in_order_and_json_tells_every_step() {
+    let home = tempfile::tempdir().unwrap();
+    let output = generate(home.path(), &["--seed", "10", "--count", "3", "--output", "out", "--json"]);
+    assert_ends(&output, 0, "");
+    let lines = json_lines(&output);
+    let of = |event: &str| lines.iter().filter(|l| l["event"] == event).cloned().collect::<Vec<_>>();
+    assert_eq!(of("loading").last().unwrap()["fraction"], 1.0);
+    assert_eq!(of("step").len(), 12);
+    let finished = of("finished");
+    assert_eq!(finished.iter().map(|l| l["seed"].as_u64().unwrap()).collect::<Vec<_>>(), [10, 11, 12]);
+    for line in &finished {
+        assert!(home.path().join(line["path"].as_str().unwrap()).is_file());
+        assert!(line["seconds"].as_f64().unwrap() > 0.0);
+    }
+    // One picture of the run is the picture of its seed alone.
+    let alone = generate(home.path(), &["--seed", "11", "--output", "alone.png"]);
+    assert_ends(&alone, 0, "");
+    let of_run = std::fs::read(home.path().join(finished[1]["path"].as_str().unwrap())).unwrap();
+    assert_eq!(of_run, std::fs::read(home.path().join("alone.png")).unwrap());
+}
+
+#[test]
+fn previews_are_one_file_a_step_in_the_pictures_size() {
+    let home = tempfile::tempdir().unwrap();
+    let size = ["--width", "96", "--height", "64"];
+    let output = generate(home.path(), &[&size[..], &["--seed", "1", "--previews", "p", "--output", "a.png"]].concat());
+    assert_ends(&output, 0, "");
+    let mut names: Vec<_> = std::fs::read_dir(home.path().join("p"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["1-step-001.png", "1-step-002.png", "1-step-003.png", "1-step-004.png"]);
+    assert_eq!(image::image_dimensions(home.path().join("p/1-step-004.png")).unwrap(), (96, 64));
+}
+
+#[test]
+fn a_picture_can_start_from_a_picture() {
+    let home = tempfile::tempdir().unwrap();
+    assert_ends(&generate(home.path(), &["--seed", "1", "--output", "a.png"]), 0, "");
+    let from = ["--init", "a.png", "--strength", "0.5", "--seed", "2", "--output", "b.png", "--json"];
+    let output = generate(home.path(), &from);
+    assert_ends(&output, 0, "");
+    assert_eq!(json_lines(&output).iter().filter(|l| l["event"] == "step").count(), 2);
+    let info = text(&calotype(home.path(), &["info", "b.png"]).stdout);
+    assert!(info.contains("Denoising strength: 0.5"), "{info}");
+}
+
+#[test]
+fn without_output_pictures_go_to_the_gallery_folder() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("data")).unwrap();
+    std::fs::write(home.path().join("data/gallery-folder.txt"), home.path().join("mine").to_str().unwrap()).unwrap();
+    let output = generate(home.path(), &[]);
+    assert_ends(&output, 0, "");
+    assert!(text(&output.stdout).starts_with(home.path().join("mine").to_str().unwrap()));
+}
+
+#[test]
+fn wrong_usage_is_told_before_the_model_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    for (more, hint) in [
+        (&["--width", "100"][..], "nearest is 104"),
+        (&["--sampler", "plms"], "euler-a"),
+        (&["--count", "2", "--output", "one.png"], "name a folder"),
+        (&["--output", "picture.jpg"], "end in .png"),
+        (&["--init", "missing.png", "--strength", "0.5"], "missing.png"),
+        (&["--init", "notes.txt", "--strength", "0.5"], "notes.txt"),
+        (&["--strength", "0.5"], "--init"),
+    ] {
+        std::fs::write(home.path().join("notes.txt"), "not a picture").unwrap();
+        assert_ends(&generate(home.path(), more), 2, hint);
+    }
+    assert_ends(&calotype(home.path(), &["generate"]), 2, "PROMPT");
+    assert_ends(&calotype(home.path(), &["generate", "--model", "nowhere", "x"]), 2, "nowhere");
+    assert_ends(&calotype(home.path(), &["fly"]), 2, "fly");
+}
+
+#[test]
+fn steps_and_strength_that_leave_nothing_are_wrong_usage() {
+    let home = tempfile::tempdir().unwrap();
+    assert_ends(&generate(home.path(), &["--seed", "1", "--output", "a.png"]), 0, "");
+    let output = generate(home.path(), &["--init", "a.png", "--strength", "0.1"]);
+    assert_ends(&output, 2, "raise the strength");
+}
+
+#[test]
+fn a_failure_ends_with_1_and_is_a_json_line_too() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    let output = calotype(home.path(), &["generate", "--model", "empty", "--json", "x"]);
+    assert_ends(&output, 1, "unet/config.json is missing");
+    assert_eq!(json_lines(&output).last().unwrap()["event"], "failed");
+    std::fs::write(home.path().join("file"), "").unwrap();
+    assert_ends(&generate(home.path(), &["--output", "file/below.png"]), 1, "file");
+    assert_ends(&calotype(home.path(), &["info", "nothing.png"]), 1, "nothing.png");
+}
+
+#[test]
+fn a_picture_without_a_recipe_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    image::RgbImage::new(8, 8).save(home.path().join("plain.png")).unwrap();
+    assert_ends(&calotype(home.path(), &["info", "plain.png"]), 1, "no recipe");
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_ends_at_once_and_cleanly() {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
+    let home = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_calotype"))
+        .args(["generate", "--steps", "999", "--sampler", "euler", "--json", "--output", "never.png", "a fox"])
+        .env("CALOTYPE_DATA", home.path())
+        .current_dir(home.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("\"step\"")));
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    drop(lines);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.status.signal()), (Some(130), None));
+    assert!(text(&output.stderr).contains("cancelled"));
+    assert!(!home.path().join("never.png").exists());
+}
