@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
@@ -10,6 +9,7 @@ use serde::Deserialize;
 
 use super::clip_vocabulary;
 use super::files::ModelFiles;
+use super::meter::{LoadProgress, Meter};
 use super::weights::Weights;
 use super::{CheckpointError, ModelHints};
 use crate::diffusion::DiffusionError;
@@ -19,9 +19,6 @@ use crate::diffusion::text_encoder::{TextEncoder, TextEncoderConfig};
 use crate::diffusion::unet::{UNet, UNetConfig};
 use crate::diffusion::vae::{Vae, VaeConfig};
 use crate::prompt::{SpecialTokens, Tokenizer};
-
-/// Told how far the loading is, 0 to 1; says whether to go on.
-pub type LoadProgress = Arc<dyn Fn(f32) -> bool + Send + Sync>;
 
 /// The parts of a pipeline that this build puts together.
 const PIPELINES: [&str; 2] = ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"];
@@ -90,7 +87,7 @@ pub fn load(
     device: &Device,
     progress: LoadProgress,
 ) -> Result<StableDiffusion, CheckpointError> {
-    let meter = Arc::new(Meter { total: AtomicU64::new(0), done: AtomicU64::new(0), progress });
+    let meter = Arc::new(Meter::new(progress));
     let builder = |folder: &str, stem: &str| -> Result<VarBuilder<'static>, CheckpointError> {
         Ok(Weights::open(files, folder, stem, Arc::clone(&meter))?.into_builder(dtype, device))
     };
@@ -115,36 +112,6 @@ pub fn load(
     };
     model.check().map_err(fail(""))?;
     Ok(model)
-}
-
-/// Counts bytes and asks whether to go on.
-pub(super) struct Meter {
-    total: AtomicU64,
-    done: AtomicU64,
-    progress: LoadProgress,
-}
-
-/// The count of a meter whose caller said stop.
-const STOPPED: u64 = u64::MAX;
-
-impl Meter {
-    pub fn expect(&self, bytes: u64) {
-        self.total.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub fn advance(&self, bytes: u64) -> Result<(), CheckpointError> {
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let fraction = done as f32 / self.total.load(Ordering::Relaxed).max(1) as f32;
-        if (self.progress)(fraction.min(1.0)) {
-            return Ok(());
-        }
-        self.total.store(STOPPED, Ordering::Relaxed);
-        Err(CheckpointError::Cancelled)
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.total.load(Ordering::Relaxed) == STOPPED
-    }
 }
 
 /// A folder without model_index.json is taken for what its parts are.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::CheckpointError;
 use super::files::ModelFiles;
-use super::model::Meter;
+use super::meter::Meter;
 use super::safetensors_file::{SafetensorsFile, StoredTensor};
 
 /// All files of one part.
