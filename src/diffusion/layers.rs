@@ -36,12 +36,12 @@ fn conv(vb: &VarBuilder, channels_in: usize, channels_out: usize, window: Window
 
 /// A linear map with bias.
 pub fn linear(vb: &VarBuilder, width_in: usize, width_out: usize) -> Result<Linear> {
-    Ok(Linear::new(vb.get((width_out, width_in), "weight")?, Some(vb.get(width_out, "bias")?)))
+    Linear::new(vb.get((width_out, width_in), "weight")?, Some(vb.get(width_out, "bias")?))
 }
 
 /// A linear map without bias.
 pub fn linear_no_bias(vb: &VarBuilder, width_in: usize, width_out: usize) -> Result<Linear> {
-    Ok(Linear::new(vb.get((width_out, width_in), "weight")?, None))
+    Linear::new(vb.get((width_out, width_in), "weight")?, None)
 }
 
 /// Layer normalisation with scale and shift.

@@ -1,7 +1,7 @@
 //! The residual block of U-Net and VAE: two normalised convolutions, with the timestep added between them.
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Module, VarBuilder};
+use candle_nn::VarBuilder;
 
 use crate::diffusion::layers::{conv1x1, conv3x3, group_norm, linear};
 use crate::kernels::{Conv2d, GroupNorm, Linear};

@@ -3,6 +3,7 @@
 mod activation;
 mod attention;
 mod conv;
+mod linear;
 mod matmul;
 mod norm;
 mod resample;
@@ -12,8 +13,9 @@ use candle_core::{Layout, Result, bail};
 
 pub use activation::{Activation, geglu};
 pub use attention::attention;
-pub use candle_nn::{LayerNorm, Linear};
+pub use candle_nn::LayerNorm;
 pub use conv::Conv2d;
+pub use linear::Linear;
 pub use norm::GroupNorm;
 pub use resample::upsample_nearest;
 

@@ -47,15 +47,17 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels) -> Vec<Action
     Panel::top("top bar").frame(theme::bar_frame(ui)).show(ui, |ui| top_bar::show(ui, studio, panels, &mut actions));
     Panel::bottom("status bar").frame(theme::bar_frame(ui)).show(ui, |ui| status_bar::show(ui, studio));
     let width = ui.available_width();
+    // A narrow window leaves the canvas a third; a wide one lets the sides have nearly all that the user wants.
+    let side_share = if width < 1100.0 { 0.34 } else { 0.45 };
     Panel::left("controls")
         .frame(theme::panel_frame(ui))
         .default_size((width * 0.27).clamp(272.0, 352.0))
-        .size_range(256.0..=(width * 0.45).max(257.0))
+        .size_range(256.0..=(width * side_share).max(257.0))
         .show(ui, |ui| controls::show(ui, studio, panels, &mut actions));
     Panel::right("gallery")
         .frame(theme::panel_frame(ui))
         .default_size((width * 0.24).clamp(208.0, 320.0))
-        .size_range(168.0..=(width * 0.4).max(169.0))
+        .size_range(168.0..=(width * (side_share - 0.06)).max(169.0))
         .show(ui, |ui| gallery::show(ui, studio, panels, &mut actions));
     let central = egui::Frame::NONE.fill(theme::palette(ui).canvas);
     panels.canvas_rect = Some(ui.available_rect_before_wrap());

@@ -1,7 +1,7 @@
 //! The timestep as the U-Net sees it: sinusoids through a small MLP, always in f32.
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Module, VarBuilder};
+use candle_nn::VarBuilder;
 
 use crate::diffusion::layers::linear;
 use crate::kernels::Linear;

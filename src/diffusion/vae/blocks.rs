@@ -1,7 +1,7 @@
 //! What encoder and decoder share: the block between them, and the attention in it.
 
 use candle_core::Tensor;
-use candle_nn::{Module, VarBuilder};
+use candle_nn::VarBuilder;
 
 use super::VaeConfig;
 use crate::diffusion::layers::{group_norm, linear};
