@@ -35,6 +35,8 @@ const STORAGE_KEY: &str = "calotype";
 const AUTO_SAVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How many events one frame takes in, so that the window stays alive whatever the threads do.
 const MOST_EVENTS_A_FRAME: usize = 256;
+/// How long a closed window waits for the engine's thread.
+const PATIENCE_AT_CLOSE: Duration = Duration::from_millis(300);
 /// How often a gallery thread that ended is started again.
 const GALLERY_RESTARTS: u32 = 3;
 
@@ -238,7 +240,8 @@ impl App {
                 Effect::Generate { job, request, start_image } => {
                     let cancel = CancelToken::new();
                     self.running = Some((job, cancel.clone()));
-                    let job = engine::Job { id: job, request: *request, start_image, cancel };
+                    let previews = engine::Previews::Offered;
+                    let job = engine::Job { id: job, request: *request, start_image, previews, cancel };
                     self.engine.send(engine::Command::Generate(Box::new(job)));
                 }
                 Effect::Cancel(job) => {
@@ -317,9 +320,11 @@ impl App {
         }
         self.take_in_engine(ctx, self.now_secs());
         self.gallery.send_to_the_last();
+        // A large picture's step can take many seconds, and an open dialog cannot be closed from here: both threads have
+        // nothing to lose and end with the process.
+        self.engine.abandon(PATIENCE_AT_CLOSE);
         if self.is_asking {
-            // An open dialog cannot be closed from here; its thread ends with the process.
-            self.desktop.abandon();
+            self.desktop.abandon(Duration::ZERO);
         }
     }
 }

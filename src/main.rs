@@ -1,5 +1,6 @@
 //! The front door: without arguments the studio opens, with arguments the command line answers.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use calotype::app::{self, Crew, StudioOptions};
@@ -30,5 +31,10 @@ fn main() -> anyhow::Result<ExitCode> {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CALOTYPE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("calotype=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .init();
 }

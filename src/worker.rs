@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
@@ -104,6 +104,19 @@ impl<C: Send + 'static, E: Send + 'static> Worker<C, E> {
             Ok(event) => Waited::Event(event),
             Err(RecvTimeoutError::Timeout) => Waited::Nothing,
             Err(RecvTimeoutError::Disconnected) => Waited::Ended,
+        }
+    }
+
+    /// Tells the thread to stop like dropping does, but waits no longer than `patience` for it: for the end of the process,
+    /// with a thread whose unfinished work nobody will miss.
+    pub fn abandon(mut self, patience: Duration) {
+        self.closing.store(true, Ordering::Release);
+        drop(self.commands.take());
+        drop(self.events.take());
+        let Some(thread) = self.thread.take() else { return };
+        let deadline = Instant::now() + patience;
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -262,6 +275,21 @@ mod tests {
         let refused = (0..1000).find_map(|number| worker.try_send(number).err());
         assert!(matches!(refused, Some(Refused::Full(64))));
         drop(hold);
+    }
+
+    #[test]
+    fn an_abandoned_thread_is_not_waited_for() {
+        let (hold, held) = bounded::<()>(0);
+        let (ended, has_ended) = bounded::<()>(1);
+        let worker: Worker<(), ()> = Worker::spawn("stuck", silent(), move |inbox, _| {
+            let _ = held.recv();
+            assert!(inbox.is_closing());
+            let _ = ended.send(());
+        })
+        .unwrap();
+        worker.abandon(Duration::from_millis(1));
+        drop(hold);
+        has_ended.recv().unwrap();
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! never waits.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::worker::{Refused, Worker};
 
@@ -69,10 +70,10 @@ impl<C: Send + 'static, E: Send + 'static> Outgoing<C, E> {
         }
     }
 
-    /// Lets the thread go without waiting for its end.
-    pub fn abandon(&mut self) {
+    /// Lets the thread go, waiting no longer than `patience` for its end.
+    pub fn abandon(&mut self, patience: Duration) {
         if let Some(worker) = self.worker.take() {
-            std::mem::forget(worker);
+            worker.abandon(patience);
         }
     }
 }

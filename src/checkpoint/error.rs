@@ -40,7 +40,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The weights are stored in a way that is not read.
-    #[error("no safetensors weights, only {found}: {}", path.display())]
+    #[error("no safetensors weights, {found}: {}", path.display())]
     NoWeights {
         /// What lies there instead.
         found: String,

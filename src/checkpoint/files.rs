@@ -78,7 +78,7 @@ impl ModelFiles {
         let io = |source| CheckpointError::Io { source, path: self.path(inner) };
         match self {
             Self::Folder(root) => {
-                let file = File::open(root.join(inner)).map_err(io)?;
+                let file = open_regular(&root.join(inner)).map_err(io)?;
                 let mut bytes = Vec::new();
                 file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
                 if bytes.len() as u64 > MAX_TEXT_BYTES {
@@ -115,12 +115,20 @@ impl ModelFiles {
     pub(super) fn open(&self, inner: &str) -> Result<Source, CheckpointError> {
         let io = |source| CheckpointError::Io { source, path: self.path(inner) };
         match self {
-            Self::Folder(root) => Ok(Source::Disk(File::open(root.join(inner)).map_err(io)?)),
+            Self::Folder(root) => Ok(Source::Disk(open_regular(&root.join(inner)).map_err(io)?)),
             Self::Starter => {
                 starter_file(inner).map(Source::Embedded).ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))
             }
         }
     }
+}
+
+/// Opens a file that has an end: reading a pipe or a device could wait for ever.
+fn open_regular(path: &Path) -> std::io::Result<File> {
+    if std::fs::metadata(path)?.is_file() {
+        return File::open(path);
+    }
+    Err(std::io::Error::other("it is not a regular file"))
 }
 
 fn starter_file(inner: &str) -> Option<&'static [u8]> {

@@ -20,6 +20,9 @@ use crate::diffusion::unet::{UNet, UNetConfig};
 use crate::diffusion::vae::{Vae, VaeConfig};
 use crate::prompt::{SpecialTokens, Tokenizer};
 
+/// Larger than any model is trained on.
+const MOST_NATIVE_PX: u32 = 4096;
+
 /// The parts of a pipeline that this build puts together.
 const PIPELINES: [&str; 2] = ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"];
 
@@ -64,9 +67,16 @@ pub fn describe(files: &ModelFiles) -> Result<Description, CheckpointError> {
     let tokenizer = Arc::new(load_tokenizer(files, &text_encoder)?);
     // diffusers' own default where a configuration is silent.
     let (height, width) = unet.sample_size().unwrap_or((64, 64));
-    let px = |latent: usize| u32::try_from(latent * vae.factor()).unwrap_or(u32::MAX);
+    let px = |latent: usize| {
+        let side = latent.checked_mul(vae.factor()).and_then(|px| u32::try_from(px).ok());
+        side.filter(|px| (1..=MOST_NATIVE_PX).contains(px)).ok_or_else(|| CheckpointError::Json {
+            problem: format!("sample_size {latent} is no size of latents"),
+            path: files.path("unet/config.json"),
+        })
+    };
+    let native_size_px = (px(width)?, px(height)?);
     Ok(Description {
-        native_size_px: (px(width), px(height)),
+        native_size_px,
         hints: files.json_if_present("calotype.json")?.unwrap_or_default(),
         tokenizer,
         text_encoder,

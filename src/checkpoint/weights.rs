@@ -36,7 +36,8 @@ impl Weights {
         let names = files.names(folder);
         let Some(choice) = choose(&names, stem) else {
             let found: Vec<&str> = names.iter().map(String::as_str).filter(|n| !n.contains(".json")).collect();
-            let found = if found.is_empty() { "no other weights either".to_owned() } else { found.join(", ") };
+            let found =
+                if found.is_empty() { "and nothing else".to_owned() } else { format!("only {}", found.join(", ")) };
             return Err(CheckpointError::NoWeights { found, path: files.path(folder) });
         };
         let shard_names = match &choice {

@@ -15,11 +15,13 @@ use crate::folders;
 use crate::gallery::record::PictureRecord;
 use crate::gallery::{open_picture, store};
 use crate::inference::cancel::CancelToken;
-use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelSource};
+use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelSource, Previews};
 use crate::latent_image::LatentColours;
 use crate::request::{GenerationRequest, ImageSize, ImageToImage, NoiseSourceKind, Seed};
 use crate::worker::{Waited, Worker};
 
+/// How long the end waits for the engine's thread.
+const PATIENCE_AT_END: Duration = Duration::from_millis(300);
 /// How often a wait looks whether Ctrl-C was pressed.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -37,13 +39,24 @@ struct Run<'a> {
     cancel: CancelToken,
     output: Output,
     start_image: Option<Arc<RgbImage>>,
+    /// Of the picture in progress.
+    seed: Option<Seed>,
 }
 
 pub(super) fn run(options: &GenerateOptions) -> Result<(), Failure> {
+    let mut seed = None;
+    let result = start(options, Report::new(options.json)).and_then(|mut run| {
+        let result = run.all();
+        seed = run.seed;
+        // What it still computes nobody will miss.
+        run.engine.abandon(PATIENCE_AT_END);
+        result
+    });
     let mut report = Report::new(options.json);
-    let result = start(options, Report::new(options.json)).and_then(|mut run| run.all());
-    if let Err(Failure::Usage(error) | Failure::Work(error)) = &result {
-        report.failed(None, error);
+    match &result {
+        Ok(()) => {}
+        Err(Failure::Usage(error) | Failure::Work(error)) => report.failed(seed, error),
+        Err(Failure::Interrupted) => report.cancelled(seed),
     }
     result
 }
@@ -51,10 +64,15 @@ pub(super) fn run(options: &GenerateOptions) -> Result<(), Failure> {
 /// Checks everything that can be checked without the model, then asks for it.
 fn start(options: &GenerateOptions, report: Report) -> Result<Run<'_>, Failure> {
     let output = output(options)?;
-    if let Some(folder) = &options.previews {
-        std::fs::create_dir_all(folder).map_err(|e| {
-            Failure::Usage(format!("the folder for previews cannot be made: {}: {e}", folder.display()))
-        })?;
+    // A picture that cannot be saved is not worth computing.
+    match &output {
+        Output::File(path) => store::check_file(path),
+        Output::Folder(folder) => store::check_folder(folder),
+    }
+    .and_then(|()| options.previews.as_deref().map_or(Ok(()), store::check_folder))
+    .map_err(|error| Failure::Usage(error.for_people()))?;
+    if let (Some(strength), Some(steps)) = (options.strength, options.steps) {
+        strength.steps_taken(steps).map_err(|error| Failure::Usage(error.to_string()))?;
     }
     if let Some(model) = options.model.as_ref().filter(|model| !model.exists()) {
         return Err(Failure::Usage(format!("there is no such model: {}", model.display())));
@@ -69,7 +87,7 @@ fn start(options: &GenerateOptions, report: Report) -> Result<Run<'_>, Failure> 
         .map_err(|e| Failure::Work(format!("no way to catch Ctrl-C: {e}")))?;
     let engine = crate::inference::spawn(options.device, options.precision, Arc::new(|| {}))
         .map_err(|e| Failure::Work(format!("the engine's thread could not be started: {e}")))?;
-    Ok(Run { options, engine, report, cancel, output, start_image })
+    Ok(Run { options, engine, report, cancel, output, start_image, seed: None })
 }
 
 impl Run<'_> {
@@ -131,9 +149,12 @@ impl Run<'_> {
         colours: &LatentColours,
     ) -> Result<(), Failure> {
         let (seed, size) = (request.seed, request.size);
+        self.seed = Some(seed);
         let record = PictureRecord::new(model.to_owned(), request.clone());
         let start_image = self.start_image.clone();
-        self.send(Command::Generate(Box::new(Job { id, request, start_image, cancel: self.cancel.clone() })))?;
+        let previews = Previews::Sent;
+        let job = Job { id, request, start_image, previews, cancel: self.cancel.clone() };
+        self.send(Command::Generate(Box::new(job)))?;
         loop {
             match self.next()? {
                 Event::Step { step, steps, preview, .. } => {
@@ -148,7 +169,7 @@ impl Run<'_> {
                     return Ok(());
                 }
                 Event::Cancelled { .. } => return Err(Failure::Interrupted),
-                Event::Failed { error, .. } => return Err(Failure::Work(format!("seed {seed}: {error}"))),
+                Event::Failed { error, .. } => return Err(Failure::Work(error)),
                 _ => {}
             }
         }

@@ -47,13 +47,13 @@ pub struct GenerateOptions {
     #[arg(long, value_name = "FOLDER|FILE")]
     pub model: Option<PathBuf>,
     /// Width in pixels, a multiple of 8 from 64 to 4096 [default: the model's]
-    #[arg(long, value_name = "N", value_parser = side)]
+    #[arg(long, value_name = "N", value_parser = side, allow_negative_numbers = true)]
     pub width: Option<u32>,
     /// Height in pixels, a multiple of 8 from 64 to 4096 [default: the model's]
-    #[arg(long, value_name = "N", value_parser = side)]
+    #[arg(long, value_name = "N", value_parser = side, allow_negative_numbers = true)]
     pub height: Option<u32>,
     /// Steps, 1 to 1000 [default: the model's, usually 20]
-    #[arg(long, value_name = "N", value_parser = steps)]
+    #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
     pub steps: Option<Steps>,
     /// Guidance, 0 to 100; 1 follows the prompt alone in half the time [default: the model's, usually 7]
     #[arg(long, value_name = "G", value_parser = guidance, allow_negative_numbers = true)]
@@ -65,10 +65,10 @@ pub struct GenerateOptions {
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<ScheduleKind>,
     /// Seed of the first picture [default: random]
-    #[arg(long, value_name = "N", value_parser = seed)]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<Seed>,
     /// How many pictures, with seeds N, N+1, …
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
     pub count: u32,
     /// Start from this picture instead of noise alone
     #[arg(long, value_name = "IMAGE", requires = "strength")]

@@ -75,6 +75,14 @@ impl Report {
         }
     }
 
+    /// For programs only, as [`Report::failed`].
+    pub fn cancelled(&mut self, seed: Option<Seed>) {
+        match self {
+            Self::Json => print_line(&json!({"event": "cancelled", "seed": seed.map(|s| s.0)})),
+            Self::Text { .. } => self.clear(),
+        }
+    }
+
     fn show(&mut self, what: Counting, length: u64, position: u64, message: &str) {
         let Self::Text { bar, counts } = self else { return };
         if !std::io::stderr().is_terminal() {

@@ -5,9 +5,22 @@ use serde::Deserialize;
 use super::DiffusionError;
 use crate::kernels::Activation;
 
+/// More blocks, heads or channels than any model has; what is beyond is a damaged file.
+const MOST: usize = 1 << 20;
+
+/// # Errors
+/// [`DiffusionError::Config`] unless `value` is a number of layers that a model can have.
+pub fn check_layers(part: &'static str, key: &str, value: usize) -> Result<(), DiffusionError> {
+    const MOST_LAYERS: usize = 1024;
+    if (1..=MOST_LAYERS).contains(&value) {
+        return Ok(());
+    }
+    Err(DiffusionError::Config { part, problem: format!("{key} is {value}, not a number from 1 to {MOST_LAYERS}") })
+}
+
 /// A number, or one per level.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number or a list of them")]
 pub enum PerLevel {
     /// The same everywhere.
     One(usize),
@@ -29,10 +42,13 @@ impl PerLevel {
             let problem = format!("{key} has {} entries for {levels} levels", values.len());
             return Err(DiffusionError::Config { part, problem });
         }
-        if values.contains(&0) {
-            return Err(DiffusionError::Config { part, problem: format!("{key} holds a zero") });
+        match values.iter().find(|value| !(1..=MOST).contains(*value)) {
+            None => Ok(values),
+            Some(odd) => Err(DiffusionError::Config {
+                part,
+                problem: format!("{key} holds {odd}, not a number from 1 to {MOST}"),
+            }),
         }
-        Ok(values)
     }
 }
 

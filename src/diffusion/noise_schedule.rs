@@ -61,6 +61,22 @@ fn yes() -> bool {
     true
 }
 
+impl SchedulerConfig {
+    /// A schedule is a list in memory: numbers that no training has used are a damaged file.
+    fn check_counts(&self) -> Result<(), DiffusionError> {
+        const MOST_TIMESTEPS: usize = 100_000;
+        let count = self.trained_betas.as_ref().map_or(self.num_train_timesteps, Vec::len);
+        let problem = if !(2..=MOST_TIMESTEPS).contains(&count) {
+            format!("num_train_timesteps is {count}, not a number from 2 to {MOST_TIMESTEPS}")
+        } else if self.steps_offset >= count {
+            format!("steps_offset is {}, beyond the {count} trained timesteps", self.steps_offset)
+        } else {
+            return Ok(());
+        };
+        Err(DiffusionError::Config { part: PART, problem })
+    }
+}
+
 /// How the visited timesteps are spread over the trained ones (Lin et al. 2023, arXiv:2305.08891, table 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spacing {
@@ -127,6 +143,7 @@ impl NoiseSchedule {
                 });
             }
         };
+        config.check_counts()?;
         let mut product = 1.0;
         let sigmas: Vec<f64> = betas(config)?
             .into_iter()

@@ -229,6 +229,12 @@ impl Generation<'_> {
         }))
     }
 
+    /// Steps that this picture takes.
+    #[must_use]
+    pub fn steps(&self) -> u32 {
+        u32::try_from(self.sampler.steps() - self.first_step).unwrap_or(u32::MAX)
+    }
+
     /// Everything needed to go on later, as plain data.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{Module, VarBuilder};
 use serde::Deserialize;
 
-use super::config::{activation, require};
+use super::config::{activation, check_layers, require};
 use super::layers::{layer_norm, linear};
 use super::{DiffusionError, Interrupt};
 use crate::kernels::{Activation, LayerNorm, Linear, attention};
@@ -52,6 +52,7 @@ impl TextEncoderConfig {
             || self.architectures.join(", "),
             "CLIPTextModel",
         )?;
+        check_layers(PART, "num_hidden_layers", self.num_hidden_layers)?;
         let (width, heads) = (self.hidden_size, self.num_attention_heads);
         if heads == 0 || !width.is_multiple_of(heads) {
             let problem = format!("hidden_size {width} is not a multiple of num_attention_heads {heads}");

@@ -60,11 +60,10 @@ pub fn save_as(path: &Path, image: &RgbImage, record: Option<&PictureRecord>) ->
     if path.is_dir() || path.file_name().is_none() {
         return Err(GalleryError::NotAFile { path: path.to_owned() });
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = write_unfinished(folder, &png::encode(image, record)?)?;
+    let file = write_unfinished(folder_of(path), &png::encode(image, record)?)?;
     if is_complete {
         file.persist(path).map_err(|error| GalleryError::writing(path, error.error))?;
-        sync_folder(folder);
+        sync_folder(folder_of(path));
         return Ok(path.to_owned());
     }
     let mut name = path.as_os_str().to_owned();
@@ -74,6 +73,33 @@ pub fn save_as(path: &Path, image: &RgbImage, record: Option<&PictureRecord>) ->
         Naming::Done => Ok(path),
         Naming::Taken(_) => Err(GalleryError::Exists { path }),
     }
+}
+
+/// Makes sure, before there is a picture, that one can be saved in `folder`: makes the folder and an unfinished file in it,
+/// which goes again.
+///
+/// # Errors
+/// As [`save`].
+pub fn check_folder(folder: &Path) -> Result<(), GalleryError> {
+    write_unfinished(folder, b"?").map(drop)
+}
+
+/// Makes sure, before there is a picture, that one can be saved at `path`.
+///
+/// # Errors
+/// As [`save_as`].
+pub fn check_file(path: &Path) -> Result<(), GalleryError> {
+    match std::fs::metadata(path) {
+        Ok(about) if !about.is_file() => return Err(GalleryError::NotAFile { path: path.to_owned() }),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(GalleryError::writing(path, error)),
+        _ => {}
+    }
+    check_folder(folder_of(path))
+}
+
+/// The folder of a file; a bare name lies in the current one.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The pictures of a folder, newest first by name. A folder that is not there yet has none.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::device::{DeviceChoice, Precision};
-use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelSource};
+use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelSource, Previews};
 use crate::checkpoint::{self, CheckpointError, Description, ModelFiles, STARTER_NAME};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
@@ -40,11 +40,11 @@ impl Engine<'_> {
         self.model = None;
         let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&source)));
         let error = match loaded {
-            Ok(Ok(())) => return,
+            Ok(Ok(()) | Err(CheckpointError::Cancelled)) => return,
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic_text(panic.as_ref()),
         };
-        tracing::warn!(%source, %error, "the model could not be loaded");
+        tracing::debug!(%source, %error, "the model could not be loaded");
         self.outbox.send(Event::ModelFailed { source, error });
     }
 
@@ -135,10 +135,15 @@ impl Engine<'_> {
             return Err(DiffusionError::Request("no model is loaded; choose one first".to_owned()));
         };
         let mut generation = model.begin(&job.request, job.start_image.as_deref(), interrupt)?;
+        self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps() });
         while let Some(progress) = generation.advance(interrupt)? {
             let (step, steps, preview) = (progress.step, progress.steps, progress.denoised);
             tracing::trace!(job = job.id.0, step, steps, "step");
-            self.outbox.offer(Event::Step { job: job.id, step, steps, preview });
+            let event = Event::Step { job: job.id, step, steps, preview };
+            match job.previews {
+                Previews::Offered => self.outbox.offer(event),
+                Previews::Sent => self.outbox.send(event),
+            }
         }
         self.outbox.send(Event::Decoding { job: job.id });
         generation.decode(interrupt)
@@ -208,7 +213,8 @@ mod tests {
             seed: Seed(1),
             image_to_image: None,
         };
-        Command::Generate(Box::new(Job { id: JobId(id), request, start_image: None, cancel }))
+        let previews = Previews::Offered;
+        Command::Generate(Box::new(Job { id: JobId(id), request, start_image: None, previews, cancel }))
     }
 
     fn next(engine: &Worker<Command, Event>) -> Event {

@@ -40,7 +40,7 @@ pub enum Command {
     /// Load this model in place of the one at hand, which is freed first. Answered by `ModelFound` as soon as its
     /// configuration is read, then by `ModelReady`; or by `ModelFailed`.
     Load(ModelSource),
-    /// Make a picture. Answered by `Started`, then `Step`s, then exactly one of `Finished`, `Cancelled`, `Failed`.
+    /// Make a picture. Answered by `Started`, `Sampling`, `Step`s, `Decoding`, then exactly one of `Finished`, `Cancelled`, `Failed`.
     Generate(Box<Job>),
 }
 
@@ -53,8 +53,20 @@ pub struct Job {
     pub request: GenerationRequest,
     /// The pixels of the start image, when the request is image-to-image; resized to the request's size by the engine.
     pub start_image: Option<Arc<RgbImage>>,
+    /// What becomes of previews that the reader is too slow for.
+    pub previews: Previews,
     /// Ends the job early.
     pub cancel: CancelToken,
+}
+
+/// What becomes of `Step` events when the reader is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Previews {
+    /// They are dropped: a newer one follows.
+    #[default]
+    Offered,
+    /// They wait, and the job with them: each is wanted.
+    Sent,
 }
 
 /// What a model is and likes; known before its weights are loaded.
@@ -120,7 +132,14 @@ pub enum Event {
         /// Which job.
         job: JobId,
     },
-    /// Offered: a step is done.
+    /// The prompt is read; the steps begin.
+    Sampling {
+        /// Which job.
+        job: JobId,
+        /// How many there are.
+        steps: u32,
+    },
+    /// Offered, or sent if the job says so: a step is done.
     Step {
         /// Which job.
         job: JobId,

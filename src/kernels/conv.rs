@@ -11,6 +11,10 @@ const TILE_PIXELS: usize = 192;
 /// Pictures with no more pixels than this are divided by channels: their weights are the larger part.
 const FEW_PIXELS: usize = 512;
 
+/// How few-pixel pictures are divided. As every division of the work it does not depend on the number of threads, so that
+/// the same request gives the same bytes on any number of them.
+const CHANNELS_OF_A_TASK: usize = 64;
+
 /// A convolution with square kernel, stride and zero padding.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
@@ -224,10 +228,9 @@ fn by_channels(sizes: Sizes, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32
             }
         }
     });
-    let share = channels.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(16);
     let mut by_channel = vec![0.0_f32; channels * columns];
-    by_channel.par_chunks_mut(share * columns).enumerate().for_each(|(index, rows)| {
-        let first = index * share;
+    by_channel.par_chunks_mut(CHANNELS_OF_A_TASK * columns).enumerate().for_each(|(index, rows)| {
+        let first = index * CHANNELS_OF_A_TASK;
         for (row, &v) in rows.chunks_exact_mut(columns).zip(&bias[first..]) {
             row.fill(v);
         }

@@ -6,8 +6,11 @@ use rayon::prelude::*;
 use super::contiguous;
 use super::matmul::{Extent, Into, Place, matmul};
 
-/// Rows of a task are no fewer than this: the weights are arranged anew for each.
-const LEAST_ROWS: usize = 32;
+/// Rows of a task: enough that arranging the weights anew for each costs little. As every division of the work it does
+/// not depend on the number of threads, so that the same request gives the same bytes on any number of them.
+const ROWS_OF_A_TASK: usize = 128;
+/// Outputs of a task where rows are few.
+const OUTPUTS_OF_A_TASK: usize = 64;
 /// With no more rows than this a task takes some of the outputs instead: the weights are the larger part.
 const FEW_ROWS: usize = 160;
 
@@ -123,7 +126,7 @@ fn by_rows(
     (rows, inputs, outputs): (usize, usize, usize),
 ) -> Vec<f32> {
     let mut out = vec![0.0_f32; rows * outputs];
-    let block = rows.div_ceil(2 * rayon::current_num_threads()).max(LEAST_ROWS);
+    let block = ROWS_OF_A_TASK;
     let weights = (weight, Place::rows(0, inputs).transposed());
     out.par_chunks_mut(block * outputs).zip(x.par_chunks(block * inputs)).for_each(|(out, x)| {
         let extent = Extent { rows: x.len() / inputs, columns: outputs, inner: inputs };
@@ -140,7 +143,7 @@ fn by_outputs(
     bias: Option<&[f32]>,
     (rows, inputs, outputs): (usize, usize, usize),
 ) -> Vec<f32> {
-    let share = outputs.div_ceil(rayon::current_num_threads()).next_multiple_of(16);
+    let share = OUTPUTS_OF_A_TASK;
     let parts: Vec<Vec<f32>> = weight
         .par_chunks(share * inputs)
         .enumerate()

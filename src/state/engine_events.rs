@@ -40,6 +40,11 @@ impl Studio {
                     running.start(now_secs);
                 }
             }
+            Event::Sampling { job, steps } => {
+                if let Some(running) = self.queue.running_mut(job) {
+                    running.phase = super::job::Phase::Stepping { step: 0, steps };
+                }
+            }
             Event::Step { job, step, steps, preview } => {
                 if let Some(running) = self.queue.running_mut(job) {
                     running.step(step, steps, now_secs);

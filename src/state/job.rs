@@ -15,7 +15,7 @@ pub enum Phase {
     Preparing,
     /// This many steps of those are done.
     Stepping {
-        /// Done, from 1.
+        /// Done.
         step: u32,
         /// All.
         steps: u32,

@@ -72,7 +72,8 @@ fn job(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
 
 fn save(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
     let count = studio.canvas.not_saved().count();
-    let Some((id, _, error)) = studio.canvas.not_saved().next() else { return };
+    // The newest tells what is wrong now.
+    let Some((id, _, error)) = studio.canvas.not_saved().last() else { return };
     let text = match count {
         1 => format!("The picture is not saved: {error}"),
         _ => format!("{count} pictures are not saved: {error}"),
@@ -81,8 +82,8 @@ fn save(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
         if ui.button("Save as…").on_hover_text("Save the picture somewhere else").clicked() {
             actions.push(Action::SaveUnsavedAs(id));
         }
-        if ui.button("Try again").on_hover_text("Save the picture in the gallery").clicked() {
-            actions.push(Action::SaveAgain(id));
+        if ui.button("Try again").on_hover_text("Save what is not saved in the gallery").clicked() {
+            actions.extend(studio.canvas.not_saved().map(|(id, _, _)| Action::SaveAgain(id)));
         }
         let is_shown = studio.canvas.shown_picture().is_some_and(|picture| picture.save == Some(id));
         if !is_shown && ui.button("Show").on_hover_text("Show the picture").clicked() {

@@ -161,7 +161,20 @@ fn a_family_or_part_that_is_not_known_is_refused_by_name() {
 
 #[test]
 fn contradictory_configurations_are_errors_not_panics() {
-    let cases: [(&str, &str, serde_json::Value); 9] = [
+    let cases: [(&str, &str, serde_json::Value); 22] = [
+        ("unet/config.json", "layers_per_block", 10_000_000_000_u64.into()),
+        ("unet/config.json", "layers_per_block", u64::MAX.into()),
+        ("unet/config.json", "layers_per_block", 0.into()),
+        ("unet/config.json", "transformer_layers_per_block", 1_000_000.into()),
+        ("unet/config.json", "sample_size", 1_000_000_000.into()),
+        ("unet/config.json", "sample_size", (1_u64 << 62).into()),
+        ("vae/config.json", "layers_per_block", 0.into()),
+        ("vae/config.json", "scaling_factor", 1e300.into()),
+        ("vae/config.json", "shift_factor", 1e300.into()),
+        ("text_encoder/config.json", "num_hidden_layers", 0.into()),
+        ("scheduler/scheduler_config.json", "num_train_timesteps", 1_000_000_000.into()),
+        ("scheduler/scheduler_config.json", "num_train_timesteps", u64::MAX.into()),
+        ("scheduler/scheduler_config.json", "steps_offset", u64::MAX.into()),
         ("unet/config.json", "attention_head_dim", 3.into()),
         ("unet/config.json", "attention_head_dim", 0.into()),
         ("unet/config.json", "norm_num_groups", 0.into()),
@@ -280,4 +293,16 @@ fn loading_stops_when_asked_to() {
     let progress = Arc::new(|fraction: f32| fraction < 0.5);
     let stopped = checkpoint::load(&files, &description, DType::F32, &Device::Cpu, progress);
     assert!(matches!(stopped, Err(checkpoint::CheckpointError::Cancelled)));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_in_the_folder_is_an_error_not_a_wait() {
+    for name in [UNET, "scheduler/scheduler_config.json"] {
+        let folder = copy_of("tiny-eps");
+        let path = folder.path().join(name);
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(error_of(folder.path()).contains("not a regular file"), "{}", error_of(folder.path()));
+    }
 }

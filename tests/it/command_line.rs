@@ -129,6 +129,9 @@ fn wrong_usage_is_told_before_the_model_is_read() {
         (&["--init", "missing.png", "--strength", "0.5"], "missing.png"),
         (&["--init", "notes.txt", "--strength", "0.5"], "notes.txt"),
         (&["--strength", "0.5"], "--init"),
+        (&["--seed", "-1"], "not a number that fits"),
+        (&["--output", "notes.txt/below.png"], "notes.txt"),
+        (&["--previews", "notes.txt"], "notes.txt"),
     ] {
         std::fs::write(home.path().join("notes.txt"), "not a picture").unwrap();
         assert_ends(&generate(home.path(), more), 2, hint);
@@ -153,8 +156,6 @@ fn a_failure_ends_with_1_and_is_a_json_line_too() {
     let output = calotype(home.path(), &["generate", "--model", "empty", "--json", "x"]);
     assert_ends(&output, 1, "unet/config.json is missing");
     assert_eq!(json_lines(&output).last().unwrap()["event"], "failed");
-    std::fs::write(home.path().join("file"), "").unwrap();
-    assert_ends(&generate(home.path(), &["--output", "file/below.png"]), 1, "file");
     assert_ends(&calotype(home.path(), &["info", "nothing.png"]), 1, "nothing.png");
 }
 

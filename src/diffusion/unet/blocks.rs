@@ -80,7 +80,7 @@ impl DownBlock {
     pub fn load(vb: &VarBuilder, loader: &mut Loader, index: usize) -> candle_core::Result<Self> {
         let level = loader.plan.levels[index];
         let channels_in = loader.plan.levels[index.saturating_sub(1)].channels;
-        let mut stages = Vec::with_capacity(level.resnets);
+        let mut stages = Vec::new();
         for i in 0..level.resnets {
             let from = if i == 0 { channels_in } else { level.channels };
             let resnet = loader.resnet(&vb.pp("resnets").pp(i), from, level.channels)?;
@@ -167,7 +167,7 @@ impl UpBlock {
         let channels_below = levels[(index + 1).min(levels.len() - 1)].channels;
         let channels_above = levels[index.saturating_sub(1)].channels;
         let count = level.resnets + 1;
-        let mut stages = Vec::with_capacity(count);
+        let mut stages = Vec::new();
         for i in 0..count {
             let from = if i == 0 { channels_below } else { level.channels };
             // The skips come back in the reverse order: the last one is what entered this level on the way down.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::diffusion::DiffusionError;
-use crate::diffusion::config::{PerLevel, activation, require};
+use crate::diffusion::config::{PerLevel, activation, check_layers, require};
 use crate::kernels::Activation;
 
 pub(super) const PART: &str = "unet";
@@ -206,6 +206,8 @@ impl UNetConfig {
                     down_has_attention: has_attention("down_block_types", &self.down_block_types[i])?,
                     up_has_attention: has_attention("up_block_types", &self.up_block_types[count - 1 - i])?,
                 };
+                check_layers(PART, "layers_per_block", level.resnets)?;
+                check_layers(PART, "transformer_layers_per_block", level.transformer_layers)?;
                 self.check_level(&level)?;
                 Ok(level)
             })

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::diffusion::DiffusionError;
-use crate::diffusion::config::{activation, require};
+use crate::diffusion::config::{activation, check_layers, require};
 use crate::kernels::Activation;
 
 const PART: &str = "vae";
@@ -80,7 +80,7 @@ impl VaeConfig {
     /// Pixels a latent pixel stands for, along each side.
     #[must_use]
     pub fn factor(&self) -> usize {
-        1 << self.block_out_channels.len().saturating_sub(1)
+        1 << self.block_out_channels.len().saturating_sub(1).min(16)
     }
 
     /// Added to the latents after the scaling is undone; 0 for Stable Diffusion.
@@ -105,10 +105,12 @@ impl VaeConfig {
         }
         let per_channel = self.latents_mean.is_some() || self.latents_std.is_some();
         require(PART, "latents_mean", !per_channel, || "per-channel scaling".to_owned(), "null")?;
+        check_layers(PART, "layers_per_block", self.layers_per_block)?;
         let problem = if self.block_out_channels.is_empty() {
             "block_out_channels is empty".to_owned()
-        } else if !(self.scaling_factor.is_finite() && self.scaling_factor > 0.0) {
-            format!("scaling_factor {} is not a positive number", self.scaling_factor)
+        } else if !(1e-6..=1e6).contains(&self.scaling_factor) || !(-1e6..=1e6).contains(&self.shift()) {
+            let (scale, shift) = (self.scaling_factor, self.shift());
+            format!("scaling_factor {scale} or shift_factor {shift} is beyond what latents can be scaled by")
         } else if let Some(odd) = self.odd_channels() {
             format!("{odd} channels are not a multiple of norm_num_groups {}", self.norm_num_groups)
         } else {

@@ -95,6 +95,16 @@ fn the_same_request_gives_the_same_bytes() {
 }
 
 #[test]
+fn the_number_of_threads_does_not_change_a_byte() {
+    let model = model("tiny-v");
+    let expected = draw(&model, &plain_request(), None);
+    for threads in [1, 2, 3, 7] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| draw(&model, &plain_request(), None)), expected, "{threads} threads");
+    }
+}
+
+#[test]
 fn guidance_one_is_the_prompt_alone() {
     let model = model("tiny-eps");
     let at = |guidance: f64, negative: &str| {
