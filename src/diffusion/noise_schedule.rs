@@ -192,8 +192,8 @@ impl NoiseSchedule {
         }
         let (first, end) = (levels[0].sigma, levels[last].sigma);
         let initial_scale = if self.starts_bare(kind, sampler) { first } else { (1.0 + first * first).sqrt() };
-        // diffusers' DDIM leaves its share of noise in latents of unit variance; A1111 decodes what there is.
-        let final_scale = if kind == ScheduleKind::Model { 1.0 / (1.0 + end * end).sqrt() } else { 1.0 };
+        // diffusers' DDIM and DEIS leave their share of noise in latents of unit variance; A1111 decodes what there is.
+        let final_scale = if kind == ScheduleKind::KlOptimal { 1.0 } else { 1.0 / (1.0 + end * end).sqrt() };
         Ok(Schedule { levels, initial_scale, final_scale, trained: self.clone() })
     }
 
@@ -211,8 +211,13 @@ impl NoiseSchedule {
 
     /// The levels of the model's own settings.
     fn model_levels(&self, sampler: SamplerKind, n: usize) -> Vec<NoiseLevel> {
-        // Only DDIM knows a last level above zero: that of timestep 0, unless the folder sets its alpha to one.
-        let last = if sampler == SamplerKind::Ddim && !self.ends_at_zero { self.sigmas[0] } else { 0.0 };
+        // Only two know a last level above zero, that of timestep 0: DDIM, unless the folder sets its alpha to one, and DEIS.
+        let ends_above = match sampler {
+            SamplerKind::Ddim => !self.ends_at_zero,
+            SamplerKind::Deis => true,
+            _ => false,
+        };
+        let last = if ends_above { self.sigmas[0] } else { 0.0 };
         let end = NoiseLevel { sigma: last, timestep: 0.0 };
         self.timesteps(sampler, n).into_iter().map(|t| self.level_at(t)).chain([end]).collect()
     }
@@ -225,8 +230,13 @@ impl NoiseSchedule {
         if drops && sigmas.len() > 2 {
             sigmas.remove(sigmas.len() - 2);
         }
-        // diffusers rounds the timestep for DPM-Solver++ under Karras' levels, and only there.
-        let is_rounded = kind == ScheduleKind::Karras && sampler == SamplerKind::DpmPlusPlus2M;
+        if sampler == SamplerKind::Deis && kind == ScheduleKind::Karras {
+            // diffusers' DEIS stands still in the last step.
+            sigmas.pop();
+            sigmas.extend(sigmas.last().copied());
+        }
+        // diffusers rounds the timestep for its multistep solvers under Karras' levels, and only there.
+        let is_rounded = kind == ScheduleKind::Karras && is_multistep(sampler);
         let level = |sigma: f64| {
             let timestep = self.timestep_of(sigma);
             NoiseLevel { sigma, timestep: if is_rounded { timestep.round_ties_even() } else { timestep } }
@@ -238,8 +248,11 @@ impl NoiseSchedule {
     fn timesteps(&self, sampler: SamplerKind, n: usize) -> Vec<f64> {
         let trained = self.sigmas.len();
         let last = (trained - 1) as f64;
-        // The multistep solver's grid has one point more and leaves out the lowest.
-        let points = if sampler == SamplerKind::DpmPlusPlus2M { n + 1 } else { n };
+        if sampler == SamplerKind::Lcm {
+            return distilled_timesteps(trained, n);
+        }
+        // The multistep solvers' grid has one point more and leaves out the lowest.
+        let points = if is_multistep(sampler) { n + 1 } else { n };
         let grid: Vec<f64> = match self.spacing_for(sampler) {
             Spacing::Leading => {
                 let ratio = trained / points;
@@ -296,7 +309,20 @@ impl NoiseSchedule {
 
 /// Euler and its kin, whose timesteps may lie between the trained ones in diffusers.
 fn is_continuous(sampler: SamplerKind) -> bool {
-    !matches!(sampler, SamplerKind::Ddim | SamplerKind::Ddpm | SamplerKind::DpmPlusPlus2M)
+    !matches!(sampler, SamplerKind::Ddim | SamplerKind::Ddpm | SamplerKind::Lcm) && !is_multistep(sampler)
+}
+
+/// DPM-Solver++ and those that share its grid in diffusers.
+fn is_multistep(sampler: SamplerKind) -> bool {
+    matches!(sampler, SamplerKind::DpmPlusPlus2M | SamplerKind::UniPc | SamplerKind::UniPcBh1 | SamplerKind::Deis)
+}
+
+/// The grid of latent consistency models: `n` of the 50 timesteps that they are distilled at, from the highest (diffusers'
+/// `original_inference_steps`).
+fn distilled_timesteps(trained: usize, n: usize) -> Vec<f64> {
+    const DISTILLED: usize = 50;
+    let stride = (trained / DISTILLED).max(1);
+    (0..n).map(|i| ((DISTILLED - i * DISTILLED / n) * stride - 1) as f64).collect()
 }
 
 /// Those that diffusers does not have, or has with another noise.

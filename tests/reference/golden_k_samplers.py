@@ -3,7 +3,7 @@ and diffusers', on the same formula for a network."""
 
 import numpy
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DEISMultistepScheduler, LCMScheduler, UniPCMultistepScheduler
 from scipy.stats import beta as beta_distribution
 
 from golden_models import save
@@ -19,6 +19,15 @@ SDE = {
     "dpmpp_3m_sde": ("sample_dpmpp_3m_sde", {}),
 }
 ANCESTRAL = {"dpm2_a": "sample_dpm_2_ancestral", "dpmpp_2s_a": "sample_dpmpp_2s_ancestral"}
+DIFFUSERS = {
+    "unipc": (UniPCMultistepScheduler, {}),
+    # With a last sigma of 0 this form's last step is 0 times infinity there.
+    "unipc_bh1": (UniPCMultistepScheduler, {"solver_type": "bh1", "final_sigmas_type": "sigma_min"}),
+    "unipc_karras": (UniPCMultistepScheduler, {"use_karras_sigmas": True}),
+    "deis": (DEISMultistepScheduler, {}),
+    "deis_karras": (DEISMultistepScheduler, {"use_karras_sigmas": True}),
+    "lcm": (LCMScheduler, {"clip_sample": False}),
+}
 PLAIN = {"lms": "sample_lms", "dpm2": "sample_dpm_2"}
 
 
@@ -80,7 +89,7 @@ def brownian_tree(tensors):
         tensors[f"{key}.noise"] = torch.stack([sampler(a, b) for a, b in pairs])
 
 
-def k_sampler_results(out):
+def k_sampler_results(out, configs):
     """Everything of `k_samplers.safetensors`."""
     tensors = {}
     for n in (5, 10, 30):
@@ -101,7 +110,25 @@ def k_sampler_results(out):
                     torch.zeros(SHAPE), sigmas[sigmas > 0].min(), sigmas.max(), seed=SEED
                 )
                 tensors[f"{name}.{kind}.n{n}"] = sampled(sample, model, sigmas, noise_sampler=tree, **options)
+    for model, config in configs.items():
+        for name, (cls, options) in DIFFUSERS.items():
+            for n in (5, 12, 20):
+                latents, next_draw = stepped(cls.from_config(config, **options), n)
+                tensors[f"diffusers.{name}.{model}.n{n}"] = latents
+                tensors[f"diffusers.{name}.{model}.n{n}.next_draw"] = next_draw
     save(out / "k_samplers.safetensors", tensors)
+
+
+def stepped(scheduler, n):
+    """The final latents, and what the generator gives next."""
+    generator = torch.Generator().manual_seed(SEED)
+    scheduler.set_timesteps(n)
+    x = torch.randn(SHAPE, generator=generator) * scheduler.init_noise_sigma
+    options = {"generator": generator} if isinstance(scheduler, LCMScheduler) else {}
+    for t in scheduler.timesteps:
+        output = network(scheduler.scale_model_input(x, t), t)
+        x = scheduler.step(output, t, x, **options).prev_sample
+    return x, torch.randn(16, generator=generator)
 
 
 def sampled(sample, model, sigmas, ancestral=False, **options):

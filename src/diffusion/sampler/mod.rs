@@ -4,6 +4,7 @@
 //! All work on `x = x0 + sigma * noise`; the loop over the steps is the caller's and exists once, in the pipeline.
 
 mod ancestral;
+mod deis;
 mod dpm2;
 mod dpmpp_2m;
 mod dpmpp_2m_sde;
@@ -12,7 +13,9 @@ mod dpmpp_3m_sde;
 mod dpmpp_sde;
 mod euler;
 mod heun;
+mod lcm;
 mod lms;
+mod unipc;
 
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -225,6 +228,10 @@ impl Sampler {
             SamplerKind::DpmPlusPlus2MSde => dpmpp_2m_sde::step_midpoint(&mut stage, denoise)?,
             SamplerKind::DpmPlusPlus2MSdeHeun => dpmpp_2m_sde::step_heun(&mut stage, denoise)?,
             SamplerKind::DpmPlusPlus3MSde => dpmpp_3m_sde::step(&mut stage, denoise)?,
+            SamplerKind::UniPc => unipc::step(&mut stage, unipc::Variant::Bh2, denoise)?,
+            SamplerKind::UniPcBh1 => unipc::step(&mut stage, unipc::Variant::Bh1, denoise)?,
+            SamplerKind::Deis => deis::step(&mut stage, denoise)?,
+            SamplerKind::Lcm => lcm::step(stage, denoise)?,
         };
         let place = || format!("step {} of {}: the latents", index + 1, self.steps());
         check_finite(&stepped.x.flatten_all()?.to_vec1::<f32>()?, place)?;

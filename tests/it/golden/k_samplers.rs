@@ -27,9 +27,8 @@ fn schedules_are_those_of_the_web_uis() {
             let plan = schedule.schedule(kind, SamplerKind::Euler, steps(n)).unwrap();
             let found: Vec<f32> = plan.levels.iter().map(|level| level.sigma as f32).collect();
             let error = relative_error(&found, &values(&tensors[&format!("schedule.{}.n{n}", key_of(kind.name()))]));
-            let low = found.iter().rev().find(|sigma| **sigma > 0.0).unwrap();
-            eprintln!("{}.n{n}: relative error {error:.2e}, lowest {low}", kind.name());
-            // Measured: at most 3e-6.
+            eprintln!("{}.n{n}: relative error {error:.2e}", kind.name());
+            // Measured: at most 1.2e-6; the reference computes in f32.
             assert!(error < 1e-5, "{} {n}: {error:e}", kind.name());
             assert_eq!(plan.initial_scale, plan.levels[0].sigma);
         }
@@ -42,6 +41,9 @@ fn every_schedule_falls_for_every_sampler_and_count() {
     for &kind in ScheduleKind::ALL {
         for &sampler in SamplerKind::ALL {
             for n in [1, 2, 3, 4, 7, 20, 50, 150] {
+                if sampler == SamplerKind::Lcm && n > 50 {
+                    continue; // Such models know 50 levels.
+                }
                 let plan = schedule.schedule(kind, sampler, steps(n)).unwrap();
                 let pairs = plan.levels.windows(2);
                 assert!(pairs.clone().all(|pair| pair[0].sigma >= pair[1].sigma), "{} {n}", kind.name());
@@ -66,6 +68,7 @@ fn the_brownian_tree_is_torchsdes() {
             let found = tree.noise(f64::from(query[0]), f64::from(query[1]), expected.len());
             let error = relative_error(&found, expected);
             eprintln!("seed {seed}, {query:?}: relative error {error:.2e}");
+            // Measured: at most 2.9e-7.
             assert!(error < 2e-6, "seed {seed}, {query:?}: {error:e}");
         }
     }
@@ -108,9 +111,108 @@ fn karras_runs_of_the_other_samplers_are_those_of_k_diffusion() {
                 let expected = values(&tensors[&format!("{key}.{output}.n{n}")]);
                 let error = relative_error(&sampler.state().unwrap().latents, &expected);
                 eprintln!("{key}.{output}.n{n}: relative error {error:.2e}");
+                // Measured: 1.5e-7 to 1.1e-6.
                 assert!(error < 1e-5, "{key}.{output}.n{n}: {error:e}");
             }
         }
+    }
+}
+
+/// k-diffusion computes its levels in f32, ours are f64: near the top they differ in the last bit of an f32, which is the
+/// 1e-6 that the Brownian path is resolved to, and a path moves by the root of that.
+#[test]
+fn our_own_levels_lead_to_the_same_picture_but_for_the_paths_resolution() {
+    let tensors = golden("k_samplers");
+    for (key, kind) in [
+        ("dpmpp_sde", SamplerKind::DpmPlusPlusSde),
+        ("dpmpp_2m_sde", SamplerKind::DpmPlusPlus2MSde),
+        ("dpmpp_2m_sde_heun", SamplerKind::DpmPlusPlus2MSdeHeun),
+    ] {
+        for n in [5, 12] {
+            let schedule = model_schedule("tiny-eps");
+            let mut sampler = start(kind, schedule.schedule(ScheduleKind::Karras, kind, steps(n)).unwrap());
+            finish(&mut sampler, &schedule);
+            let expected = values(&tensors[&format!("{key}.eps.n{n}")]);
+            let error = relative_error(&sampler.state().unwrap().latents, &expected);
+            eprintln!("{key}.n{n} on our own levels: relative error {error:.2e}");
+            // Measured: 7e-4 to 3.7e-3.
+            assert!(error < 1e-2, "{key}.n{n}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn runs_of_the_other_samplers_are_those_of_diffusers() {
+    let tensors = golden("k_samplers");
+    for (key, kind, levels) in [
+        ("unipc", SamplerKind::UniPc, ScheduleKind::Model),
+        ("unipc_bh1", SamplerKind::UniPcBh1, ScheduleKind::Model),
+        ("unipc_karras", SamplerKind::UniPc, ScheduleKind::Karras),
+        ("deis", SamplerKind::Deis, ScheduleKind::Model),
+        ("deis_karras", SamplerKind::Deis, ScheduleKind::Karras),
+        ("lcm", SamplerKind::Lcm, ScheduleKind::Model),
+    ] {
+        for model in ["tiny-eps", "tiny-v"] {
+            for n in [5, 12, 20] {
+                let schedule = model_schedule(model);
+                let mut plan = schedule.schedule(levels, kind, steps(n)).unwrap();
+                if kind == SamplerKind::UniPcBh1 {
+                    // Its reference ends at the lowest trained level, in latents of unit variance.
+                    let end = schedule.level_at(0.0);
+                    *plan.levels.last_mut().unwrap() = end;
+                    plan.final_scale = 1.0 / (1.0 + end.sigma * end.sigma).sqrt();
+                }
+                let mut sampler = start(kind, plan);
+                finish(&mut sampler, &schedule);
+                let state = sampler.state().unwrap();
+                let key = format!("diffusers.{key}.{model}.n{n}");
+                let error = relative_error(&values(&sampler.latents().unwrap()), &values(&tensors[&key]));
+                eprintln!("{key}: relative error {error:.2e}");
+                // Measured: 1.6e-7 to 4.5e-6.
+                assert!(error < 1e-5, "{key}: {error:e}");
+                let mut noise = state.noise;
+                let next = noise.normals(16);
+                assert!(relative_error(&next, &values(&tensors[&format!("{key}.next_draw")])) < 1e-6, "{key}: draws");
+            }
+        }
+    }
+}
+
+/// Gaussian data of deviation 1/2, whose clean latents and whose path are known: `x` shrinks with the deviation of data and
+/// noise together.
+fn error_after(kind: SamplerKind, n: usize) -> f64 {
+    const DATA: f64 = 0.25;
+    let (high, low) = (10.0_f64, 0.1_f64);
+    let schedule = model_schedule("tiny-eps");
+    let mut plan = schedule.schedule(ScheduleKind::Exponential, SamplerKind::Euler, steps(5)).unwrap();
+    plan.levels = (0..=n).map(|i| plan.level_of(high * (low / high).powf(i as f64 / n as f64))).collect();
+    plan.initial_scale = high;
+    let mut sampler = start(kind, plan);
+    let first = sampler.state().unwrap().latents;
+    while sampler.advance(&mut |x, level| Ok((x * (DATA / (DATA + level.sigma * level.sigma)))?)).unwrap().is_some() {}
+    let shrunk = ((DATA + low * low) / (DATA + high * high)).sqrt();
+    let expected: Vec<f32> = first.iter().map(|x| (f64::from(*x) * shrunk) as f32).collect();
+    relative_error(&sampler.state().unwrap().latents, &expected)
+}
+
+#[test]
+fn solvers_have_the_order_that_they_claim() {
+    for (kind, least, most) in [
+        (SamplerKind::Ddim, 0.9, 1.1),
+        (SamplerKind::Euler, 0.9, 1.1),
+        (SamplerKind::Heun, 1.8, 2.4),
+        (SamplerKind::Dpm2, 1.8, 2.4),
+        (SamplerKind::DpmPlusPlus2M, 1.7, 2.4),
+        (SamplerKind::Deis, 1.8, 2.4),
+        (SamplerKind::UniPc, 1.8, 2.6),
+        (SamplerKind::UniPcBh1, 1.8, 2.6),
+        (SamplerKind::Lms, 2.8, 4.4),
+    ] {
+        // Four times twice the steps.
+        let (coarse, fine) = (error_after(kind, 12), error_after(kind, 192));
+        let order = (coarse / fine).log2() / 4.0;
+        eprintln!("{}: order {order:.2} (errors {coarse:.1e}, {fine:.1e})", kind.name());
+        assert!(order > least && order < most, "{}: order {order:.2}, {coarse:e} {fine:e}", kind.name());
     }
 }
 
