@@ -2,6 +2,7 @@
 
 mod generate;
 mod info;
+mod kinds;
 mod options;
 mod report;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::options::{Cli, Task};
+use crate::request::{SamplerKind, ScheduleKind};
 
 /// Wrong usage, as clap itself exits.
 const USAGE: u8 = 2;
@@ -50,6 +52,14 @@ pub fn run() -> Outcome {
         None => return Outcome::OpenStudio { model: cli.model },
         Some(Task::Generate(options)) => generate::run(&options),
         Some(Task::Info(options)) => info::run(&options),
+        Some(Task::Samplers) => {
+            kinds::print(SamplerKind::ALL.iter().map(|kind| (kind.name(), kind.label(), kind.summary())));
+            Ok(())
+        }
+        Some(Task::Schedules) => {
+            kinds::print(ScheduleKind::ALL.iter().map(|kind| (kind.name(), kind.label(), kind.summary())));
+            Ok(())
+        }
     };
     Outcome::Exit(match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,6 +26,10 @@ pub enum Task {
     Generate(Box<GenerateOptions>),
     /// Print the recipe stored in a picture
     Info(InfoOptions),
+    /// List the samplers: name, label, what it is
+    Samplers,
+    /// List the schedules: name, label, what it is
+    Schedules,
 }
 
 /// `calotype info`.

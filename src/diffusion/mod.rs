@@ -1,5 +1,6 @@
 //! Latent diffusion in pure numerics: text encoder, U-Net, VAE, noise schedules, samplers and the pipeline over them.
 
+pub mod brownian;
 pub mod config;
 pub mod denoiser;
 mod error;
@@ -7,12 +8,14 @@ mod interrupt;
 mod layers;
 pub mod noise;
 pub mod noise_schedule;
+mod philox;
 pub mod pipeline;
 pub mod pixels;
 pub mod prediction;
 pub mod preview;
 mod resnet;
 pub mod sampler;
+mod sigmas;
 pub mod text_encoder;
 pub mod unet;
 pub mod vae;

@@ -1,10 +1,11 @@
-//! Gaussian noise exactly as torch's CPU generator draws it, from a state that is plain data.
+//! Gaussian noise exactly as torch's generators draw it, from a state that is plain data; here that of the CPU.
 //!
 //! Source: PyTorch's `aten/src/ATen/native/cpu/DistributionTemplates.h` (normal_fill), `core/MT19937RNGEngine.h` and
 //! `core/DistributionsHelper.h`; the generator is Matsumoto & Nishimura's MT19937 (1998).
 
 use serde::{Deserialize, Serialize};
 
+use super::philox::PhiloxGenerator;
 use crate::request::{NoiseSourceKind, Seed};
 
 /// Where a picture's noise comes from: one a picture, drawn from in a fixed order, so that it can be stored between any
@@ -13,6 +14,8 @@ use crate::request::{NoiseSourceKind, Seed};
 pub enum NoiseSource {
     /// torch's CPU generator.
     TorchCpu(TorchCpuGenerator),
+    /// torch's CUDA generator.
+    Philox(PhiloxGenerator),
 }
 
 impl NoiseSource {
@@ -21,6 +24,34 @@ impl NoiseSource {
     pub fn new(kind: NoiseSourceKind, seed: Seed) -> Self {
         match kind {
             NoiseSourceKind::TorchCpu => Self::TorchCpu(TorchCpuGenerator::new(seed.0)),
+            NoiseSourceKind::Philox => Self::Philox(PhiloxGenerator::new(seed.0)),
+        }
+    }
+
+    /// Which generator it is.
+    #[must_use]
+    pub fn kind(&self) -> NoiseSourceKind {
+        match self {
+            Self::TorchCpu(_) => NoiseSourceKind::TorchCpu,
+            Self::Philox(_) => NoiseSourceKind::Philox,
+        }
+    }
+
+    /// What it was seeded with.
+    #[must_use]
+    pub fn seed(&self) -> Seed {
+        match self {
+            Self::TorchCpu(generator) => Seed(generator.seed),
+            Self::Philox(generator) => Seed(generator.seed()),
+        }
+    }
+
+    /// True when the stored state could have come from a generator; a damaged file may hold anything.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        match self {
+            Self::TorchCpu(generator) => generator.is_sound(),
+            Self::Philox(_) => true,
         }
     }
 
@@ -28,6 +59,7 @@ impl NoiseSource {
     pub fn normals(&mut self, count: usize) -> Vec<f32> {
         match self {
             Self::TorchCpu(generator) => generator.randn(count),
+            Self::Philox(generator) => generator.randn(count),
         }
     }
 }
@@ -38,6 +70,9 @@ const SHIFT: usize = 397;
 /// `torch.Generator("cpu")`: the MT19937 state and the normal value kept from the last pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TorchCpuGenerator {
+    /// Kept for what is grown from the seed itself: torch's `initial_seed`.
+    #[serde(default)]
+    seed: u64,
     state: Vec<u32>,
     next: usize,
     kept_normal: Option<f64>,
@@ -54,7 +89,7 @@ impl TorchCpuGenerator {
             last = (last ^ (last >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i);
             state.push(last);
         }
-        Self { state, next: STATE_LEN, kept_normal: None }
+        Self { seed, state, next: STATE_LEN, kept_normal: None }
     }
 
     /// `torch.randn(count, generator=self)` in f32.
@@ -144,10 +179,12 @@ mod tests {
 
     #[test]
     fn a_stored_generator_goes_on_where_it_was() {
-        let mut source = NoiseSource::new(NoiseSourceKind::TorchCpu, Seed(7));
-        let _ = source.normals(3);
-        let text = serde_json::to_string(&source).unwrap();
-        let mut restored: NoiseSource = serde_json::from_str(&text).unwrap();
-        assert_eq!(source.normals(700), restored.normals(700));
+        for &kind in NoiseSourceKind::ALL {
+            let mut source = NoiseSource::new(kind, Seed(7));
+            let _ = source.normals(3);
+            let text = serde_json::to_string(&source).unwrap();
+            let mut restored: NoiseSource = serde_json::from_str(&text).unwrap();
+            assert_eq!(source.normals(700), restored.normals(700));
+        }
     }
 }

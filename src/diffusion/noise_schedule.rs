@@ -4,11 +4,14 @@
 //! cumulative product of `1 - beta` (Karras et al. 2022, arXiv:2206.00364). The grids are those of diffusers' schedulers,
 //! so that a seed gives diffusers' picture; all in f64.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::DiffusionError;
 use super::config::require;
 use super::prediction::Prediction;
+use super::sigmas::sigmas;
 use crate::request::{SamplerKind, ScheduleKind, Steps};
 
 const PART: &str = "scheduler";
@@ -101,13 +104,25 @@ pub struct Schedule {
     pub levels: Vec<NoiseLevel>,
     /// Unit noise times this are the latents of the first level.
     pub initial_scale: f64,
+    /// The latents of the last level times this are those of the U-Net's scale.
+    pub final_scale: f64,
+    /// What the model was trained on.
+    trained: NoiseSchedule,
+}
+
+impl Schedule {
+    /// The level of any sigma, for solvers that look between the steps.
+    #[must_use]
+    pub fn level_of(&self, sigma: f64) -> NoiseLevel {
+        NoiseLevel { sigma, timestep: self.trained.timestep_of(sigma) }
+    }
 }
 
 /// The levels that a model was trained on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NoiseSchedule {
-    /// By timestep, rising.
-    sigmas: Vec<f64>,
+    /// By timestep, rising; shared by the schedules made of it.
+    sigmas: Arc<[f64]>,
     /// None where the folder leaves it out: each sampler then has diffusers' default for it.
     spacing: Option<Spacing>,
     steps_offset: usize,
@@ -145,7 +160,7 @@ impl NoiseSchedule {
         };
         config.check_counts()?;
         let mut product = 1.0;
-        let sigmas: Vec<f64> = betas(config)?
+        let sigmas: Arc<[f64]> = betas(config)?
             .into_iter()
             .map(|beta| {
                 product *= 1.0 - beta;
@@ -177,50 +192,84 @@ impl NoiseSchedule {
     /// When there are not as many different levels as steps.
     pub fn schedule(&self, kind: ScheduleKind, sampler: SamplerKind, steps: Steps) -> Result<Schedule, DiffusionError> {
         let n = steps.get() as usize;
-        let mut levels: Vec<NoiseLevel> = match kind {
-            ScheduleKind::Model => self.timesteps(sampler, n).into_iter().map(|t| self.level_at(t)).collect(),
-            ScheduleKind::Karras => {
-                let rounded = sampler == SamplerKind::DpmPlusPlus2M;
-                karras(self.sigmas[0], self.sigmas[self.sigmas.len() - 1], n)
-                    .into_iter()
-                    .map(|sigma| {
-                        // diffusers rounds the timestep for DPM-Solver++ only.
-                        let timestep = self.timestep_of(sigma);
-                        NoiseLevel { sigma, timestep: if rounded { timestep.round_ties_even() } else { timestep } }
-                    })
-                    .collect()
-            }
+        let kind = kind.resolved_for(sampler);
+        let levels = match kind {
+            ScheduleKind::Model => self.model_levels(sampler, n),
+            _ => self.free_levels(kind, sampler, n),
         };
-        // Only DDIM knows a last level above zero: that of timestep 0, unless the folder sets its alpha to one.
-        let last = if sampler == SamplerKind::Ddim && kind == ScheduleKind::Model && !self.ends_at_zero {
-            self.sigmas[0]
-        } else {
-            0.0
-        };
-        levels.push(NoiseLevel { sigma: last, timestep: 0.0 });
+        let last = levels.len() - 1;
         // The last step may stand still: DDIM's does where the grid ends at timestep 0 and that is where it ends.
         let falls = |a: &NoiseLevel, b: &NoiseLevel| a.sigma > b.sigma;
-        if !levels[..n].is_sorted_by(falls) || levels[n - 1].sigma < last {
+        if !levels[..last].is_sorted_by(falls) || levels[last - 1].sigma < levels[last].sigma {
             let problem = format!(
                 "{n} steps are more than this model's noise schedule can tell apart with {}: take fewer",
                 sampler.label()
             );
             return Err(DiffusionError::Request(problem));
         }
-        let first = levels[0].sigma;
-        // diffusers' Euler and Heun start from bare noise unless the spacing is "leading"; the others always add the
-        // variance of the latents.
-        let is_bare = is_continuous(sampler) && self.spacing_for(sampler) != Spacing::Leading;
-        let initial_scale = if is_bare { first } else { (1.0 + first * first).sqrt() };
-        Ok(Schedule { levels, initial_scale })
+        let (first, end) = (levels[0].sigma, levels[last].sigma);
+        let initial_scale = if self.starts_bare(kind, sampler) { first } else { (1.0 + first * first).sqrt() };
+        // diffusers' DDIM and DEIS leave their share of noise in latents of unit variance; A1111 decodes what there is.
+        let final_scale = if kind == ScheduleKind::KlOptimal { 1.0 } else { 1.0 / (1.0 + end * end).sqrt() };
+        Ok(Schedule { levels, initial_scale, final_scale, trained: self.clone() })
+    }
+
+    /// Whether the first latents are bare noise, without the variance of clean ones. diffusers' Euler and its kin start
+    /// so unless the spacing is "leading", its others never; k-diffusion and the web UIs always do.
+    fn starts_bare(&self, kind: ScheduleKind, sampler: SamplerKind) -> bool {
+        match kind {
+            ScheduleKind::Karras if is_k_diffusions(sampler) => true,
+            ScheduleKind::Model | ScheduleKind::Karras => {
+                is_continuous(sampler) && self.spacing_for(sampler) != Spacing::Leading
+            }
+            _ => true,
+        }
+    }
+
+    /// The levels of the model's own settings.
+    fn model_levels(&self, sampler: SamplerKind, n: usize) -> Vec<NoiseLevel> {
+        // Only two know a last level above zero, that of timestep 0: DDIM, unless the folder sets its alpha to one, and DEIS.
+        let ends_above = match sampler {
+            SamplerKind::Ddim => !self.ends_at_zero,
+            SamplerKind::Deis => true,
+            _ => false,
+        };
+        let last = if ends_above { self.sigmas[0] } else { 0.0 };
+        let end = NoiseLevel { sigma: last, timestep: 0.0 };
+        self.timesteps(sampler, n).into_iter().map(|t| self.level_at(t)).chain([end]).collect()
+    }
+
+    /// The levels of a formula over sigmas.
+    fn free_levels(&self, kind: ScheduleKind, sampler: SamplerKind, n: usize) -> Vec<NoiseLevel> {
+        // A1111's `discard_next_to_last_sigma`: these solvers do badly with the last level but one.
+        let drops = matches!(sampler, SamplerKind::Dpm2 | SamplerKind::Dpm2Ancestral | SamplerKind::DpmPlusPlus3MSde);
+        let mut sigmas = sigmas(kind, &self.sigmas, n + usize::from(drops)).unwrap_or_default();
+        if drops && sigmas.len() > 2 {
+            sigmas.remove(sigmas.len() - 2);
+        }
+        if sampler == SamplerKind::Deis && kind == ScheduleKind::Karras {
+            // diffusers' DEIS stands still in the last step.
+            sigmas.pop();
+            sigmas.extend(sigmas.last().copied());
+        }
+        // diffusers rounds the timestep for its multistep solvers under Karras' levels, and only there.
+        let is_rounded = kind == ScheduleKind::Karras && is_multistep(sampler);
+        let level = |sigma: f64| {
+            let timestep = self.timestep_of(sigma);
+            NoiseLevel { sigma, timestep: if is_rounded { timestep.round_ties_even() } else { timestep } }
+        };
+        sigmas.into_iter().map(level).collect()
     }
 
     /// The model's own grid, highest first.
     fn timesteps(&self, sampler: SamplerKind, n: usize) -> Vec<f64> {
         let trained = self.sigmas.len();
         let last = (trained - 1) as f64;
-        // The multistep solver's grid has one point more and leaves out the lowest.
-        let points = if sampler == SamplerKind::DpmPlusPlus2M { n + 1 } else { n };
+        if sampler == SamplerKind::Lcm {
+            return distilled_timesteps(trained, n);
+        }
+        // The multistep solvers' grid has one point more and leaves out the lowest.
+        let points = if is_multistep(sampler) { n + 1 } else { n };
         let grid: Vec<f64> = match self.spacing_for(sampler) {
             Spacing::Leading => {
                 let ratio = trained / points;
@@ -275,17 +324,34 @@ impl NoiseSchedule {
     }
 }
 
-/// Euler and Heun, whose timesteps may lie between the trained ones in diffusers.
+/// Euler and its kin, whose timesteps may lie between the trained ones in diffusers.
 fn is_continuous(sampler: SamplerKind) -> bool {
-    matches!(sampler, SamplerKind::Euler | SamplerKind::EulerAncestral | SamplerKind::Heun)
+    !matches!(sampler, SamplerKind::Ddim | SamplerKind::Ddpm | SamplerKind::Lcm) && !is_multistep(sampler)
 }
 
-/// Karras et al. 2022, equation 5 with rho 7, without the final zero.
-fn karras(sigma_min: f64, sigma_max: f64, n: usize) -> Vec<f64> {
-    const RHO: f64 = 7.0;
-    let (min, max) = (sigma_min.powf(1.0 / RHO), sigma_max.powf(1.0 / RHO));
-    let gap = if n > 1 { 1.0 / (n - 1) as f64 } else { 0.0 };
-    (0..n).map(|i| (max + i as f64 * gap * (min - max)).powf(RHO)).collect()
+/// DPM-Solver++ and those that share its grid in diffusers.
+fn is_multistep(sampler: SamplerKind) -> bool {
+    matches!(sampler, SamplerKind::DpmPlusPlus2M | SamplerKind::UniPc | SamplerKind::UniPcBh1 | SamplerKind::Deis)
+}
+
+/// The grid of latent consistency models: `n` of the 50 timesteps that they are distilled at, from the highest (diffusers'
+/// `original_inference_steps`).
+fn distilled_timesteps(trained: usize, n: usize) -> Vec<f64> {
+    const DISTILLED: usize = 50;
+    let stride = (trained / DISTILLED).max(1);
+    (0..n).map(|i| ((DISTILLED - i * DISTILLED / n) * stride - 1) as f64).collect()
+}
+
+/// Those that diffusers does not have, or has with another noise.
+fn is_k_diffusions(sampler: SamplerKind) -> bool {
+    matches!(
+        sampler,
+        SamplerKind::DpmPlusPlus2SAncestral
+            | SamplerKind::DpmPlusPlusSde
+            | SamplerKind::DpmPlusPlus2MSde
+            | SamplerKind::DpmPlusPlus2MSdeHeun
+            | SamplerKind::DpmPlusPlus3MSde
+    )
 }
 
 fn betas(config: &SchedulerConfig) -> Result<Vec<f64>, DiffusionError> {

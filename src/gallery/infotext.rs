@@ -32,6 +32,8 @@ pub fn write(record: &PictureRecord) -> String {
     pairs.extend(request.image_to_image.as_ref().map(|start| ("Denoising strength", start.strength.get().to_string())));
     match request.noise_source {
         NoiseSourceKind::TorchCpu => pairs.push(("RNG", request.noise_source.label().to_owned())),
+        // A1111's default, which it leaves out.
+        NoiseSourceKind::Philox => {}
     }
     pairs.push(("Version", quoted(&record.software)));
     let settings: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}: {value}")).collect();
@@ -50,6 +52,7 @@ fn schedule_type(sampler: SamplerKind, schedule: ScheduleKind) -> Option<&'stati
         (ScheduleKind::Karras, _) => Some("Karras"),
         (ScheduleKind::Model, SamplerKind::Ddim | SamplerKind::Ddpm) => None,
         (ScheduleKind::Model, _) => Some("Uniform"),
+        (schedule, _) => Some(schedule.label()),
     }
 }
 

@@ -1,6 +1,6 @@
 """Makes everything under tests/fixtures from the reference implementations. See README.md.
 
-    python make_fixtures.py [models parts samplers pictures]
+    python make_fixtures.py [models parts samplers k_samplers pictures]
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tiny_models  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
-SETS = ("models", "parts", "samplers", "pictures")
+SETS = ("models", "parts", "samplers", "k_samplers", "pictures")
 
 
 def main():
@@ -42,6 +42,7 @@ def main():
 
 def make(sets, starter):
     pipes = {name: tiny_models.load(FIXTURES / name) for name in golden_models.MODELS}
+    configs = {name: pipe.scheduler.config for name, pipe in pipes.items()}
     if "parts" in sets:
         golden_models.noise(GOLDEN)
         golden_models.tokens(GOLDEN, FIXTURES, starter)
@@ -52,8 +53,12 @@ def make(sets, starter):
         import golden_samplers
 
         golden_samplers.schedules(GOLDEN)
-        golden_samplers.trajectories(GOLDEN, {name: pipe.scheduler.config for name, pipe in pipes.items()})
+        golden_samplers.trajectories(GOLDEN, configs)
         golden_samplers.k_diffusion_results(GOLDEN)
+    if "k_samplers" in sets:
+        import golden_k_samplers
+
+        golden_k_samplers.k_sampler_results(GOLDEN, configs)
     if "pictures" in sets:
         import golden_pictures
 

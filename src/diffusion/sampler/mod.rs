@@ -4,14 +4,24 @@
 //! All work on `x = x0 + sigma * noise`; the loop over the steps is the caller's and exists once, in the pipeline.
 
 mod ancestral;
+mod deis;
+mod dpm2;
 mod dpmpp_2m;
+mod dpmpp_2m_sde;
+mod dpmpp_2s;
+mod dpmpp_3m_sde;
+mod dpmpp_sde;
 mod euler;
 mod heun;
+mod lcm;
+mod lms;
+mod unipc;
 
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::DiffusionError;
+use super::brownian::BrownianTree;
 use super::noise::NoiseSource;
 use super::noise_schedule::{NoiseLevel, Schedule};
 use super::pixels::check_finite;
@@ -54,6 +64,10 @@ struct Stage<'a> {
     to: NoiseLevel,
     /// Where the step before started, if there was one.
     before: Option<NoiseLevel>,
+    /// Which step it is, from 0.
+    index: usize,
+    /// All levels.
+    schedule: &'a Schedule,
     history: &'a mut Vec<Tensor>,
     noise: &'a mut NoiseSource,
 }
@@ -63,6 +77,25 @@ impl Stage<'_> {
     fn draw(&mut self) -> Result<Tensor, DiffusionError> {
         let values = self.noise.normals(self.x.elem_count());
         Ok(Tensor::from_vec(values, self.x.shape(), self.x.device())?)
+    }
+
+    /// Unit noise for a step between two sigmas: the increment of the picture's one Brownian path, which spans the whole
+    /// schedule and grows from its seed. Nothing is drawn from the generator.
+    fn brownian(&self, from: f64, to: f64) -> Result<Tensor, DiffusionError> {
+        let sigmas = || self.schedule.levels.iter().map(|level| level.sigma).filter(|sigma| *sigma > 0.0);
+        let tree = BrownianTree {
+            source: self.noise.kind(),
+            seed: self.noise.seed(),
+            low: sigmas().fold(f64::INFINITY, f64::min),
+            high: sigmas().fold(0.0, f64::max),
+        };
+        let values = tree.noise(from, to, self.x.elem_count());
+        Ok(Tensor::from_vec(values, self.x.shape(), self.x.device())?)
+    }
+
+    /// The sigma at which the `back`-th step before this one started.
+    fn sigma_before(&self, back: usize) -> f64 {
+        self.schedule.levels[self.index.saturating_sub(back)].sigma
     }
 }
 
@@ -111,12 +144,11 @@ impl Sampler {
         device: &Device,
     ) -> Result<Self, DiffusionError> {
         let count = state.shape.iter().product::<usize>();
-        let NoiseSource::TorchCpu(generator) = &state.noise;
         let problem = if state.step >= schedule.levels.len() {
             "its step is beyond the schedule"
         } else if state.latents.len() != count || state.history.iter().any(|h| h.len() != count) {
             "its latents have another size than its shape says"
-        } else if !generator.is_sound() {
+        } else if !state.noise.is_sound() {
             "its noise generator is damaged"
         } else {
             let tensor = |values: &Vec<f32>| Tensor::from_slice(values, state.shape.to_vec(), device);
@@ -170,12 +202,14 @@ impl Sampler {
             return Ok(None);
         }
         let levels = &self.schedule.levels;
-        let stage = Stage {
+        let mut stage = Stage {
             x: &self.x,
             from: levels[index],
             to: levels[index + 1],
             // A history tells that the step before was taken, not skipped.
             before: index.checked_sub(1).filter(|_| !self.history.is_empty()).map(|i| levels[i]),
+            index,
+            schedule: &self.schedule,
             history: &mut self.history,
             noise: &mut self.noise,
         };
@@ -185,7 +219,19 @@ impl Sampler {
             SamplerKind::Ddim | SamplerKind::Euler => euler::step(&stage, denoise)?,
             SamplerKind::Ddpm | SamplerKind::EulerAncestral => ancestral::step(stage, denoise)?,
             SamplerKind::Heun => heun::step(&stage, denoise)?,
+            SamplerKind::Lms => lms::step(&mut stage, denoise)?,
+            SamplerKind::Dpm2 => dpm2::step(&stage, denoise)?,
+            SamplerKind::Dpm2Ancestral => dpm2::step_ancestral(stage, denoise)?,
+            SamplerKind::DpmPlusPlus2SAncestral => dpmpp_2s::step(stage, denoise)?,
             SamplerKind::DpmPlusPlus2M => dpmpp_2m::step(stage, denoise)?,
+            SamplerKind::DpmPlusPlusSde => dpmpp_sde::step(&stage, denoise)?,
+            SamplerKind::DpmPlusPlus2MSde => dpmpp_2m_sde::step_midpoint(&mut stage, denoise)?,
+            SamplerKind::DpmPlusPlus2MSdeHeun => dpmpp_2m_sde::step_heun(&mut stage, denoise)?,
+            SamplerKind::DpmPlusPlus3MSde => dpmpp_3m_sde::step(&mut stage, denoise)?,
+            SamplerKind::UniPc => unipc::step(&mut stage, unipc::Variant::Bh2, denoise)?,
+            SamplerKind::UniPcBh1 => unipc::step(&mut stage, unipc::Variant::Bh1, denoise)?,
+            SamplerKind::Deis => deis::step(&mut stage, denoise)?,
+            SamplerKind::Lcm => lcm::step(stage, denoise)?,
         };
         let place = || format!("step {} of {}: the latents", index + 1, self.steps());
         check_finite(&stepped.x.flatten_all()?.to_vec1::<f32>()?, place)?;
@@ -194,14 +240,15 @@ impl Sampler {
         Ok(Some(stepped.denoised))
     }
 
-    /// The latents in the U-Net's scale. A schedule that ends above zero leaves its share of noise in them, as
-    /// diffusers does.
+    /// The latents in the U-Net's scale. A schedule that ends above zero leaves its share of noise in them.
     ///
     /// # Errors
     /// When the device fails.
     pub fn latents(&self) -> Result<Tensor, DiffusionError> {
         let sigma = self.schedule.levels[self.step].sigma;
-        Ok((&self.x * (1.0 / (1.0 + sigma * sigma).sqrt()))?)
+        let is_done = self.step == self.steps();
+        let scale = if is_done { self.schedule.final_scale } else { 1.0 / (1.0 + sigma * sigma).sqrt() };
+        Ok((&self.x * scale)?)
     }
 }
 
@@ -219,6 +266,20 @@ pub enum Start {
         /// The steps before it are skipped.
         first_step: usize,
     },
+}
+
+/// Keeps what a multistep solver remembers to its newest `most`.
+fn remember(history: &mut Vec<Tensor>, newest: Tensor, most: usize) {
+    history.push(newest);
+    let surplus = history.len().saturating_sub(most);
+    history.drain(..surplus);
+}
+
+/// An ancestral step from `from` to `to`: how far down to go without noise, and how much noise leads up again (Ho et al.
+/// 2020, equation 7, in sigmas).
+fn ancestral_split(from: f64, to: f64) -> (f64, f64) {
+    let up_squared = to * to * (from * from - to * to) / (from * from);
+    ((to * to - up_squared).max(0.0).sqrt(), up_squared.sqrt())
 }
 
 /// The direction of the probability-flow equation, `(x - x0) / sigma`.

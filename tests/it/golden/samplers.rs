@@ -10,22 +10,22 @@ use candle_core::{Device, Tensor};
 
 use super::{Tensors, fixtures, golden, relative_error, values};
 
-fn schedule_of(config: &serde_json::Value) -> NoiseSchedule {
+pub(super) fn schedule_of(config: &serde_json::Value) -> NoiseSchedule {
     let config: SchedulerConfig = serde_json::from_value(config.clone()).unwrap();
     NoiseSchedule::new(&config).unwrap()
 }
 
-fn model_schedule(name: &str) -> NoiseSchedule {
+pub(super) fn model_schedule(name: &str) -> NoiseSchedule {
     let path = fixtures().join(name).join("scheduler/scheduler_config.json");
     schedule_of(&serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
 }
 
-fn steps(n: u32) -> Steps {
+pub(super) fn steps(n: u32) -> Steps {
     Steps::new(n).unwrap()
 }
 
 /// `0.9 x t / 1000 + 0.2 sin(2 x)` on the scaled input, as the README of the references says.
-fn formula(x: &Tensor, level: NoiseLevel, prediction: Prediction) -> Tensor {
+pub(super) fn formula(x: &Tensor, level: NoiseLevel, prediction: Prediction) -> Tensor {
     let input = (x * (1.0 / (1.0 + level.sigma * level.sigma).sqrt())).unwrap();
     let slow = (&input * (0.9 * level.timestep / 1000.0)).unwrap();
     let output = (slow + ((&input * 2.0).unwrap().sin().unwrap() * 0.2).unwrap()).unwrap();
@@ -107,9 +107,9 @@ const RUNS: [Run; 7] = [
     },
 ];
 
-const SHAPE: [usize; 4] = [1, 4, 4, 2];
+pub(super) const SHAPE: [usize; 4] = [1, 4, 4, 2];
 
-fn start(sampler: SamplerKind, schedule: Schedule) -> Sampler {
+pub(super) fn start(sampler: SamplerKind, schedule: Schedule) -> Sampler {
     let noise = NoiseSource::new(NoiseSourceKind::TorchCpu, Seed(7));
     Sampler::start(sampler, schedule, noise, Start::Noise { shape: SHAPE }, &Device::Cpu).unwrap()
 }
