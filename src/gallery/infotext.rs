@@ -83,6 +83,8 @@ impl InfoText {
         if parameters.len() < LEAST_PAIRS {
             return Self { parameters: Vec::new(), ..Self::parse_prompts(text) };
         }
+        let is_sd_next = parameters.iter().any(|(key, app)| key == "App" && app.starts_with("SD.Next"));
+        let prompts = if is_sd_next { without_templates(prompts) } else { prompts };
         Self { parameters, ..Self::parse_prompts(prompts) }
     }
 
@@ -106,6 +108,19 @@ impl InfoText {
     pub fn get(&self, key: &str) -> Option<&str> {
         self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value.as_str())
     }
+}
+
+/// SD.Next may repeat both prompts, as they were before its styles, on lines of their own ahead of the settings.
+fn without_templates(prompts: &str) -> &str {
+    let begins = ["Template:", "Negative Template:"];
+    let mut end = 0;
+    for line in prompts.split_inclusive('\n') {
+        if begins.iter().any(|begin| line.trim_start().starts_with(begin)) {
+            return &prompts[..end];
+        }
+        end += line.len();
+    }
+    prompts
 }
 
 /// The pairs of a settings line: A1111's pattern `\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)`, and unquoted
@@ -262,6 +277,16 @@ mod tests {
         assert_eq!(info.get("Civitai resources"), Some("[{\"type\":\"checkpoint\",\"weight\":1}]"));
         assert_eq!((info.get("Size"), info.get("Model")), (Some("512x512"), Some("")));
         assert_eq!(info.parameters.len(), 7);
+    }
+
+    #[test]
+    fn the_templates_of_sd_next_are_no_prompt() {
+        let info = InfoText::parse(
+            "a fox\nNegative prompt: fog\nTemplate: a {fox}\nNegative Template: fog\nSteps: 20, Seed: 3, App: SD.Next",
+        );
+        assert_eq!((info.prompt.as_str(), info.negative_prompt.as_str()), ("a fox", "fog"));
+        let info = InfoText::parse("a fox\nTemplate: of wood\nSteps: 20, Seed: 3, Sampler: Euler");
+        assert_eq!(info.prompt, "a fox\nTemplate: of wood");
     }
 
     #[test]
