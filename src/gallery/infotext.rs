@@ -13,6 +13,8 @@ use crate::request::{NoiseSourceKind, SamplerKind, ScheduleKind};
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer pairs than this is prompt, not settings.
 const LEAST_PAIRS: usize = 3;
+/// The most pairs that are taken; real lines have a few dozen.
+const MOST_PAIRS: usize = 1000;
 
 /// The infotext of a record, with A1111's keys in A1111's order.
 #[must_use]
@@ -128,7 +130,7 @@ fn without_templates(prompts: &str) -> &str {
 fn pairs(line: &str) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     let mut rest = line;
-    while let Some((key, after)) = next_key(rest) {
+    while let Some((key, after)) = next_key(rest).filter(|_| pairs.len() < MOST_PAIRS) {
         let (value, after) = next_value(after.trim_start());
         pairs.push((key.to_owned(), value));
         rest = after;

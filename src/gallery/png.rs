@@ -210,6 +210,16 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+        #[test]
+        fn written_read_and_written_again_is_the_same_file(record in any_record()) {
+            let bytes = encode(&dots(), Some(&record)).unwrap();
+            let again = PictureRecord::from_json(read(bytes.clone()).get(RECORD_KEYWORD).unwrap()).unwrap();
+            prop_assert_eq!(encode(&dots(), Some(&again)).unwrap(), bytes);
+        }
+    }
+
+    proptest! {
         #[test]
         fn any_record_comes_back_out_of_the_file(record in any_record()) {
             let bytes = encode(&dots(), Some(&record)).unwrap();

@@ -1,5 +1,7 @@
 //! From an infotext of any program to the settings that this build has.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::gallery::foreign::fields::{Field, Gathering, Keys, finite};
@@ -49,11 +51,12 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     }
     // With a second pass the strength is that pass's, not that of a start image.
     let has_second_pass = info.parameters.iter().any(|(key, _)| key.to_ascii_lowercase().starts_with("hires"));
-    for (at, (key, value)) in info.parameters.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for (key, value) in &info.parameters {
         let is_key = |name: &str| key.eq_ignore_ascii_case(name);
         let is_as_here = AS_HERE.iter().any(|(name, as_here)| is_key(name) && value == as_here);
         // sd.cpp writes a key twice, and a value with colons makes keys of its own: the first counts.
-        let is_repeated = info.parameters[..at].iter().any(|(earlier, _)| is_key(earlier));
+        let is_repeated = !seen.insert(key.to_ascii_lowercase());
         if is_as_here || is_repeated || value.is_empty() || is_key("Hashes") || is_key("Lora hashes") {
             continue;
         }

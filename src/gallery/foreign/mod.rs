@@ -3,6 +3,8 @@
 mod comfyui;
 mod draw_things;
 mod dream;
+#[cfg(test)]
+mod examples;
 pub mod fields;
 mod flat;
 mod graph;
