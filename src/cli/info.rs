@@ -1,25 +1,82 @@
-//! `calotype info`: the recipe stored in a picture.
+//! `calotype info`: the recipe stored in a picture, or in what the recipes of two pictures differ.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
 
 use super::Failure;
 use super::options::InfoOptions;
 use super::report::{print_error, print_text};
+use crate::gallery::message::OpenedPicture;
 use crate::gallery::open_picture;
+use crate::gallery::record::{ReadRecipe, differences};
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
-    let picture = open_picture(&options.image).map_err(|error| Failure::Work(error.for_people()))?;
+    let (picture, recipe) = opened(&options.image)?;
+    if let Some(other) = &options.other {
+        let (_, other) = opened(other)?;
+        print_differences(&recipe, &other);
+    } else if options.json {
+        print_text(&as_json(&recipe).to_string());
+    } else if let Some(infotext) = &picture.infotext {
+        print_text(infotext);
+    } else {
+        print_text(&listing(&recipe));
+    }
+    Ok(())
+}
+
+fn opened(path: &Path) -> Result<(OpenedPicture, ReadRecipe), Failure> {
+    let mut picture = open_picture(path).map_err(|error| Failure::Work(error.for_people()))?;
     if let Some(warning) = &picture.warning {
         print_error(warning);
     }
-    if let Some(infotext) = &picture.infotext {
-        print_text(infotext);
-        return Ok(());
+    match picture.recipe.take() {
+        Some(recipe) => Ok((picture, recipe)),
+        None => Err(Failure::Work(format!("no recipe that can be read is stored in {}", path.display()))),
     }
-    match picture.record.map(|record| record.to_json()) {
-        Some(Ok(json)) => {
-            print_text(&json);
-            Ok(())
-        }
-        Some(Err(error)) => Err(Failure::Work(error.to_string())),
-        None => Err(Failure::Work(format!("no recipe is stored in {}", options.image.display()))),
+}
+
+/// What the file does not hold is null.
+fn as_json(recipe: &ReadRecipe) -> Value {
+    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let loras: Vec<Value> =
+        recipe.loras.iter().map(|lora| json!({"name": lora.name, "weight": lora.weight, "hash": lora.hash})).collect();
+    json!({
+        "tool": recipe.tool,
+        "prompt": text(&recipe.prompt),
+        "negative_prompt": text(&recipe.negative_prompt),
+        "seed": recipe.seed.map(|seed| seed.0),
+        "steps": recipe.steps.map(|steps| steps.get()),
+        "guidance": recipe.guidance.map(|guidance| guidance.get()),
+        "sampler": recipe.sampler.map(|sampler| sampler.name()),
+        "schedule": recipe.schedule.map(|schedule| schedule.name()),
+        "width": recipe.size.map(|size| size.width()),
+        "height": recipe.size.map(|size| size.height()),
+        "model": recipe.model,
+        "model_hash": recipe.model_hash,
+        "clip_skip": recipe.clip_skip,
+        "variation_seed": recipe.variation_seed,
+        "variation_strength": recipe.variation_strength,
+        "denoise": recipe.strength.map(|strength| strength.get()),
+        "loras": Some(loras).filter(|loras| !loras.is_empty()),
+        "not_understood": recipe.not_understood,
+    })
+}
+
+fn listing(recipe: &ReadRecipe) -> String {
+    let mut lines: Vec<String> = recipe.facts().into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    lines.extend(recipe.not_understood.iter().map(|part| format!("Not understood: {part}")));
+    lines.join("\n")
+}
+
+fn print_differences(left: &ReadRecipe, right: &ReadRecipe) {
+    let found = differences(left, right);
+    if found.is_empty() {
+        return print_text("the recipes are the same");
+    }
+    let shown = |value: Option<String>| value.unwrap_or_else(|| "not said".to_owned());
+    for (name, left, right) in found {
+        print_text(&format!("{name}:\n  {}\n  {}", shown(left), shown(right)));
     }
 }

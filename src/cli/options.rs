@@ -37,6 +37,12 @@ pub enum Task {
 pub struct InfoOptions {
     /// The picture
     pub image: PathBuf,
+    /// A second picture: print in what the two recipes differ
+    #[arg(conflicts_with = "json")]
+    pub other: Option<PathBuf>,
+    /// Print the recipe as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `calotype generate`. What is left out is what suits the model.

@@ -24,6 +24,10 @@ pub struct Decoded {
     pub pixels: DynamicImage,
     /// What the file is, whatever its name says.
     pub format: ImageFormat,
+    /// The EXIF block as it stands in the file.
+    pub exif: Option<Vec<u8>>,
+    /// The XMP packet as it stands in the file.
+    pub xmp: Option<Vec<u8>>,
 }
 
 /// Reads a picture.
@@ -50,11 +54,14 @@ pub fn decode(path: &Path) -> Result<Decoded, GalleryError> {
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(GalleryError::TooManyPixels { path: path.to_owned(), width, height, limit: MAX_PIXELS >> 20 });
     }
+    // What is damaged there costs the recipe, not the picture.
+    let exif = decoder.exif_metadata().ok().flatten();
+    let xmp = decoder.xmp_metadata().ok().flatten();
     let orientation = decoder.orientation().map_err(not_a_picture)?;
     let mut pixels = DynamicImage::from_decoder(decoder).map_err(not_a_picture)?;
     pixels.apply_orientation(orientation);
     // A reader that made a decoder had a format.
-    Ok(Decoded { pixels, format: format.unwrap_or(ImageFormat::Png) })
+    Ok(Decoded { pixels, format: format.unwrap_or(ImageFormat::Png), exif, xmp })
 }
 
 /// Opens a file for reading; refuses what could block for ever (a pipe) or has no end (a device).

@@ -13,6 +13,8 @@ use crate::request::{NoiseSourceKind, SamplerKind, ScheduleKind};
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer pairs than this is prompt, not settings.
 const LEAST_PAIRS: usize = 3;
+/// The most pairs that are taken; real lines have a few dozen.
+const MOST_PAIRS: usize = 1000;
 
 /// The infotext of a record, with A1111's keys in A1111's order.
 #[must_use]
@@ -86,6 +88,8 @@ impl InfoText {
         if parameters.len() < LEAST_PAIRS {
             return Self { parameters: Vec::new(), ..Self::parse_prompts(text) };
         }
+        let is_sd_next = parameters.iter().any(|(key, app)| key == "App" && app.starts_with("SD.Next"));
+        let prompts = if is_sd_next { without_templates(prompts) } else { prompts };
         Self { parameters, ..Self::parse_prompts(prompts) }
     }
 
@@ -111,12 +115,25 @@ impl InfoText {
     }
 }
 
+/// SD.Next may repeat both prompts, as they were before its styles, on lines of their own ahead of the settings.
+fn without_templates(prompts: &str) -> &str {
+    let begins = ["Template:", "Negative Template:"];
+    let mut end = 0;
+    for line in prompts.split_inclusive('\n') {
+        if begins.iter().any(|begin| line.trim_start().starts_with(begin)) {
+            return &prompts[..end];
+        }
+        end += line.len();
+    }
+    prompts
+}
+
 /// The pairs of a settings line: A1111's pattern `\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)`, and unquoted
 /// JSON objects and lists, which Civitai and stable-diffusion.cpp write, as one value.
 fn pairs(line: &str) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     let mut rest = line;
-    while let Some((key, after)) = next_key(rest) {
+    while let Some((key, after)) = next_key(rest).filter(|_| pairs.len() < MOST_PAIRS) {
         let (value, after) = next_value(after.trim_start());
         pairs.push((key.to_owned(), value));
         rest = after;
@@ -265,6 +282,16 @@ mod tests {
         assert_eq!(info.get("Civitai resources"), Some("[{\"type\":\"checkpoint\",\"weight\":1}]"));
         assert_eq!((info.get("Size"), info.get("Model")), (Some("512x512"), Some("")));
         assert_eq!(info.parameters.len(), 7);
+    }
+
+    #[test]
+    fn the_templates_of_sd_next_are_no_prompt() {
+        let info = InfoText::parse(
+            "a fox\nNegative prompt: fog\nTemplate: a {fox}\nNegative Template: fog\nSteps: 20, Seed: 3, App: SD.Next",
+        );
+        assert_eq!((info.prompt.as_str(), info.negative_prompt.as_str()), ("a fox", "fog"));
+        let info = InfoText::parse("a fox\nTemplate: of wood\nSteps: 20, Seed: 3, Sampler: Euler");
+        assert_eq!(info.prompt, "a fox\nTemplate: of wood");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod decode;
 mod error;
+mod exif;
+mod foreign;
 pub mod infotext;
 mod keeper;
 pub mod message;
@@ -10,6 +12,7 @@ mod png;
 mod recipe;
 pub mod record;
 pub mod store;
+mod texts;
 mod thumbnail;
 
 pub use error::GalleryError;

@@ -5,22 +5,14 @@ use std::sync::Arc;
 
 use image::ImageFormat;
 
-use crate::gallery::decode::{decode, on_white, open};
+use crate::gallery::decode::{Decoded, decode, on_white, open};
 use crate::gallery::error::GalleryError;
-use crate::gallery::infotext::InfoText;
+use crate::gallery::exif;
+use crate::gallery::foreign::{self, XMP_KEYWORD, json};
 use crate::gallery::message::OpenedPicture;
-use crate::gallery::png::{PARAMETERS_KEYWORD, PngTexts, RECORD_KEYWORD};
-use crate::gallery::recipe::understand;
+use crate::gallery::png::{self, RECORD_KEYWORD};
 use crate::gallery::record::{PictureRecord, ReadRecipe};
-
-/// Texts by which other programs' recipes are known, which this build does not read.
-const FOREIGN: &[(&str, &str)] = &[
-    ("workflow", "ComfyUI"),
-    ("invokeai_metadata", "InvokeAI"),
-    ("sd-metadata", "InvokeAI"),
-    ("Dream", "InvokeAI"),
-    ("fooocus_scheme", "Fooocus"),
-];
+use crate::gallery::texts::{PARAMETERS_KEYWORD, Texts};
 
 /// Reads a picture and its recipe. A recipe that cannot be read is a warning, not an error.
 ///
@@ -28,16 +20,30 @@ const FOREIGN: &[(&str, &str)] = &[
 /// When nothing or no file is there, it is no picture, or it is beyond the limits.
 pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
     let decoded = decode(path)?;
-    let texts = if decoded.format == ImageFormat::Png { PngTexts::read(open(path)?) } else { PngTexts::default() };
+    let texts = texts_of(&decoded, path)?;
     let said = said(&texts);
     Ok(OpenedPicture {
         path: path.to_owned(),
         image: Arc::new(on_white(decoded.pixels)),
         record: said.record,
         recipe: said.recipe,
-        infotext: texts.get(PARAMETERS_KEYWORD).map(str::to_owned),
+        infotext: texts.get(PARAMETERS_KEYWORD).filter(|text| json::object(text).is_none()).map(str::to_owned),
         warning: said.warning,
     })
+}
+
+fn texts_of(decoded: &Decoded, path: &Path) -> Result<Texts, GalleryError> {
+    let mut texts = Texts::default();
+    if decoded.format == ImageFormat::Png {
+        png::read_into(&mut texts, open(path)?);
+    }
+    if let Some(block) = &decoded.exif {
+        exif::read_into(&mut texts, block);
+    }
+    if let Some(packet) = decoded.xmp.as_deref().and_then(|packet| std::str::from_utf8(packet).ok()) {
+        texts.keep(XMP_KEYWORD, packet);
+    }
+    Ok(texts)
 }
 
 /// What the texts of a picture come to.
@@ -48,7 +54,7 @@ struct Said {
     warning: Option<String>,
 }
 
-fn said(texts: &PngTexts) -> Said {
+fn said(texts: &Texts) -> Said {
     let mut said = Said::default();
     match texts.get(RECORD_KEYWORD).map(PictureRecord::from_json) {
         Some(Ok(record)) => {
@@ -58,19 +64,9 @@ fn said(texts: &PngTexts) -> Said {
         Some(Err(error)) => said.warning = Some(error.to_string()),
         None => {}
     }
-    match texts.get(PARAMETERS_KEYWORD) {
-        // Only a whole object is JSON: prompts may begin with a brace.
-        Some(text) if serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok() => {
-            said.warning
-                .get_or_insert_with(|| "the recipe is JSON of another program, which is not read yet".to_owned());
-        }
-        Some(text) => said.recipe = Some(understand(&InfoText::parse(text))),
-        None => {
-            if let Some((_, program)) = FOREIGN.iter().find(|(keyword, _)| texts.get(keyword).is_some()) {
-                said.warning.get_or_insert_with(|| format!("the recipe is {program}'s, which is not read yet"));
-            }
-        }
-    }
+    let found = foreign::read(texts);
+    said.recipe = found.recipe;
+    said.warning = said.warning.or(found.warning);
     said
 }
 
@@ -79,6 +75,7 @@ mod tests {
     use image::RgbImage;
 
     use super::*;
+    use crate::gallery::exif::samples::unicode_be;
     use crate::gallery::png::encode;
     use crate::gallery::record::samples::fox;
 
@@ -86,8 +83,8 @@ mod tests {
     fn opened(texts: &[(&str, &str)]) -> OpenedPicture {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("picture.png");
-        let mut encoder = png::Encoder::new(std::fs::File::create(&path).unwrap(), 1, 1);
-        encoder.set_color(png::ColorType::Rgb);
+        let mut encoder = ::png::Encoder::new(std::fs::File::create(&path).unwrap(), 1, 1);
+        encoder.set_color(::png::ColorType::Rgb);
         for (keyword, text) in texts {
             encoder.add_itxt_chunk((*keyword).to_owned(), (*text).to_owned()).unwrap();
         }
@@ -127,12 +124,34 @@ mod tests {
     }
 
     #[test]
-    fn recipes_that_are_not_read_yet_are_named() {
+    fn recipes_that_cannot_be_read_are_named() {
         let picture = opened(&[("prompt", "{}"), ("workflow", "{\"nodes\": []}")]);
         assert!(picture.recipe.is_none() && picture.warning.unwrap().contains("ComfyUI"));
-        let picture = opened(&[(PARAMETERS_KEYWORD, "{\"sui_image_params\": {}}")]);
+        let picture = opened(&[(PARAMETERS_KEYWORD, "{\"some\": \"thing\"}")]);
         assert!(picture.recipe.is_none() && picture.warning.unwrap().contains("JSON"));
         assert_eq!(opened(&[(PARAMETERS_KEYWORD, "{a|b} fox")]).recipe.unwrap().prompt, "{a|b} fox");
+    }
+
+    #[test]
+    fn a_jpeg_and_a_webp_hold_the_infotext_in_their_exif() {
+        use image::ImageEncoder;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        let exif = exif::samples::exif(true, &unicode_be("a fox\nSteps: 20, Sampler: Euler, Seed: 7"));
+        let mut jpeg = Vec::new();
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+        encoder.set_exif_metadata(exif.clone()).unwrap();
+        encoder.write_image(&[0; 192], 8, 8, image::ExtendedColorType::Rgb8).unwrap();
+        let mut webp = Vec::new();
+        let mut encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut webp);
+        encoder.set_exif_metadata(exif).unwrap();
+        encoder.write_image(&[0; 192], 8, 8, image::ExtendedColorType::Rgb8).unwrap();
+        for bytes in [jpeg, webp] {
+            std::fs::write(&path, bytes).unwrap();
+            let picture = open_picture(&path).unwrap();
+            assert_eq!(picture.recipe.unwrap().seed, Some(crate::request::Seed(7)));
+            assert!(picture.infotext.unwrap().starts_with("a fox"));
+        }
     }
 
     #[test]

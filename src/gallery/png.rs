@@ -7,14 +7,10 @@ use image::RgbImage;
 use crate::gallery::error::GalleryError;
 use crate::gallery::infotext;
 use crate::gallery::record::PictureRecord;
+use crate::gallery::texts::{MAX_TEXT_BYTES, PARAMETERS_KEYWORD, Texts};
 
 /// The chunk that holds our own record, always iTXt (UTF-8).
 pub const RECORD_KEYWORD: &str = "calotype";
-/// The chunk in which A1111 and its relatives keep their infotext.
-pub const PARAMETERS_KEYWORD: &str = "parameters";
-/// The most that the texts of one file may take, in bytes, packed and unpacked each; ComfyUI's largest graphs are a tenth.
-const MAX_TEXT_BYTES: usize = 8 << 20;
-
 /// The PNG of a picture, with its recipe when it has one. The same input gives the same bytes.
 ///
 /// # Errors
@@ -65,61 +61,32 @@ fn latin_1_bytes(text: &str) -> Option<Vec<u8>> {
     text.chars().map(|c| u8::try_from(c).ok()).collect()
 }
 
-/// The texts of a PNG file, in the order tEXt, zTXt, iTXt.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PngTexts {
-    /// Keyword and text.
-    texts: Vec<(String, String)>,
-    /// How many more bytes of text are taken in.
-    room: usize,
-}
-
-impl PngTexts {
-    /// Reads every text before and after the pixels. Never fails: what is damaged or beyond the limits is left out.
-    #[must_use]
-    pub fn read(file: impl BufRead + Seek) -> Self {
-        let mut decoder = png::Decoder::new_with_limits(file, png::Limits { bytes: MAX_TEXT_BYTES });
-        decoder.set_ignore_text_chunk(false);
-        decoder.set_ignore_iccp_chunk(true);
-        let Ok(mut reader) = decoder.read_info() else { return Self::default() };
-        if let Err(error) = reader.finish() {
-            tracing::debug!(%error, "a PNG ends early; its texts up to there are used");
-        }
-        Self::collect(reader.info())
+/// Adds every text before and after the pixels, in the order tEXt, zTXt, iTXt. Never fails: what is damaged or beyond
+/// the limits is left out.
+pub fn read_into(texts: &mut Texts, file: impl BufRead + Seek) {
+    let mut decoder = png::Decoder::new_with_limits(file, png::Limits { bytes: MAX_TEXT_BYTES });
+    decoder.set_ignore_text_chunk(false);
+    decoder.set_ignore_iccp_chunk(true);
+    let Ok(mut reader) = decoder.read_info() else { return };
+    if let Err(error) = reader.finish() {
+        tracing::debug!(%error, "a PNG ends early; its texts up to there are used");
     }
-
-    fn collect(info: &png::Info<'_>) -> Self {
-        let mut texts = Self { texts: Vec::new(), room: MAX_TEXT_BYTES };
-        for chunk in &info.uncompressed_latin1_text {
-            texts.keep(&chunk.keyword, utf8_or_latin_1(chunk.text.clone()));
-        }
-        // A bomb stops at the limit, before it is unpacked.
-        for chunk in &info.compressed_latin1_text {
-            let mut chunk = chunk.clone();
-            if let Ok(text) = chunk.decompress_text_with_limit(texts.room).and_then(|()| chunk.get_text()) {
-                texts.keep(&chunk.keyword, utf8_or_latin_1(text));
-            }
-        }
-        for chunk in &info.utf8_text {
-            let mut chunk = chunk.clone();
-            if let Ok(text) = chunk.decompress_text_with_limit(texts.room).and_then(|()| chunk.get_text()) {
-                texts.keep(&chunk.keyword, text);
-            }
-        }
-        texts
+    let info = reader.info();
+    for chunk in &info.uncompressed_latin1_text {
+        texts.keep(&chunk.keyword, &utf8_or_latin_1(chunk.text.clone()));
     }
-
-    fn keep(&mut self, keyword: &str, text: String) {
-        self.room = self.room.saturating_sub(text.len());
-        // TensorArt ends its values in a zero byte.
-        let text = if text.contains('\0') { text.trim_matches('\0').to_owned() } else { text };
-        self.texts.push((keyword.to_owned(), text));
+    // A bomb stops at the limit, before it is unpacked.
+    for chunk in &info.compressed_latin1_text {
+        let mut chunk = chunk.clone();
+        if let Ok(text) = chunk.decompress_text_with_limit(texts.room()).and_then(|()| chunk.get_text()) {
+            texts.keep(&chunk.keyword, &utf8_or_latin_1(text));
+        }
     }
-
-    /// The first text of this keyword that is not empty.
-    #[must_use]
-    pub fn get(&self, keyword: &str) -> Option<&str> {
-        self.texts.iter().find(|(key, text)| key == keyword && !text.is_empty()).map(|(_, text)| text.as_str())
+    for chunk in &info.utf8_text {
+        let mut chunk = chunk.clone();
+        if let Ok(text) = chunk.decompress_text_with_limit(texts.room()).and_then(|()| chunk.get_text()) {
+            texts.keep(&chunk.keyword, &text);
+        }
     }
 }
 
@@ -139,6 +106,12 @@ mod tests {
 
     use super::*;
     use crate::gallery::record::samples::{any_record, fox};
+
+    fn read(bytes: Vec<u8>) -> Texts {
+        let mut texts = Texts::default();
+        read_into(&mut texts, Cursor::new(bytes));
+        texts
+    }
 
     fn dots() -> RgbImage {
         RgbImage::from_fn(9, 7, |x, y| image::Rgb([u8::try_from(x * 20).unwrap(), u8::try_from(y * 30).unwrap(), 7]))
@@ -193,7 +166,7 @@ mod tests {
             },
             Some((PARAMETERS_KEYWORD, "Steps: 20")),
         );
-        let texts = PngTexts::read(Cursor::new(bytes));
+        let texts = read(bytes);
         assert_eq!(texts.get("sd-metadata"), Some("{\"a\": 1}"));
         assert_eq!(texts.get("Software"), Some("NovelAI"));
         assert_eq!(texts.get("note"), Some("\u{72d0}"));
@@ -213,14 +186,14 @@ mod tests {
         writer.write_text_chunk(&chunk).unwrap();
         writer.write_image_data(&[1, 2, 3]).unwrap();
         writer.finish().unwrap();
-        assert_eq!(PngTexts::read(Cursor::new(bytes)).get("workflow").map(str::len), Some(3000));
+        assert_eq!(read(bytes).get("workflow").map(str::len), Some(3000));
     }
 
     #[test]
     fn utf8_in_a_latin_1_chunk_is_read_as_it_was_meant() {
         let disguised: String = "\u{72d0}".bytes().map(char::from).collect();
         let bytes = foreign(|encoder| encoder.add_text_chunk(PARAMETERS_KEYWORD.into(), disguised).unwrap(), None);
-        assert_eq!(PngTexts::read(Cursor::new(bytes)).get(PARAMETERS_KEYWORD), Some("\u{72d0}"));
+        assert_eq!(read(bytes).get(PARAMETERS_KEYWORD), Some("\u{72d0}"));
     }
 
     #[test]
@@ -232,15 +205,25 @@ mod tests {
             },
             None,
         );
-        let texts = PngTexts::read(Cursor::new(bytes));
+        let texts = read(bytes);
         assert_eq!((texts.get("bomb"), texts.get("after")), (None, Some("still here")));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+        #[test]
+        fn written_read_and_written_again_is_the_same_file(record in any_record()) {
+            let bytes = encode(&dots(), Some(&record)).unwrap();
+            let again = PictureRecord::from_json(read(bytes.clone()).get(RECORD_KEYWORD).unwrap()).unwrap();
+            prop_assert_eq!(encode(&dots(), Some(&again)).unwrap(), bytes);
+        }
     }
 
     proptest! {
         #[test]
         fn any_record_comes_back_out_of_the_file(record in any_record()) {
             let bytes = encode(&dots(), Some(&record)).unwrap();
-            let texts = PngTexts::read(Cursor::new(bytes));
+            let texts = read(bytes);
             let json = texts.get(RECORD_KEYWORD).unwrap();
             prop_assert_eq!(PictureRecord::from_json(json).unwrap(), record.clone());
             let infotext = infotext::write(&record).replace('\0', "");
@@ -258,7 +241,7 @@ mod tests {
                 bytes[at] = value;
             }
             bytes.truncate(cut);
-            let _ = PngTexts::read(Cursor::new(bytes));
+            let _ = read(bytes);
         }
     }
 }

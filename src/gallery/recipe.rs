@@ -1,125 +1,149 @@
 //! From an infotext of any program to the settings that this build has.
 
-use std::str::FromStr;
+use std::collections::BTreeSet;
 
+use serde_json::Value;
+
+use crate::gallery::foreign::fields::{Field, Gathering, Keys, finite};
+use crate::gallery::foreign::json;
 use crate::gallery::infotext::InfoText;
-use crate::gallery::record::ReadRecipe;
-use crate::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps, Strength};
+use crate::gallery::record::{ReadLora, ReadRecipe};
+use crate::request::ScheduleKind;
 
-/// Keys that do not say how the picture was drawn, or that are used elsewhere here.
-const NOT_SETTINGS: &[&str] = &["Schedule type", "Model", "Model hash", "Hashes", "Version", "App"];
+/// What A1111's keys mean; its forks' are among them.
+const KEYS: Keys = &[
+    ("Steps", Field::Steps),
+    ("Sampler", Field::Sampler),
+    ("Schedule type", Field::Schedule),
+    ("CFG scale", Field::Guidance),
+    ("Seed", Field::Seed),
+    ("Size", Field::Size),
+    ("Model", Field::Model),
+    ("Model hash", Field::ModelHash),
+    ("Clip skip", Field::ClipSkip),
+    ("Variation seed", Field::VariationSeed),
+    ("Variation seed strength", Field::VariationStrength),
+    ("Denoising strength", Field::Denoise),
+    ("Version", Field::Aside),
+    ("App", Field::Aside),
+];
 /// Values that say what this build does anyway.
-const AS_HERE: &[(&str, &str)] = &[("Clip skip", "1"), ("RNG", "CPU")];
-/// A hostile file may have thousands of keys; people read a few.
-const MOST_NOT_UNDERSTOOD: usize = 32;
-/// The most characters shown of one value that was not understood.
-const LONGEST_SHOWN: usize = 80;
+const AS_HERE: &[(&str, &str)] = &[("RNG", "CPU"), ("ENSD", "0"), ("Emphasis", "Original")];
+/// How the value of `Version` begins in each program, the longer first.
+const VERSIONS: &[(&str, &str)] = &[
+    ("stable-diffusion.cpp", "stable-diffusion.cpp"),
+    ("Calotype", "Calotype"),
+    ("ComfyUI", "ComfyUI"),
+    ("neo", "Forge Neo"),
+    ("f", "Forge"),
+];
 
 /// What this build can do the same. What it cannot is listed; nothing is invented for what the text does not say.
 #[must_use]
 pub fn understand(info: &InfoText) -> ReadRecipe {
-    let mut reader = Reader { info, used: Vec::new() };
-    let (sampler, schedule_in_sampler) = reader.read("Sampler", sampler_and_schedule).unzip();
-    let schedule = reader.read("Schedule type", |name| schedule(name, sampler));
-    let is_scheduled = info.get("Schedule type").is_some();
+    let mut gathering = tool(info).map_or_else(Gathering::default, |tool| Gathering::of(&tool));
+    gathering.take(Field::Prompt, "Prompt", &info.prompt);
+    gathering.take(Field::NegativePrompt, "Negative prompt", &info.negative_prompt);
+    if info.get("App").is_none() {
+        // Before 1.9 the schedule was part of the sampler's name, and later A1111 writes every one that it uses but its
+        // default: no word means the model's own levels. SD.Next leaves out what is its user's default.
+        gathering.unsaid_schedule_is(ScheduleKind::Model);
+    }
     // With a second pass the strength is that pass's, not that of a start image.
     let has_second_pass = info.parameters.iter().any(|(key, _)| key.to_ascii_lowercase().starts_with("hires"));
-    let strength = if has_second_pass { None } else { reader.read("Denoising strength", strength) };
-    ReadRecipe {
-        prompt: info.prompt.clone(),
-        negative_prompt: info.negative_prompt.clone(),
-        model: info.get("Model").filter(|name| !name.is_empty()).map(str::to_owned),
-        steps: reader.read("Steps", |text| Steps::new(text.parse().ok()?).ok()),
-        guidance: reader.read("CFG scale", |text| GuidanceScale::new(text.parse().ok()?).ok()),
-        sampler,
-        schedule: if is_scheduled { schedule } else { schedule_in_sampler },
-        seed: reader.read("Seed", |text| Some(Seed(text.parse().ok()?))),
-        size: reader.read("Size", size),
-        strength,
-        not_understood: reader.not_understood(is_scheduled && schedule.is_none()),
+    let mut seen = BTreeSet::new();
+    for (key, value) in &info.parameters {
+        let is_key = |name: &str| key.eq_ignore_ascii_case(name);
+        let is_as_here = AS_HERE.iter().any(|(name, as_here)| is_key(name) && value == as_here);
+        // sd.cpp writes a key twice, and a value with colons makes keys of its own: the first counts.
+        let is_repeated = !seen.insert(key.to_ascii_lowercase());
+        if is_as_here || is_repeated || value.is_empty() || is_key("Hashes") || is_key("Lora hashes") {
+            continue;
+        }
+        match KEYS.iter().find(|(name, _)| is_key(name)) {
+            Some((_, Field::Denoise)) if has_second_pass => gathering.cannot_follow(key, value),
+            Some((_, field)) => gathering.take(*field, key, value),
+            None if is_key("Civitai resources") => civitai_resources(&mut gathering, key, value),
+            None => gathering.cannot_follow(key, value),
+        }
     }
+    hashes(&mut gathering, info);
+    gathering.finish()
 }
 
-/// Remembers which keys were of use.
-struct Reader<'a> {
-    info: &'a InfoText,
-    used: Vec<&'static str>,
+/// The program, by what it writes about itself; a text with A1111's settings and no such word is from its first year.
+fn tool(info: &InfoText) -> Option<String> {
+    if let Some(app) = info.get("App") {
+        return Some(app.to_owned());
+    }
+    if info.get("Civitai resources").is_some() {
+        return Some("Civitai".to_owned());
+    }
+    info.get("Steps")?;
+    let known = info.get("Version").and_then(|version| VERSIONS.iter().find(|(begin, _)| version.starts_with(begin)));
+    Some(known.map_or("AUTOMATIC1111", |(_, tool)| tool).to_owned())
 }
 
-impl Reader<'_> {
-    fn read<T>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        let value = parse(self.info.get(key)?)?;
-        self.used.push(key);
-        Some(value)
-    }
-
-    fn not_understood(&self, schedule_too: bool) -> Vec<String> {
-        let is_known = |key: &str, value: &str| {
-            let is = |name: &&str| key.eq_ignore_ascii_case(name);
-            (NOT_SETTINGS.iter().any(is) && !(schedule_too && is(&"Schedule type")))
-                || self.used.iter().any(is)
-                || AS_HERE.iter().any(|(name, as_here)| is(name) && *as_here == value)
+/// Civitai's own generator names no model; it stands among the resources.
+fn civitai_resources(gathering: &mut Gathering, key: &str, value: &str) {
+    let Some(Value::Array(resources)) = json::any(value) else { return gathering.cannot_follow(key, value) };
+    for resource in &resources {
+        let said = |key: &str| resource.get(key).filter(|value| !json::says_nothing(value)).map(json::plain);
+        let name = match (said("modelName"), said("modelVersionName")) {
+            (Some(name), Some(version)) => Some(format!("{name} {version}")),
+            (name, _) => name,
         };
-        let unknown = self.info.parameters.iter().filter(|(key, value)| !is_known(key, value));
-        unknown.take(MOST_NOT_UNDERSTOOD).map(|(key, value)| format!("{key}: {}", shortened(value))).collect()
+        match (said("type").as_deref(), name) {
+            (Some("checkpoint"), Some(name)) => gathering.take(Field::Model, key, &name),
+            (Some("lora" | "lycoris" | "locon"), Some(name)) => {
+                let weight = resource.get("weight").and_then(Value::as_f64);
+                gathering.lora(ReadLora { name, weight, hash: None });
+            }
+            // The version's number alone is no name.
+            _ => gathering.cannot_follow("Civitai resource", &resource.to_string()),
+        }
     }
 }
 
-fn shortened(value: &str) -> String {
-    match value.char_indices().nth(LONGEST_SHOWN) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
+/// The LoRAs that the prompt calls, with the hashes that stand in the settings.
+fn hashes(gathering: &mut Gathering, info: &InfoText) {
+    let mut known: Vec<(String, String)> = Vec::new();
+    if let Some(list) = info.get("Lora hashes") {
+        let pairs = list.split(',').filter_map(|pair| pair.rsplit_once(':'));
+        known.extend(pairs.map(|(name, hash)| (name.trim().to_owned(), hash.trim().to_owned())));
+    }
+    for (key, hash) in info.get("Hashes").and_then(json::object).unwrap_or_default() {
+        match key.strip_prefix("lora:").or_else(|| key.strip_prefix("LORA:")) {
+            Some(name) if known.iter().all(|(known, _)| known != name) => {
+                known.push((name.to_owned(), json::plain(&hash)));
+            }
+            None if key == "model" && info.get("Model hash").is_none() => {
+                gathering.take(Field::ModelHash, &key, &json::plain(&hash));
+            }
+            _ => {}
+        }
+    }
+    for (name, weight) in called_loras(&info.prompt) {
+        let at = known.iter().position(|(known, _)| *known == name);
+        let hash = at.map(|at| known.swap_remove(at).1);
+        gathering.lora(ReadLora { name, weight, hash });
+    }
+    for (name, hash) in known.into_iter().take(MOST_HASHES) {
+        gathering.lora(ReadLora { name, weight: None, hash: Some(hash) });
     }
 }
 
-/// A sampler's name as A1111 ("DPM++ 2M Karras"), k-diffusion (`sample_dpmpp_2m`) or stable-diffusion.cpp
-/// (`euler_a karras`) write it. Before A1111 1.9 the schedule stood here, and its absence meant the model's own.
-fn sampler_and_schedule(name: &str) -> Option<(SamplerKind, ScheduleKind)> {
-    let name = name.trim().to_lowercase();
-    let (name, schedule) = if let Some(name) = name.strip_suffix("karras") {
-        (name, ScheduleKind::Karras)
-    } else {
-        (name.strip_suffix(" discrete").unwrap_or(&name), ScheduleKind::Model)
-    };
-    let name = name.strip_prefix("sample_").unwrap_or(name);
-    let name = name.strip_prefix("k_").unwrap_or(name);
-    let letters: String = name.chars().filter(|c| c.is_alphanumeric() || *c == '+').collect();
-    let sampler = match letters.as_str() {
-        "ddim" => SamplerKind::Ddim,
-        "ddpm" => SamplerKind::Ddpm,
-        "euler" => SamplerKind::Euler,
-        "eulera" | "eulerancestral" => SamplerKind::EulerAncestral,
-        "heun" => SamplerKind::Heun,
-        "dpm++2m" | "dpmpp2m" => SamplerKind::DpmPlusPlus2M,
-        _ => return None,
-    };
-    Some((sampler, schedule))
-}
+/// The most hashes that no call of the prompt has.
+const MOST_HASHES: usize = 64;
 
-/// A1111's "Automatic" is each sampler's own choice: Karras for DPM++ 2M, else the model's levels.
-fn schedule(name: &str, sampler: Option<SamplerKind>) -> Option<ScheduleKind> {
-    match name.to_lowercase().as_str() {
-        "karras" => Some(ScheduleKind::Karras),
-        "uniform" | "normal" | "discrete" => Some(ScheduleKind::Model),
-        "automatic" => match sampler? {
-            SamplerKind::DpmPlusPlus2M => Some(ScheduleKind::Karras),
-            _ => Some(ScheduleKind::Model),
-        },
-        _ => None,
-    }
-}
-
-fn size(text: &str) -> Option<ImageSize> {
-    let (width, height) = text.split_once('x')?;
-    ImageSize::new(parsed(width)?, parsed(height)?).ok()
-}
-
-fn strength(text: &str) -> Option<Strength> {
-    Strength::new(parsed(text)?).ok()
-}
-
-fn parsed<T: FromStr>(text: &str) -> Option<T> {
-    text.trim().parse().ok()
+/// The names and weights of `<lora:name:weight>`; without a number the weight is 1.
+fn called_loras(prompt: &str) -> Vec<(String, Option<f64>)> {
+    let calls = prompt.split('<').skip(1).filter_map(|rest| {
+        let inside = rest.split_once('>')?.0.strip_prefix("lora:").filter(|inside| !inside.is_empty())?;
+        let (name, weight) = inside.split_once(':').unwrap_or((inside, "1"));
+        Some((name.to_owned(), finite(weight.split(':').next()?)))
+    });
+    calls.take(MOST_HASHES).collect()
 }
 
 #[cfg(test)]
@@ -127,8 +151,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::gallery::foreign::fields::MOST_NOT_UNDERSTOOD;
     use crate::gallery::infotext;
     use crate::gallery::record::samples::{any_record, any_text};
+    use crate::request::{GuidanceScale, ImageSize, SamplerKind, Seed, Steps, Strength};
 
     fn read(settings: &str) -> ReadRecipe {
         understand(&InfoText::parse(&format!("a fox\n{settings}")))
@@ -186,6 +212,7 @@ mod tests {
             recipe,
             ReadRecipe {
                 prompt: "a fox".into(),
+                tool: Some("AUTOMATIC1111".into()),
                 not_understood: recipe.not_understood.clone(),
                 ..ReadRecipe::default()
             }
@@ -203,6 +230,45 @@ mod tests {
             read("Steps: 20, Sampler: Euler, Denoising strength: 0.7").strength,
             Some(Strength::new(0.7).unwrap())
         );
+    }
+
+    #[test]
+    fn loras_and_hashes_are_read() {
+        let info = InfoText::parse(
+            "a fox <lora:ink:0.8> <lora:snow>\nSteps: 20, Sampler: Euler, Seed: 1, Lora hashes: \"ink: 0123abcd\", \
+             Hashes: {\"model\": \"cafe\", \"lora:snow\": \"beef\"}",
+        );
+        let recipe = understand(&info);
+        assert_eq!(recipe.model_hash.as_deref(), Some("cafe"));
+        let loras: Vec<_> =
+            recipe.loras.iter().map(|lora| (lora.name.as_str(), lora.weight, lora.hash.as_deref())).collect();
+        assert_eq!(loras, [("ink", Some(0.8), Some("0123abcd")), ("snow", Some(1.0), Some("beef"))]);
+        assert_eq!(recipe.not_understood, ["LoRA: ink (0.8)", "LoRA: snow (1)"]);
+    }
+
+    #[test]
+    fn the_program_is_told_by_its_version() {
+        let tool = |settings: &str| read(&format!("Steps: 20, Seed: 1, {settings}")).tool;
+        assert_eq!(tool("Sampler: Euler, Version: v1.10.1").as_deref(), Some("AUTOMATIC1111"));
+        assert_eq!(tool("Sampler: Euler, Version: f2.0.1v1.10.1-previous-313").as_deref(), Some("Forge"));
+        assert_eq!(tool("App: SD.Next, Version: ab12cd").as_deref(), Some("SD.Next"));
+        assert_eq!(understand(&InfoText::parse("just a prompt")).tool, None);
+    }
+
+    #[test]
+    fn a_picture_of_civitai_names_its_model_among_the_resources() {
+        let recipe = read(
+            "Steps: 25, Sampler: Undefined, CFG scale: 4, Seed: 9, Size: 832x1216, Clip skip: 2, Civitai resources: \
+             [{\"type\":\"checkpoint\",\"modelVersionId\":1,\"modelName\":\"Dream\",\"modelVersionName\":\"v8\"},\
+             {\"type\":\"lora\",\"weight\":0.5,\"modelName\":\"Ink\"},{\"modelVersionId\":7}]",
+        );
+        assert_eq!((recipe.tool.as_deref(), recipe.model.as_deref()), (Some("Civitai"), Some("Dream v8")));
+        assert_eq!((recipe.loras[0].name.as_str(), recipe.clip_skip, recipe.sampler), ("Ink", Some(2), None));
+        for part in
+            ["Clip skip: 2", "LoRA: Ink (0.5)", "Civitai resource: {\"modelVersionId\":7}", "Sampler: Undefined"]
+        {
+            assert!(recipe.not_understood.iter().any(|other| other == part), "{part}: {:?}", recipe.not_understood);
+        }
     }
 
     #[test]

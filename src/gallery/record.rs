@@ -97,10 +97,98 @@ pub struct ReadRecipe {
     pub seed: Option<Seed>,
     /// Width and height.
     pub size: Option<ImageSize>,
-    /// Present when the picture began as another picture.
+    /// How much noise the picture began with: its start image's strength, or 1 where a program writes that for none.
     pub strength: Option<Strength>,
+    /// The program that made the picture, "AUTOMATIC1111", as far as the file tells.
+    pub tool: Option<String>,
+    /// The hash of the model's file, in the words of the program.
+    pub model_hash: Option<String>,
+    /// Which of the text encoder's last layers was used, 1 for the last.
+    pub clip_skip: Option<u32>,
+    /// The second seed whose noise was mixed in.
+    pub variation_seed: Option<u64>,
+    /// How much of it, 0 to 1.
+    pub variation_strength: Option<f64>,
+    /// The LoRAs that changed the model.
+    pub loras: Vec<ReadLora>,
     /// What else the picture says and this build cannot follow, as "Key: value", for people.
     pub not_understood: Vec<String>,
+}
+
+/// A LoRA that a picture names.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ReadLora {
+    /// Its name or file, in the words of the program.
+    pub name: String,
+    /// How strongly it acted, where the file says it.
+    pub weight: Option<f64>,
+    /// Its hash, where the file says it.
+    pub hash: Option<String>,
+}
+
+impl ReadRecipe {
+    /// Every field that the picture holds as name and value, for people, but for what was not understood.
+    #[must_use]
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let loras: Vec<String> = self.loras.iter().map(ReadLora::to_string).collect();
+        let facts = [
+            ("Prompt", text(&self.prompt)),
+            ("Negative prompt", text(&self.negative_prompt)),
+            ("Size", self.size.map(|size| size.to_string())),
+            ("Steps", self.steps.map(|steps| steps.get().to_string())),
+            ("Guidance", self.guidance.map(|guidance| guidance.get().to_string())),
+            ("Sampler", self.sampler.map(|sampler| sampler.label().to_owned())),
+            ("Schedule", self.schedule.map(|schedule| schedule.label().to_owned())),
+            ("Seed", self.seed.map(|seed| seed.to_string())),
+            ("Variation seed", self.variation_seed.map(|seed| seed.to_string())),
+            ("Variation strength", self.variation_strength.map(|strength| strength.to_string())),
+            ("Strength", self.strength.map(|strength| strength.get().to_string())),
+            ("Clip skip", self.clip_skip.map(|skip| skip.to_string())),
+            ("Model", self.model.clone()),
+            ("Model hash", self.model_hash.clone()),
+            ("LoRAs", text(&loras.join(", "))),
+            ("Made with", self.tool.clone()),
+        ];
+        facts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+    }
+}
+
+impl std::fmt::Display for ReadLora {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.weight {
+            Some(weight) => write!(f, "{} ({weight})", self.name),
+            None => self.name.fmt(f),
+        }
+    }
+}
+
+/// Why two pictures differ: every field whose values are not the same, with the value of each; `None` where a picture
+/// does not say it.
+#[must_use]
+pub fn differences(left: &ReadRecipe, right: &ReadRecipe) -> Vec<(String, Option<String>, Option<String>)> {
+    let facts = |recipe: &ReadRecipe| -> Vec<(String, String)> {
+        let rest = recipe.not_understood.iter().filter_map(|part| part.split_once(": "));
+        let mut facts: Vec<(String, String)> =
+            recipe.facts().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        for (name, value) in rest {
+            if facts.iter().all(|(known, _)| !known.eq_ignore_ascii_case(name)) {
+                facts.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        facts
+    };
+    let (left, mut right) = (facts(left), facts(right));
+    let mut found = Vec::new();
+    for (name, value) in left {
+        let at = right.iter().position(|(other, _)| *other == name);
+        let other = at.map(|at| right.remove(at).1);
+        if other.as_ref() != Some(&value) {
+            found.push((name, Some(value), other));
+        }
+    }
+    found.extend(right.into_iter().map(|(name, value)| (name, None, Some(value))));
+    found
 }
 
 impl From<&PictureRecord> for ReadRecipe {
@@ -117,7 +205,8 @@ impl From<&PictureRecord> for ReadRecipe {
             seed: Some(request.seed),
             size: Some(request.size),
             strength: request.image_to_image.as_ref().map(|start| start.strength),
-            not_understood: Vec::new(),
+            tool: Some("Calotype".to_owned()),
+            ..Self::default()
         }
     }
 }
@@ -204,6 +293,28 @@ mod tests {
         fn no_text_makes_the_reader_panic(text in any::<String>()) {
             let _ = PictureRecord::from_json(&text);
         }
+    }
+
+    #[test]
+    fn two_pictures_differ_in_what_only_one_says_too() {
+        let left = ReadRecipe {
+            prompt: "a fox".into(),
+            steps: Steps::new(20).ok(),
+            not_understood: vec!["ENSD: 31337".into()],
+            ..ReadRecipe::default()
+        };
+        let right = ReadRecipe { steps: Steps::new(30).ok(), seed: Some(Seed(1)), ..left.clone() };
+        let right = ReadRecipe { not_understood: Vec::new(), ..right };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            differences(&left, &right),
+            [
+                ("Steps".to_owned(), some("20"), some("30")),
+                ("ENSD".to_owned(), some("31337"), None),
+                ("Seed".to_owned(), None, some("1"))
+            ]
+        );
+        assert_eq!(differences(&left, &left), []);
     }
 
     #[test]

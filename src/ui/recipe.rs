@@ -88,6 +88,8 @@ fn facts(ui: &mut Ui, picture: &ShownPicture) {
         }
         let mut rows = recipe::rows(recipe);
         if let Some(record) = &picture.record {
+            // The record knows the version too.
+            rows.retain(|(name, _)| *name != "Made with");
             rows.push(("Made with", record.software.clone()));
             if let Some(start) = &record.request.image_to_image {
                 rows.push(("Start image", start.source.clone()));

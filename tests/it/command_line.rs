@@ -60,6 +60,25 @@ fn the_same_request_gives_the_same_file_and_info_reads_it_back() {
 }
 
 #[test]
+fn info_tells_a_recipe_as_json_and_in_what_two_differ() {
+    let home = tempfile::tempdir().unwrap();
+    for (name, seed) in [("a.png", "7"), ("b.png", "8")] {
+        assert_ends(&generate(home.path(), &["--seed", seed, "--sampler", "euler", "--output", name]), 0, "");
+    }
+    let told = &json_lines(&calotype(home.path(), &["info", "--json", "a.png"]))[0];
+    assert_eq!((&told["tool"], &told["prompt"]), (&"Calotype".into(), &"a red cat".into()));
+    assert_eq!((&told["seed"], &told["steps"], &told["width"]), (&7.into(), &4.into(), &64.into()));
+    assert_eq!((&told["sampler"], &told["model"]), (&"euler".into(), &"tiny-eps".into()));
+    for absent in ["negative_prompt", "model_hash", "clip_skip", "denoise", "loras"] {
+        assert!(told[absent].is_null() && told.get(absent).is_some(), "{absent}: {told}");
+    }
+    assert_eq!(told["not_understood"], serde_json::json!([]));
+    let differ = calotype(home.path(), &["info", "a.png", "b.png"]);
+    assert_ends(&differ, 0, "");
+    assert_eq!(text(&differ.stdout), "Seed:\n  7\n  8\n");
+}
+
+#[test]
 fn count_makes_seeds_in_order_and_json_tells_every_step() {
     let home = tempfile::tempdir().unwrap();
     let output = generate(home.path(), &["--seed", "10", "--count", "3", "--output", "out", "--json"]);

@@ -1,0 +1,102 @@
+//! The recipes of other programs: which of them a picture's texts hold, and what they say.
+
+mod comfyui;
+mod draw_things;
+mod dream;
+#[cfg(test)]
+mod examples;
+pub mod fields;
+mod flat;
+mod graph;
+mod invokeai;
+pub mod json;
+mod names;
+mod novelai;
+mod sdcpp;
+
+use crate::gallery::exif::COMMENT_KEYWORD;
+use crate::gallery::infotext::InfoText;
+use crate::gallery::recipe::understand;
+use crate::gallery::record::ReadRecipe;
+use crate::gallery::texts::{PARAMETERS_KEYWORD, Texts};
+
+/// Where a PNG keeps its XMP packet; other formats' packets are put under the same keyword.
+pub const XMP_KEYWORD: &str = "XML:com.adobe.xmp";
+
+/// What other programs' texts come to.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The recipe, if there is one.
+    pub recipe: Option<ReadRecipe>,
+    /// What was there and could not be read, for people.
+    pub warning: Option<String>,
+}
+
+/// Reads the recipe of whichever program the texts are of. Of several the most exact counts.
+#[must_use]
+pub fn read(texts: &Texts) -> Found {
+    let recipe = object_under(texts, PARAMETERS_KEYWORD)
+        .or_else(|| object_under(texts, COMMENT_KEYWORD))
+        .or_else(|| comfyui::read(&json::object(texts.get("prompt")?)?))
+        .or_else(|| json::object(texts.get("invokeai_metadata")?).map(|object| invokeai::read(&object)))
+        .or_else(|| invokeai::read_old(&json::object(texts.get("sd-metadata")?)?))
+        .or_else(|| dream::read(texts.get("Dream")?))
+        .or_else(|| flat::easy_diffusion(texts))
+        .or_else(|| novelai::read(texts))
+        .or_else(|| draw_things::read_xmp(texts.get(XMP_KEYWORD)?))
+        .or_else(|| infotext(texts));
+    let warning = if recipe.is_none() { unread(texts) } else { None };
+    Found { recipe, warning }
+}
+
+/// The programs whose one JSON object stands where others have a text.
+fn object_under(texts: &Texts, keyword: &str) -> Option<ReadRecipe> {
+    let objects = texts.iter().filter(|(key, _)| *key == keyword).filter_map(|(_, text)| json::object(text));
+    objects.take(MOST_OBJECTS).find_map(|object| {
+        flat::swarm(&object)
+            .or_else(|| flat::ruined_fooocus(&object))
+            .or_else(|| flat::fooocus(&object))
+            .or_else(|| flat::diffusers(&object))
+            .or_else(|| novelai::read_wrapped(&object))
+            .or_else(|| draw_things::read(&object))
+            .or_else(|| graph_in(&object))
+    })
+}
+
+/// ComfyUI's graph as a comment: beside its editor's graph, or with other keys among the nodes (Civitai).
+fn graph_in(object: &serde_json::Map<String, serde_json::Value>) -> Option<ReadRecipe> {
+    match object.get("prompt") {
+        Some(serde_json::Value::Object(graph)) => comfyui::read(graph),
+        Some(serde_json::Value::String(text)) => comfyui::read(&json::object(text)?),
+        _ => comfyui::read(object),
+    }
+}
+
+/// The most texts under one keyword that are tried.
+const MOST_OBJECTS: usize = 4;
+
+fn infotext(texts: &Texts) -> Option<ReadRecipe> {
+    let mut parameters = texts.iter().filter(|(key, _)| *key == PARAMETERS_KEYWORD);
+    // Whole objects are some program's that is not known; everything else is a prompt at least.
+    let (_, text) = parameters.find(|(_, text)| json::object(text).is_none())?;
+    let info = InfoText::parse(text);
+    let exact = info.get("SDCPP").and_then(json::object).and_then(|object| sdcpp::read(&object));
+    Some(exact.unwrap_or_else(|| understand(&info)))
+}
+
+/// Texts by which a program's recipe is known although nothing could be read out of it.
+const UNREAD: &[(&str, &str)] = &[
+    ("prompt", "ComfyUI's graph, in which no sampler is known"),
+    ("workflow", "ComfyUI's editor graph, whose values have no names"),
+    ("invokeai_metadata", "InvokeAI's and damaged"),
+    ("sd-metadata", "InvokeAI's and damaged"),
+    ("Dream", "InvokeAI's and damaged"),
+    ("fooocus_scheme", "Fooocus' and damaged"),
+    (PARAMETERS_KEYWORD, "JSON of a program that is not known"),
+    (COMMENT_KEYWORD, "JSON of a program that is not known"),
+];
+
+fn unread(texts: &Texts) -> Option<String> {
+    let (_, why) = UNREAD.iter().find(|(keyword, _)| texts.get(keyword).is_some())?;
+    Some(format!("the recipe is {why}"))
+}
