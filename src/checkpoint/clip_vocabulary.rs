@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(tokenizer.vocabulary_size(), SIZE);
         // transformers' CLIPTokenizer of openai/clip-vit-large-patch14, from its documentation and tests.
         assert_eq!(tokenizer.ids("a photo of a cat").unwrap(), [320, 1125, 539, 320, 2368]);
-        let chunk = &tokenizer.chunks("a photo of a cat").unwrap().chunks[0];
-        assert_eq!((chunk[0], chunk[6], chunk[76]), (49_406, 49_407, 49_407));
+        let marks = tokenizer.marks();
+        assert_eq!((marks.begin, marks.end, marks.padding, marks.length), (49_406, 49_407, 49_407, 77));
     }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::inference::device::{DeviceChoice, Precision};
-use crate::request::{GuidanceScale, ImageSize, RequestError, SamplerKind, ScheduleKind, Seed, Steps, Strength};
+use crate::request::{
+    ClipSkip, Emphasis, GuidanceScale, ImageSize, RequestError, SamplerKind, ScheduleKind, Seed, Steps, Strength,
+};
 
 /// A native desktop studio for Stable Diffusion. Without a command the window opens.
 #[derive(Debug, Parser)]
@@ -64,6 +66,12 @@ pub struct GenerateOptions {
     /// model or karras [default: the model's, usually karras]
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<ScheduleKind>,
+    /// Which layer of the text encoder is taken, counted from its end, 1 to 12 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clip_skip)]
+    pub clip_skip: Option<ClipSkip>,
+    /// What weights in the prompt do: original, no-norm, ignore or comfyui
+    #[arg(long, value_name = "NAME", default_value = "original")]
+    pub emphasis: Emphasis,
     /// Seed of the first picture [default: random]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<Seed>,
@@ -114,6 +122,10 @@ fn steps(text: &str) -> Result<Steps, String> {
     checked(Steps::new(number(text)?))
 }
 
+fn clip_skip(text: &str) -> Result<ClipSkip, String> {
+    checked(ClipSkip::new(number(text)?))
+}
+
 fn guidance(text: &str) -> Result<GuidanceScale, String> {
     checked(GuidanceScale::new(number(text)?))
 }
@@ -141,11 +153,12 @@ mod tests {
     #[test]
     fn the_whole_language_is_understood() {
         let line = "--negative blurry --width 128 --height 64 --steps 5 --guidance 4.5 --sampler euler-a --schedule \
-                    karras --seed 7 --count 3 --init a.png --strength 0.5 --output out --previews p --device cpu \
+                    karras --clip-skip 2 --emphasis no-norm --seed 7 --count 3 --init a.png --strength 0.5 --output out --previews p --device cpu \
                     --precision f32 --json fox";
         let options = parse(line).unwrap();
         assert_eq!((options.width, options.height, options.count), (Some(128), Some(64), 3));
         assert_eq!((options.sampler, options.seed), (Some(SamplerKind::EulerAncestral), Some(Seed(7))));
+        assert_eq!((options.clip_skip, options.emphasis), (Some(ClipSkip::new(2).unwrap()), Emphasis::NoNorm));
     }
 
     #[test]
@@ -157,6 +170,8 @@ mod tests {
             ("--guidance -3 fox", "from 0 to 100"),
             ("--sampler plms fox", "dpmpp-2m"),
             ("--schedule exponential fox", "karras"),
+            ("--clip-skip 13 fox", "from 1 to 12"),
+            ("--emphasis none fox", "comfyui"),
             ("--strength 0.5 fox", "--init"),
             ("--init a.png fox", "--strength"),
             ("--init a.png --strength 2 fox", "at most 1"),

@@ -1,5 +1,6 @@
 //! Latent diffusion in pure numerics: text encoder, U-Net, VAE, noise schedules, samplers and the pipeline over them.
 
+pub mod conditioning;
 pub mod config;
 pub mod denoiser;
 mod error;
@@ -16,6 +17,7 @@ pub mod sampler;
 pub mod text_encoder;
 pub mod unet;
 pub mod vae;
+mod weighting;
 
 pub use error::DiffusionError;
 pub use interrupt::Interrupt;

@@ -184,7 +184,7 @@ mod tests {
     use crate::inference::cancel::CancelToken;
     use crate::inference::message::JobId;
     use crate::inference::spawn;
-    use crate::request::{GenerationRequest, NoiseSourceKind, Seed};
+    use crate::request::{ClipSkip, Emphasis, GenerationRequest, NoiseSourceKind, Seed};
     use crate::worker::{Waited, Worker};
 
     fn tiny() -> ModelSource {
@@ -206,6 +206,8 @@ mod tests {
             schedule: ScheduleKind::Model,
             noise_source: NoiseSourceKind::TorchCpu,
             seed: Seed(1),
+            clip_skip: ClipSkip::default(),
+            emphasis: Emphasis::default(),
             image_to_image: None,
         };
         Command::Generate(Box::new(Job { id: JobId(id), request, start_image: None, cancel }))

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelDefaults;
 use crate::request::{
-    GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, RequestError, SamplerKind,
-    ScheduleKind, Seed, Steps, Strength,
+    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, RequestError,
+    SamplerKind, ScheduleKind, Seed, Steps, Strength,
 };
 
 /// A value that follows the model until the user sets it.
@@ -241,6 +241,8 @@ impl Form {
             sampler: self.sampler.value,
             schedule: self.schedule.value,
             noise_source: NoiseSourceKind::default(),
+            clip_skip: ClipSkip::default(),
+            emphasis: Emphasis::default(),
             seed: self.locked_seed()?.unwrap_or(drawn),
             image_to_image,
         })

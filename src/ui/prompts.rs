@@ -70,7 +70,9 @@ fn heading(ui: &mut Ui, name: &str, tokens: &CountedText) {
         ui,
         |ui| ui.label(RichText::new(name).strong()),
         |ui| {
-            if let Some(words) = tokens.words() {
+            if let Some(hint) = tokens.hint() {
+                ui.label(RichText::new(hint).small().color(palette(ui).accent));
+            } else if let Some(words) = tokens.words() {
                 let tip = "The model reads a prompt in chunks; a longer prompt takes more of them, nothing is cut off";
                 ui.label(RichText::new(words).small().color(palette(ui).faint_text)).on_hover_text(tip);
             }

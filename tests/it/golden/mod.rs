@@ -4,6 +4,7 @@
 mod noise;
 mod parts;
 mod pictures;
+mod prompts;
 mod samplers;
 mod tokens;
 
