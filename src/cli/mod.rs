@@ -3,6 +3,7 @@
 mod generate;
 mod info;
 mod options;
+mod prompt;
 mod report;
 
 use std::path::PathBuf;
@@ -50,6 +51,7 @@ pub fn run() -> Outcome {
         None => return Outcome::OpenStudio { model: cli.model },
         Some(Task::Generate(options)) => generate::run(&options),
         Some(Task::Info(options)) => info::run(&options),
+        Some(Task::Prompt(options)) => prompt::run(&options),
     };
     Outcome::Exit(match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,6 +28,8 @@ pub enum Task {
     Generate(Box<GenerateOptions>),
     /// Print the recipe stored in a picture
     Info(InfoOptions),
+    /// Explain a prompt without making a picture
+    Prompt(PromptOptions),
 }
 
 /// `calotype info`.
@@ -35,6 +37,23 @@ pub enum Task {
 pub struct InfoOptions {
     /// The picture
     pub image: PathBuf,
+}
+
+/// `calotype prompt`.
+#[derive(Debug, Args)]
+pub struct PromptOptions {
+    /// The prompt
+    #[arg(allow_hyphen_values = true)]
+    pub text: String,
+    /// Steps, 1 to 1000, for what changes on the way
+    #[arg(long, value_name = "N", value_parser = steps, default_value = "20")]
+    pub steps: Steps,
+    /// The model whose tokenizer reads it [default: CLIP's own tokenizer]
+    #[arg(long, value_name = "FOLDER|FILE")]
+    pub model: Option<PathBuf>,
+    /// Everything, as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `calotype generate`. What is left out is what suits the model.

@@ -118,7 +118,7 @@ impl Reader<'_> {
             let is_shorter_prompt = is_composed && index > 0 && count(part) < longest_prompt;
             let filled = if is_shorter_prompt { count(part) } else { most };
             part.schedule.iter_mut().for_each(|entry| entry.chunks.resize(filled, empty.clone()));
-            let mut states = self.encode(part, &empty, request, interrupt)?;
+            let mut states = self.hidden_states(part, request, interrupt)?;
             if is_shorter_prompt {
                 let trailing = self.encode_chunks(&vec![&empty; most - longest_prompt], request, interrupt)?;
                 let missing = (longest_prompt - filled) * empty.tokens.len();
@@ -131,11 +131,13 @@ impl Reader<'_> {
         Ok(rows)
     }
 
-    /// The weighted hidden states of every entry of a part.
-    fn encode(
+    /// The weighted hidden states of every entry of a part, `[1, T, D]` each; all entries have the same number of chunks.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn hidden_states(
         &self,
         part: &Part,
-        empty: &Chunk,
         request: &GenerationRequest,
         interrupt: Interrupt,
     ) -> Result<Vec<Tensor>, DiffusionError> {
@@ -150,7 +152,8 @@ impl Reader<'_> {
         if request.emphasis == Emphasis::Ignore || !part.schedule.iter().any(is_weighted) {
             return Ok(states);
         }
-        let Some(nothing) = self.encode_chunks(&[empty], request, interrupt)? else { return Ok(states) };
+        let empty = empty_chunk(self.tokenizer.marks());
+        let Some(nothing) = self.encode_chunks(&[&empty], request, interrupt)? else { return Ok(states) };
         let plain = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
         let mut texts = Vec::new();
         for (entry, states) in part.schedule.iter().zip(&states) {

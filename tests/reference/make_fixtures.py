@@ -1,6 +1,6 @@
 """Makes everything under tests/fixtures from the reference implementations. See README.md.
 
-    python make_fixtures.py [models parts samplers pictures]
+    python make_fixtures.py [models parts samplers prompts pictures]
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tiny_models  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
-SETS = ("models", "parts", "samplers", "pictures")
+SETS = ("models", "parts", "samplers", "prompts", "pictures")
 
 
 def main():
@@ -54,6 +54,10 @@ def make(sets, starter):
         golden_samplers.schedules(GOLDEN)
         golden_samplers.trajectories(GOLDEN, {name: pipe.scheduler.config for name, pipe in pipes.items()})
         golden_samplers.k_diffusion_results(GOLDEN)
+    if "prompts" in sets:
+        import golden_prompts
+
+        golden_prompts.prompts(GOLDEN, pipes)
     if "pictures" in sets:
         import golden_pictures
 
