@@ -14,6 +14,14 @@ pub(super) const SIZE: usize = 49_408;
 /// The file lists more merges than CLIP uses: of its entries 512 are single bytes and 2 are marks.
 const MERGES: usize = SIZE - 512 - 2;
 
+/// CLIP's tokenizer as Stable Diffusion 1 uses it, with chunks of 77.
+///
+/// # Errors
+/// Never, as long as the list inside the program is sound.
+pub fn clip_tokenizer() -> Result<Tokenizer, TokenizerError> {
+    tokenizer(77)
+}
+
 /// CLIP's tokenizer; pads with the end mark, as Stable Diffusion 1 does.
 pub(super) fn tokenizer(chunk_length: usize) -> Result<Tokenizer, TokenizerError> {
     let mut text = String::new();
@@ -50,7 +58,7 @@ mod tests {
         assert_eq!(tokenizer.vocabulary_size(), SIZE);
         // transformers' CLIPTokenizer of openai/clip-vit-large-patch14, from its documentation and tests.
         assert_eq!(tokenizer.ids("a photo of a cat").unwrap(), [320, 1125, 539, 320, 2368]);
-        let chunk = &tokenizer.chunks("a photo of a cat").unwrap().chunks[0];
-        assert_eq!((chunk[0], chunk[6], chunk[76]), (49_406, 49_407, 49_407));
+        let marks = tokenizer.marks();
+        assert_eq!((marks.begin, marks.end, marks.padding, marks.length), (49_406, 49_407, 49_407, 77));
     }
 }

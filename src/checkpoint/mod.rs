@@ -10,6 +10,7 @@ mod safetensors_file;
 mod starter;
 mod weights;
 
+pub use clip_vocabulary::clip_tokenizer;
 pub use error::CheckpointError;
 pub use files::ModelFiles;
 pub use hints::ModelHints;

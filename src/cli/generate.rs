@@ -224,6 +224,8 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
         sampler: options.sampler.unwrap_or(defaults.sampler),
         schedule: options.schedule.unwrap_or(defaults.schedule),
         noise_source: NoiseSourceKind::TorchCpu,
+        clip_skip: options.clip_skip.unwrap_or_default(),
+        emphasis: options.emphasis,
         seed,
         image_to_image,
     })

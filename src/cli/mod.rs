@@ -4,6 +4,7 @@ mod generate;
 mod info;
 mod kinds;
 mod options;
+mod prompt;
 mod report;
 
 use std::path::PathBuf;
@@ -60,6 +61,7 @@ pub fn run() -> Outcome {
             kinds::print(ScheduleKind::ALL.iter().map(|kind| (kind.name(), kind.label(), kind.summary())));
             Ok(())
         }
+        Some(Task::Prompt(options)) => prompt::run(&options),
     };
     Outcome::Exit(match done {
         Ok(()) => ExitCode::SUCCESS,

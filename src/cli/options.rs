@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::inference::device::{DeviceChoice, Precision};
-use crate::request::{GuidanceScale, ImageSize, RequestError, SamplerKind, ScheduleKind, Seed, Steps, Strength};
+use crate::request::{
+    ClipSkip, Emphasis, GuidanceScale, ImageSize, RequestError, SamplerKind, ScheduleKind, Seed, Steps, Strength,
+};
 
 /// A native desktop studio for Stable Diffusion. Without a command the window opens.
 #[derive(Debug, Parser)]
@@ -30,6 +32,8 @@ pub enum Task {
     Samplers,
     /// List the schedules: name, label, what it is
     Schedules,
+    /// Explain a prompt without making a picture
+    Prompt(PromptOptions),
 }
 
 /// `calotype info`.
@@ -41,6 +45,23 @@ pub struct InfoOptions {
     #[arg(conflicts_with = "json")]
     pub other: Option<PathBuf>,
     /// Print the recipe as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `calotype prompt`.
+#[derive(Debug, Args)]
+pub struct PromptOptions {
+    /// The prompt
+    #[arg(allow_hyphen_values = true)]
+    pub text: String,
+    /// Steps, 1 to 1000, for what changes on the way
+    #[arg(long, value_name = "N", value_parser = steps, default_value = "20")]
+    pub steps: Steps,
+    /// The model whose tokenizer reads it [default: CLIP's own tokenizer]
+    #[arg(long, value_name = "FOLDER|FILE")]
+    pub model: Option<PathBuf>,
+    /// Everything, as one JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -74,6 +95,12 @@ pub struct GenerateOptions {
     /// model or karras [default: the model's, usually karras]
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<ScheduleKind>,
+    /// Which layer of the text encoder is taken, counted from its end, 1 to 12 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clip_skip)]
+    pub clip_skip: Option<ClipSkip>,
+    /// What weights in the prompt do: original, no-norm, ignore or comfyui
+    #[arg(long, value_name = "NAME", default_value = "original")]
+    pub emphasis: Emphasis,
     /// Seed of the first picture [default: random]
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<Seed>,
@@ -124,6 +151,10 @@ fn steps(text: &str) -> Result<Steps, String> {
     checked(Steps::new(number(text)?))
 }
 
+fn clip_skip(text: &str) -> Result<ClipSkip, String> {
+    checked(ClipSkip::new(number(text)?))
+}
+
 fn guidance(text: &str) -> Result<GuidanceScale, String> {
     checked(GuidanceScale::new(number(text)?))
 }
@@ -151,11 +182,12 @@ mod tests {
     #[test]
     fn the_whole_language_is_understood() {
         let line = "--negative blurry --width 128 --height 64 --steps 5 --guidance 4.5 --sampler euler-a --schedule \
-                    karras --seed 7 --count 3 --init a.png --strength 0.5 --output out --previews p --device cpu \
+                    karras --clip-skip 2 --emphasis no-norm --seed 7 --count 3 --init a.png --strength 0.5 --output out --previews p --device cpu \
                     --precision f32 --json fox";
         let options = parse(line).unwrap();
         assert_eq!((options.width, options.height, options.count), (Some(128), Some(64), 3));
         assert_eq!((options.sampler, options.seed), (Some(SamplerKind::EulerAncestral), Some(Seed(7))));
+        assert_eq!((options.clip_skip, options.emphasis), (Some(ClipSkip::new(2).unwrap()), Emphasis::NoNorm));
     }
 
     #[test]
@@ -167,6 +199,8 @@ mod tests {
             ("--guidance -3 fox", "from 0 to 100"),
             ("--sampler plms fox", "dpmpp-2m"),
             ("--schedule exponential fox", "karras"),
+            ("--clip-skip 13 fox", "from 1 to 12"),
+            ("--emphasis none fox", "comfyui"),
             ("--strength 0.5 fox", "--init"),
             ("--init a.png fox", "--strength"),
             ("--init a.png --strength 2 fox", "at most 1"),

@@ -1,6 +1,7 @@
 //! Latent diffusion in pure numerics: text encoder, U-Net, VAE, noise schedules, samplers and the pipeline over them.
 
 pub mod brownian;
+pub mod conditioning;
 pub mod config;
 pub mod denoiser;
 mod error;
@@ -19,6 +20,7 @@ mod sigmas;
 pub mod text_encoder;
 pub mod unet;
 pub mod vae;
+mod weighting;
 
 pub use error::DiffusionError;
 pub use interrupt::Interrupt;

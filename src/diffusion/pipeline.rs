@@ -5,7 +5,8 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
-use super::denoiser::{Denoiser, Guidance};
+use super::conditioning::{Reader, calls_per_step};
+use super::denoiser::Denoiser;
 use super::noise::NoiseSource;
 use super::noise_schedule::NoiseSchedule;
 use super::pixels;
@@ -43,6 +44,8 @@ pub struct Generation<'a> {
     denoiser: Denoiser<'a>,
     sampler: Sampler,
     first_step: usize,
+    /// For the prompts' schedules.
+    calls_per_step: usize,
 }
 
 /// What a step has shown.
@@ -122,7 +125,8 @@ impl StableDiffusion {
         };
         let denoiser = self.denoiser(request, interrupt)?;
         let sampler = Sampler::start(request.sampler, schedule, noise, start, &self.device)?;
-        Ok(Generation { model: self, denoiser, sampler, first_step })
+        let calls_per_step = calls_per_step(request.sampler);
+        Ok(Generation { model: self, denoiser, sampler, first_step, calls_per_step })
     }
 
     /// Goes on with a picture from a state that [`Generation::state`] gave for the same request.
@@ -141,7 +145,9 @@ impl StableDiffusion {
         let schedule = self.noise_schedule.schedule(request.schedule, request.sampler, request.steps)?;
         let first_step = first_step(request)?;
         let sampler = Sampler::restore(request.sampler, schedule, state, &self.device)?;
-        Ok(Generation { model: self, denoiser: self.denoiser(request, interrupt)?, sampler, first_step })
+        let denoiser = self.denoiser(request, interrupt)?;
+        let calls_per_step = calls_per_step(request.sampler);
+        Ok(Generation { model: self, denoiser, sampler, first_step, calls_per_step })
     }
 
     /// `[1, C, H / factor, W / factor]`.
@@ -161,27 +167,10 @@ impl StableDiffusion {
     }
 
     fn denoiser(&self, request: &GenerationRequest, interrupt: Interrupt) -> Result<Denoiser<'_>, DiffusionError> {
-        let mut cond = self.tokenizer.chunks(&request.prompt)?;
-        let scale = request.guidance.get();
-        let guidance = if scale == 1.0 {
-            let context = self.text_encoder.encode(&cond.chunks, interrupt)?;
-            Guidance::PromptOnly(self.unet.prepare_context(&context)?)
-        } else {
-            let mut uncond = self.tokenizer.chunks(&request.negative_prompt)?;
-            let empty = self.tokenizer.chunks("")?;
-            let count = cond.chunks.len().max(uncond.chunks.len());
-            cond.pad_to(count, &empty);
-            uncond.pad_to(count, &empty);
-            let rows = [
-                self.text_encoder.encode(&uncond.chunks, interrupt)?,
-                self.text_encoder.encode(&cond.chunks, interrupt)?,
-            ];
-            // Twice [1, T, D] -> [2, T, D]
-            let context = self.unet.prepare_context(&Tensor::cat(&rows, 0)?)?;
-            Guidance::ClassifierFree { context, scale }
-        };
+        let reader = Reader { tokenizer: &self.tokenizer, text_encoder: &self.text_encoder, unet: &self.unet };
+        let conditioning = reader.read(request, interrupt)?;
         let prediction = self.noise_schedule.prediction();
-        Ok(Denoiser { unet: &self.unet, prediction, guidance, dtype: self.dtype })
+        Ok(Denoiser { unet: &self.unet, prediction, conditioning, dtype: self.dtype })
     }
 
     /// A sample of the picture's latents in the U-Net's scale.
@@ -218,9 +207,13 @@ impl Generation<'_> {
     /// When the numbers fail or `interrupt` says stop.
     pub fn advance(&mut self, interrupt: Interrupt) -> Result<Option<Progress>, DiffusionError> {
         let denoiser = &self.denoiser;
-        let Some(denoised) = self.sampler.advance(&mut |x, level| denoiser.denoise(x, level, interrupt))? else {
-            return Ok(None);
+        // Told by the step alone, so that a resumed picture reads the same texts.
+        let mut call = (self.sampler.step() - self.first_step) * self.calls_per_step;
+        let mut denoise = |x: &Tensor, level| {
+            call += 1;
+            denoiser.denoise(x, level, call - 1, interrupt)
         };
+        let Some(denoised) = self.sampler.advance(&mut denoise)? else { return Ok(None) };
         let count = |steps: usize| u32::try_from(steps - self.first_step).unwrap_or(u32::MAX);
         Ok(Some(Progress {
             step: count(self.sampler.step()),

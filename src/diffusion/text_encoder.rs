@@ -8,6 +8,7 @@ use super::config::{activation, check_layers, require};
 use super::layers::{layer_norm, linear};
 use super::{DiffusionError, Interrupt};
 use crate::kernels::{Activation, LayerNorm, Linear, attention};
+use crate::request::ClipSkip;
 
 const PART: &str = "text_encoder";
 
@@ -105,14 +106,25 @@ impl TextEncoder {
         &self.config
     }
 
-    /// Chunks of token ids, each of the encoder's full length, to hidden states `[1, chunks * length, D]` after the
-    /// final norm.
+    /// Chunks of token ids, each of the encoder's full length, to hidden states `[1, chunks * length, D]` of the layer
+    /// that `clip_skip` counts from the end, after the final norm.
     ///
     /// # Errors
-    /// When an id is outside the vocabulary or `interrupt` says stop.
-    pub fn encode(&self, chunks: &[Vec<u32>], interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
+    /// When there are fewer layers than that, an id is outside the vocabulary or `interrupt` says stop.
+    pub fn encode(
+        &self,
+        chunks: &[&[u32]],
+        clip_skip: ClipSkip,
+        interrupt: Interrupt,
+    ) -> Result<Tensor, DiffusionError> {
         let length = self.config.max_position_embeddings;
-        if let Some(id) = chunks.iter().flatten().find(|&&id| id as usize >= self.config.vocab_size) {
+        let skipped = clip_skip.get() as usize - 1;
+        if skipped >= self.layers.len() {
+            let (asked, layers) = (clip_skip.get(), self.layers.len());
+            let problem = format!("clip skip {asked} is more than the {layers} layers of this model's text encoder");
+            return Err(DiffusionError::Request(problem));
+        }
+        if let Some(id) = chunks.iter().copied().flatten().find(|&&id| id as usize >= self.config.vocab_size) {
             let problem = format!("token {id} is outside the vocabulary of {}", self.config.vocab_size);
             return Err(DiffusionError::Config { part: PART, problem });
         }
@@ -121,7 +133,7 @@ impl TextEncoder {
         // [chunks * length, D] -> [chunks, length, D]
         let tokens = self.token_table.embedding(&ids)?.reshape((chunks.len(), length, self.config.hidden_size))?;
         let mut hidden = tokens.broadcast_add(&self.positions)?;
-        for layer in &self.layers {
+        for layer in &self.layers[..self.layers.len() - skipped] {
             interrupt.check()?;
             hidden = layer.forward(&hidden, &self.causal_mask)?;
         }

@@ -218,7 +218,7 @@ pub(super) mod samples {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::request::{ImageToImage, NoiseSourceKind};
+    use crate::request::{ClipSkip, Emphasis, ImageToImage, NoiseSourceKind};
 
     /// A plain record.
     pub fn fox() -> PictureRecord {
@@ -233,6 +233,8 @@ pub(super) mod samples {
                 sampler: SamplerKind::DpmPlusPlus2M,
                 schedule: ScheduleKind::Karras,
                 noise_source: NoiseSourceKind::TorchCpu,
+                clip_skip: ClipSkip::default(),
+                emphasis: Emphasis::default(),
                 seed: Seed(42),
                 image_to_image: None,
             },
@@ -267,6 +269,8 @@ pub(super) mod samples {
                     sampler: kinds.0,
                     schedule: kinds.1,
                     noise_source: NoiseSourceKind::TorchCpu,
+                    clip_skip: ClipSkip::default(),
+                    emphasis: Emphasis::default(),
                     seed: Seed(numbers.4),
                     image_to_image,
                 },

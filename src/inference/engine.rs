@@ -189,7 +189,7 @@ mod tests {
     use crate::inference::cancel::CancelToken;
     use crate::inference::message::JobId;
     use crate::inference::spawn;
-    use crate::request::{GenerationRequest, NoiseSourceKind, Seed};
+    use crate::request::{ClipSkip, Emphasis, GenerationRequest, NoiseSourceKind, Seed};
     use crate::worker::{Waited, Worker};
 
     fn tiny() -> ModelSource {
@@ -211,6 +211,8 @@ mod tests {
             schedule: ScheduleKind::Model,
             noise_source: NoiseSourceKind::TorchCpu,
             seed: Seed(1),
+            clip_skip: ClipSkip::default(),
+            emphasis: Emphasis::default(),
             image_to_image: None,
         };
         let previews = Previews::Offered;

@@ -5,8 +5,13 @@ pub mod device;
 mod engine;
 pub mod message;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use self::device::{DeviceChoice, Precision};
 use self::message::{Command, Event};
+use crate::checkpoint::{self, ModelFiles};
+use crate::prompt::Tokenizer;
 use crate::worker::{Wake, Worker};
 
 /// Starts the inference thread; it waits for its first model.
@@ -15,4 +20,16 @@ use crate::worker::{Wake, Worker};
 /// When the operating system gives no thread.
 pub fn spawn(device: DeviceChoice, precision: Precision, wake: Wake) -> std::io::Result<Worker<Command, Event>> {
     Worker::spawn("inference", wake, move |inbox, outbox| engine::run(device, precision, inbox, outbox))
+}
+
+/// The tokenizer of a model, without its weights; CLIP's own where none is named.
+///
+/// # Errors
+/// When the model cannot be read, for people.
+pub fn tokenizer(model: Option<&Path>) -> Result<Arc<Tokenizer>, String> {
+    let Some(path) = model else {
+        return checkpoint::clip_tokenizer().map(Arc::new).map_err(|error| error.to_string());
+    };
+    let described = ModelFiles::folder(path).and_then(|files| checkpoint::describe(&files));
+    described.map(|description| description.tokenizer).map_err(|error| error.to_string())
 }

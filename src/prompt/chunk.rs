@@ -1,4 +1,13 @@
-//! Splits a prompt's tokens into chunks that fit the text encoder, so that no word is ever silently dropped.
+//! Cuts a prompt's tokens into chunks that fit the text encoder, so that no word is ever silently dropped.
+
+use serde::Serialize;
+
+use super::emphasis::Piece;
+use super::tokenizer::{Marks, Tokenizer, TokenizerError};
+
+/// So many tokens before a full chunk's end a comma is looked for, as in AUTOMATIC1111's web UI: what stands behind it
+/// moves on to the next chunk.
+const COMMA_BACKTRACK: usize = 20;
 
 /// How many tokens a prompt takes, for showing beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,55 +20,159 @@ pub struct TokenCount {
     pub chunks: usize,
 }
 
-/// The chunks of one prompt, each `[begin, tokens.., end, padding..]` of the encoder's full length.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunks {
-    /// At least one chunk.
-    pub chunks: Vec<Vec<u32>>,
+/// What the text encoder reads at once: `[begin, tokens.., end, padding..]` of its full length.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Chunk {
+    /// The ids, marks and padding included, 77 for CLIP.
+    pub tokens: Vec<u32>,
+    /// The tokens of the text as the vocabulary writes them, without marks and padding.
+    pub words: Vec<String>,
+    /// As many as `tokens`; marks and padding have 1.
+    pub weights: Vec<f64>,
 }
 
-impl Chunks {
-    /// Cuts `ids` into chunks of `length` tokens, marks included; an empty prompt is one chunk of padding.
-    #[must_use]
-    pub fn new(ids: &[u32], length: usize, begin: u32, end: u32, padding: u32) -> Self {
-        let capacity = length.saturating_sub(2).max(1);
-        let chunk = |part: &[u32]| {
-            let mut tokens = Vec::with_capacity(length);
-            tokens.push(begin);
-            tokens.extend_from_slice(part);
-            tokens.push(end);
-            tokens.resize(length, padding);
-            tokens
-        };
-        let chunks = if ids.is_empty() { vec![chunk(&[])] } else { ids.chunks(capacity).map(chunk).collect() };
-        Self { chunks }
-    }
-
-    /// Adds chunks of the empty prompt until there are `count`, so that two prompts can share a batch.
-    pub fn pad_to(&mut self, count: usize, empty: &Self) {
-        while self.chunks.len() < count {
-            self.chunks.extend(empty.chunks.iter().cloned());
+/// The chunks of `pieces`, at least one; nothing is dropped.
+///
+/// # Errors
+/// As [`Tokenizer::tokens`].
+pub fn chunks(pieces: &[Piece], tokenizer: &Tokenizer) -> Result<Vec<Chunk>, TokenizerError> {
+    let mut cutter = Cutter { marks: tokenizer.marks(), done: Vec::new(), open: Vec::new(), last_comma: None };
+    for piece in pieces {
+        if piece.is_break() {
+            cutter.close();
+            continue;
+        }
+        for (id, word) in tokenizer.tokens(&piece.text)? {
+            cutter.add(Token { id, word, weight: piece.weight });
         }
     }
+    Ok(cutter.end())
+}
+
+/// The chunk of the empty prompt.
+#[must_use]
+pub fn empty_chunk(marks: &Marks) -> Chunk {
+    close(marks, Vec::new())
+}
+
+struct Token {
+    id: u32,
+    word: String,
+    weight: f64,
+}
+
+struct Cutter<'a> {
+    marks: &'a Marks,
+    done: Vec<Chunk>,
+    /// The tokens of the chunk at work, at most the capacity.
+    open: Vec<Token>,
+    /// The position of its last comma.
+    last_comma: Option<usize>,
+}
+
+impl Cutter<'_> {
+    fn add(&mut self, token: Token) {
+        let is_full = self.open.len() == self.marks.capacity();
+        if token.word == ",</w>" {
+            self.last_comma = Some(self.open.len());
+        } else if let Some(comma) =
+            self.last_comma.filter(|comma| is_full && self.open.len() - comma <= COMMA_BACKTRACK)
+        {
+            let moved = self.open.split_off(comma + 1);
+            self.close();
+            self.open = moved;
+        }
+        if self.open.len() == self.marks.capacity() {
+            self.close();
+        }
+        self.open.push(token);
+    }
+
+    fn close(&mut self) {
+        self.last_comma = None;
+        self.done.push(close(self.marks, std::mem::take(&mut self.open)));
+    }
+
+    fn end(mut self) -> Vec<Chunk> {
+        if !self.open.is_empty() || self.done.is_empty() {
+            self.close();
+        }
+        self.done
+    }
+}
+
+fn close(marks: &Marks, open: Vec<Token>) -> Chunk {
+    let mut chunk = Chunk { tokens: vec![marks.begin], words: Vec::new(), weights: vec![1.0] };
+    for token in open {
+        chunk.tokens.push(token.id);
+        chunk.weights.push(token.weight);
+        chunk.words.push(token.word);
+    }
+    chunk.tokens.push(marks.end);
+    chunk.tokens.resize(marks.length, marks.padding);
+    chunk.weights.resize(marks.length, 1.0);
+    chunk
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MARKS: Marks = Marks { begin: 1, end: 2, padding: 0, length: 32 };
+
+    fn cut(words: &[&str]) -> Vec<Vec<String>> {
+        let mut cutter = Cutter { marks: &MARKS, done: Vec::new(), open: Vec::new(), last_comma: None };
+        for word in words {
+            match *word {
+                "BREAK" => cutter.close(),
+                word => cutter.add(Token { id: 9, word: word.to_owned(), weight: 1.0 }),
+            }
+        }
+        let chunks = cutter.end();
+        assert!(chunks.iter().all(|chunk| chunk.tokens.len() == 32 && chunk.weights.len() == 32));
+        chunks.into_iter().map(|chunk| chunk.words).collect()
+    }
+
+    fn lengths(words: &[&str]) -> Vec<usize> {
+        cut(words).iter().map(Vec::len).collect()
+    }
+
     #[test]
     fn an_empty_prompt_is_one_padded_chunk() {
-        assert_eq!(Chunks::new(&[], 5, 1, 2, 0).chunks, [[1, 2, 0, 0, 0]]);
+        let chunk = empty_chunk(&MARKS);
+        assert_eq!((&chunk.tokens[..3], chunk.words.len()), (&[1, 2, 0][..], 0));
+        assert_eq!(cut(&[]), [Vec::<String>::new()]);
     }
 
     #[test]
     fn a_long_prompt_loses_no_token() {
-        let ids: Vec<u32> = (10..17).collect();
-        assert_eq!(Chunks::new(&ids, 5, 1, 2, 0).chunks, [[1, 10, 11, 12, 2], [1, 13, 14, 15, 2], [1, 16, 2, 0, 0]]);
+        assert_eq!(lengths(&["a"; 30]), [30]);
+        assert_eq!(lengths(&["a"; 31]), [30, 1]);
+        assert_eq!(lengths(&["a"; 95]), [30, 30, 30, 5]);
     }
 
     #[test]
-    fn a_full_chunk_needs_no_second() {
-        assert_eq!(Chunks::new(&[7, 8, 9], 5, 1, 2, 0).chunks.len(), 1);
+    fn text_after_a_comma_near_the_end_moves_on() {
+        let with_comma = |before: usize, after: usize| {
+            let mut words = vec!["a"; before];
+            words.push(",</w>");
+            words.extend(vec!["b"; after]);
+            lengths(&words)
+        };
+        assert_eq!(with_comma(15, 14), [30]);
+        assert_eq!(with_comma(15, 15), [16, 15]);
+        // 20 tokens from the comma to the end are near enough, 21 are not.
+        assert_eq!(with_comma(10, 20), [11, 20]);
+        assert_eq!(with_comma(9, 21), [30, 1]);
+        // A comma that opens a chunk is not remembered.
+        assert_eq!(with_comma(30, 30), [30, 30, 1]);
+    }
+
+    #[test]
+    fn a_break_starts_a_chunk_and_moves_nothing() {
+        assert_eq!(lengths(&["a", ",</w>", "b", "BREAK", "c"]), [3, 1]);
+        assert_eq!(lengths(&["BREAK", "a"]), [0, 1]);
+        assert_eq!(lengths(&["a", "BREAK"]), [1]);
+        assert_eq!(lengths(&["a", "BREAK", "BREAK", "b"]), [1, 0, 1]);
     }
 }

@@ -8,23 +8,39 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
-use super::{Chunks, TokenCount};
-
 /// How CLIP cuts a text into words before the byte pairs, as transformers' converter of `CLIPTokenizer` has it.
 const WORD_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// Turns text into token ids and chunks.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    begin: u32,
-    end: u32,
-    padding: u32,
-    chunk_length: usize,
+    marks: Marks,
+}
+
+/// The marks around a chunk's tokens, and its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// The id in front.
+    pub begin: u32,
+    /// The id behind the last token.
+    pub end: u32,
+    /// The id that fills the rest.
+    pub padding: u32,
+    /// Ids of a chunk, marks included: the text encoder's number of positions.
+    pub length: usize,
+}
+
+impl Marks {
+    /// How many tokens of text a chunk holds, 75 for CLIP.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.length.saturating_sub(2).max(1)
+    }
 }
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer").field("chunk_length", &self.chunk_length).finish_non_exhaustive()
+        f.debug_struct("Tokenizer").field("marks", &self.marks).finish_non_exhaustive()
     }
 }
 
@@ -150,7 +166,7 @@ impl Tokenizer {
         let begin = id("begin", &text(&special.bos_token, BEGIN))?;
         let end = id("end", &end_text)?;
         let padding = id("padding", &text(&special.pad_token, &end_text))?;
-        Ok(Self { inner, begin, end, padding, chunk_length })
+        Ok(Self { inner, marks: Marks { begin, end, padding, length: chunk_length } })
     }
 
     /// The ids of `text` without begin and end marks, any number of them.
@@ -162,20 +178,19 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The chunks of `text`, at least one; nothing is dropped.
+    /// The ids of `text` and how the vocabulary writes them.
     ///
     /// # Errors
     /// As [`Tokenizer::ids`].
-    pub fn chunks(&self, text: &str) -> Result<Chunks, TokenizerError> {
-        Ok(Chunks::new(&self.ids(text)?, self.chunk_length, self.begin, self.end, self.padding))
+    pub fn tokens(&self, text: &str) -> Result<Vec<(u32, String)>, TokenizerError> {
+        let word = |id: u32| self.inner.id_to_token(id).unwrap_or_default();
+        Ok(self.ids(text)?.into_iter().map(|id| (id, word(id))).collect())
     }
 
-    /// How many tokens and chunks `text` takes; a text that cannot be read counts as none.
+    /// What stands around the tokens of a chunk.
     #[must_use]
-    pub fn count(&self, text: &str) -> TokenCount {
-        let tokens = self.ids(text).map_or(0, |ids| ids.len());
-        let chunk_capacity = self.chunk_length.saturating_sub(2).max(1);
-        TokenCount { tokens, chunk_capacity, chunks: tokens.div_ceil(chunk_capacity).max(1) }
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// One more than the largest id.

@@ -1,10 +1,12 @@
 //! What may be asked of the engine: a generation request whose every part is checked when it is made.
 
 mod kinds;
+mod text;
 
 use serde::{Deserialize, Serialize};
 
 pub use kinds::{NoiseSourceKind, SamplerKind, ScheduleKind};
+pub use text::{ClipSkip, Emphasis};
 
 /// One picture, fully determined: the same request on the same build gives the same bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,12 @@ pub struct GenerationRequest {
     pub noise_source: NoiseSourceKind,
     /// The seed of the noise.
     pub seed: Seed,
+    /// Where the text encoder stops.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    pub clip_skip: ClipSkip,
+    /// What the weights in the prompts do.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    pub emphasis: Emphasis,
     /// Where the picture starts from, if not from noise alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_to_image: Option<ImageToImage>,
@@ -70,6 +78,12 @@ pub enum RequestError {
     Guidance {
         /// What was asked.
         found: f64,
+    },
+    /// The layer of the text encoder is out of range.
+    #[error("clip skip must be from {min} to {max}, not {found}", min = ClipSkip::MIN, max = ClipSkip::MAX)]
+    ClipSkip {
+        /// What was asked.
+        found: u32,
     },
     /// The strength is out of range or not a number.
     #[error("strength must be above 0 and at most 1, not {found}")]
@@ -384,6 +398,16 @@ mod tests {
     }
 
     #[test]
+    fn an_older_record_has_the_usual_use_of_the_text_encoder() {
+        let old = r#"{"prompt":"a fox","size":{"width":64,"height":64},"steps":20,"guidance":7.0,"sampler":"euler",
+            "schedule":"model","seed":1}"#;
+        let request: GenerationRequest = serde_json::from_str(old).unwrap();
+        assert_eq!((request.clip_skip, request.emphasis), (ClipSkip::default(), Emphasis::Original));
+        let text = serde_json::to_string(&request).unwrap();
+        assert!(!text.contains("clip_skip") && !text.contains("emphasis"), "{text}");
+    }
+
+    #[test]
     fn a_request_survives_json_and_json_is_checked() {
         let request = GenerationRequest {
             prompt: "a fox".into(),
@@ -395,6 +419,8 @@ mod tests {
             schedule: ScheduleKind::Karras,
             noise_source: NoiseSourceKind::TorchCpu,
             seed: Seed(u64::MAX),
+            clip_skip: ClipSkip::new(2).unwrap(),
+            emphasis: Emphasis::NoNorm,
             image_to_image: None,
         };
         let text = serde_json::to_string(&request).unwrap();

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelDefaults;
 use crate::request::{
-    GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, RequestError, SamplerKind,
-    ScheduleKind, Seed, Steps, Strength,
+    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, RequestError,
+    SamplerKind, ScheduleKind, Seed, Steps, Strength,
 };
 
 /// A value that follows the model until the user sets it.
@@ -77,6 +77,10 @@ pub struct Form {
     pub sampler: Setting<SamplerKind>,
     /// The noise levels.
     pub schedule: Setting<ScheduleKind>,
+    /// Where the text encoder stops.
+    pub clip_skip: ClipSkip,
+    /// What the weights in the prompts do.
+    pub emphasis: Emphasis,
     /// The seed as typed.
     pub seed: String,
     /// True: use the seed as it stands; false: draw one for every run.
@@ -100,6 +104,8 @@ impl Default for Form {
             guidance: Setting::models(7.0),
             sampler: Setting::models(SamplerKind::default()),
             schedule: Setting::models(ScheduleKind::default()),
+            clip_skip: ClipSkip::default(),
+            emphasis: Emphasis::default(),
             seed: String::new(),
             is_seed_locked: false,
             count: 1,
@@ -241,6 +247,8 @@ impl Form {
             sampler: self.sampler.value,
             schedule: self.schedule.value,
             noise_source: NoiseSourceKind::default(),
+            clip_skip: self.clip_skip,
+            emphasis: self.emphasis,
             seed: self.locked_seed()?.unwrap_or(drawn),
             image_to_image,
         })

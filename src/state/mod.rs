@@ -102,8 +102,8 @@ impl Studio {
             notices: notice::Notices::default(),
             failure: None,
             is_engine_alive: true,
-            prompt_tokens: tokens::CountedText::default(),
-            negative_tokens: tokens::CountedText::default(),
+            prompt_tokens: tokens::CountedText::prompt(),
+            negative_tokens: tokens::CountedText::negative_prompt(),
             remembered: Vec::new(),
         }
     }
@@ -131,8 +131,9 @@ impl Studio {
     /// Brings what is derived from the form up to date; called after the panels have edited it.
     pub fn refresh(&mut self) {
         let tokenizer = self.model.facts().and_then(|facts| facts.tokenizer.as_ref());
-        self.prompt_tokens.update(&self.form.prompt, tokenizer);
-        self.negative_tokens.update(&self.form.negative_prompt, tokenizer);
+        let steps = self.form.steps.value;
+        self.prompt_tokens.update(&self.form.prompt, steps, tokenizer);
+        self.negative_tokens.update(&self.form.negative_prompt, steps, tokenizer);
     }
 
     /// How many pictures are still to come after the running one.

@@ -1,12 +1,12 @@
 //! The left panel: everything that a request is made of.
 
-use egui::{ComboBox, DragValue, ScrollArea, Slider, SliderClamping, TextEdit, Ui};
+use egui::{CollapsingHeader, ComboBox, DragValue, ScrollArea, Slider, SliderClamping, TextEdit, Ui};
 
 use super::icons::{Icon, icon_button};
 use super::theme;
 use super::widgets::{field_errors, row_label};
 use super::{Panels, prompts, start_image};
-use crate::request::{ImageSize, SamplerKind, ScheduleKind};
+use crate::request::{ClipSkip, Emphasis, ImageSize, SamplerKind, ScheduleKind};
 use crate::state::Studio;
 use crate::state::action::Action;
 use crate::state::form::{Field, FieldError, Form, Setting, TypedSize};
@@ -34,6 +34,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels, actions: &mut
         steps(ui, form, &errors);
         guidance(ui, form, &errors);
         kinds(ui, form);
+        text_encoder(ui, form);
         seed(ui, form, &errors, actions);
         count(ui, form);
         ui.add_space(theme::HALF_STEP);
@@ -173,6 +174,30 @@ fn kinds(ui: &mut Ui, form: &mut Form) {
     combo_row(ui, sampler, SamplerKind::ALL, &mut form.sampler, SamplerKind::label);
     let schedule = ("Schedule", "Which noise levels the steps visit");
     combo_row(ui, schedule, ScheduleKind::ALL, &mut form.schedule, ScheduleKind::label);
+}
+
+/// Folded away: most models want them as they are.
+fn text_encoder(ui: &mut Ui, form: &mut Form) {
+    let is_usual = (form.clip_skip, form.emphasis) == (ClipSkip::default(), Emphasis::default());
+    let name = if is_usual { "Text encoder" } else { "Text encoder (changed)" };
+    CollapsingHeader::new(name).id_salt("text encoder").show(ui, |ui| {
+        ui.horizontal(|ui| {
+            row_label(ui, "Clip skip", LABEL_WIDTH);
+            let mut layer = form.clip_skip.get();
+            let drag = DragValue::new(&mut layer).range(ClipSkip::MIN..=ClipSkip::MAX).speed(0.1);
+            let width = ui.available_width();
+            ui.add_sized([width, theme::CONTROL_HEIGHT], drag)
+                .accessible_name("Clip skip")
+                .on_hover_text("Which layer of the text encoder is taken, counted from its end; some models want 2");
+            if let Ok(layer) = ClipSkip::new(layer) {
+                form.clip_skip = layer;
+            }
+        });
+        let mut emphasis = Setting { value: form.emphasis, is_users: true };
+        let names = ("Emphasis", "What the weights in the prompts do");
+        combo_row(ui, names, Emphasis::ALL, &mut emphasis, Emphasis::label);
+        form.emphasis = emphasis.value;
+    });
 }
 
 fn combo_row<T: Copy + PartialEq>(

@@ -1,9 +1,14 @@
 //! The two prompts with their token counts.
 
-use egui::{EventFilter, Id, RichText, ScrollArea, Sides, TextEdit, Ui};
+use std::ops::Range;
+
+use egui::text::{CCursor, CCursorRange};
+use egui::text_edit::TextEditState;
+use egui::{EventFilter, Id, Key, Modifiers, RichText, ScrollArea, Sides, TextEdit, Ui};
 
 use super::Panels;
 use super::theme::palette;
+use crate::prompt::{Reweigh, reweighed};
 use crate::state::Studio;
 use crate::state::tokens::CountedText;
 
@@ -45,11 +50,36 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels) {
 }
 
 impl PromptField {
+    /// Ctrl+Up and Ctrl+Down change the weight of the selection or of the word at the cursor.
+    fn reweigh(&self, ui: &Ui, text: &mut String) {
+        if !ui.memory(|memory| memory.has_focus(self.id())) {
+            return;
+        }
+        let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::COMMAND, key));
+        let direction = match (pressed(Key::ArrowUp), pressed(Key::ArrowDown)) {
+            (true, _) => Reweigh::More,
+            (false, true) => Reweigh::Less,
+            (false, false) => return,
+        };
+        let Some(mut state) = TextEditState::load(ui.ctx(), self.id()) else { return };
+        let Some(cursor) = state.cursor.char_range() else { return };
+        let selected = cursor.as_sorted_char_range();
+        let selection = bytes(text, selected.start.0..selected.end.0);
+        if let Some((changed, selection)) = reweighed(text, selection, direction) {
+            let chars = |end: usize| CCursor::new(changed[..end].chars().count());
+            let selected = CCursorRange::two(chars(selection.start), chars(selection.end));
+            state.cursor.set_char_range(Some(selected));
+            state.store(ui.ctx(), self.id());
+            *text = changed;
+        }
+    }
+
     fn id(&self) -> Id {
         Id::unique(self.name)
     }
 
     fn show(&self, ui: &mut Ui, text: &mut String) {
+        self.reweigh(ui, text);
         // Escape stops the job and must not take the focus away.
         let keys = EventFilter { escape: true, horizontal_arrows: true, vertical_arrows: true, tab: false };
         let field = TextEdit::multiline(text)
@@ -65,12 +95,20 @@ impl PromptField {
     }
 }
 
+/// The bytes of a range of characters.
+fn bytes(text: &str, chars: Range<usize>) -> Range<usize> {
+    let at = |index| text.char_indices().nth(index).map_or(text.len(), |(at, _)| at);
+    at(chars.start)..at(chars.end)
+}
+
 fn heading(ui: &mut Ui, name: &str, tokens: &CountedText) {
     Sides::new().height(18.0).show(
         ui,
         |ui| ui.label(RichText::new(name).strong()),
         |ui| {
-            if let Some(words) = tokens.words() {
+            if let Some(hint) = tokens.hint() {
+                ui.label(RichText::new(hint).small().color(palette(ui).accent));
+            } else if let Some(words) = tokens.words() {
                 let tip = "The model reads a prompt in chunks; a longer prompt takes more of them, nothing is cut off";
                 ui.label(RichText::new(words).small().color(palette(ui).faint_text)).on_hover_text(tip);
             }

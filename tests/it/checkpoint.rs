@@ -6,6 +6,8 @@ use std::sync::Arc;
 use calotype::checkpoint::{self, ModelFiles};
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
+use calotype::prompt::ParsedPrompt;
+use calotype::request::ClipSkip;
 use candle_core::{DType, Device, Tensor};
 
 use crate::golden::{fixtures, values};
@@ -59,8 +61,9 @@ pub fn edit_weights(path: &Path, change: impl FnOnce(&mut std::collections::Hash
 }
 
 fn hidden(model: &StableDiffusion) -> Vec<f32> {
-    let chunks = model.tokenizer.chunks("a red cat").unwrap().chunks;
-    values(&model.text_encoder.encode(&chunks, Interrupt::never()).unwrap())
+    let prompt = ParsedPrompt::negative("a red cat", 1, &model.tokenizer).unwrap();
+    let chunk = &prompt.parts[0].schedule[0].chunks[0].tokens;
+    values(&model.text_encoder.encode(&[chunk], ClipSkip::default(), Interrupt::never()).unwrap())
 }
 
 #[test]

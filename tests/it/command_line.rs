@@ -219,3 +219,33 @@ fn ctrl_c_ends_at_once_and_cleanly() {
     assert!(text(&output.stderr).contains("cancelled"));
     assert!(!home.path().join("never.png").exists());
 }
+
+#[test]
+fn a_prompt_is_explained_in_json() {
+    let home = tempfile::tempdir().unwrap();
+    let output = calotype(home.path(), &["prompt", "a [red:(blue:1.2):2] cat AND a dog :.5", "--steps", "4", "--json"]);
+    assert_ends(&output, 0, "");
+    let found = &json_lines(&output)[0]["parts"];
+    assert_eq!((&found[0]["weight"], &found[1]["weight"]), (&1.0.into(), &0.5.into()));
+    assert_eq!(found[0]["calls"], serde_json::json!([0, 0, 0, 1]));
+    assert_eq!(found[1]["text"], " a dog");
+    let second = &found[0]["schedule"][1];
+    assert_eq!((&second["end_step"], &second["text"]), (&4.into(), &"a (blue:1.2) cat".into()));
+    assert_eq!(second["pieces"][1], serde_json::json!({"text": "blue", "weight": 1.2}));
+    let chunk = &second["chunks"][0];
+    assert_eq!(chunk["words"], serde_json::json!(["a</w>", "blue</w>", "cat</w>"]));
+    assert_eq!(chunk["tokens"].as_array().unwrap()[..5], [49406, 320, 1746, 2368, 49407]);
+    assert_eq!(chunk["tokens"].as_array().unwrap().len(), 77);
+    assert_eq!(chunk["weights"].as_array().unwrap()[..4], [1.0, 1.0, 1.2, 1.0]);
+}
+
+#[test]
+fn a_prompt_is_explained_to_people() {
+    let home = tempfile::tempdir().unwrap();
+    let output = calotype(home.path(), &["prompt", "a (red) cat BREAK [big:small:2]", "--steps", "4"]);
+    assert_ends(&output, 0, "");
+    let said = text(&output.stdout);
+    assert!(said.contains("steps 1 to 3: a (red:1.1000) cat BREAK big"), "{said}");
+    assert!(said.contains("  chunk 2, 1 tokens: small"), "{said}");
+    assert_ends(&calotype(home.path(), &["prompt", "a", "--model", "nowhere"]), 2, "no such model");
+}

@@ -400,3 +400,27 @@ fn arrows_move_through_the_gallery_when_no_field_has_the_focus() {
     studio.gallery_says(gallery::Event::Opened(Box::new(opened("/usual/3.png"))));
     assert!(matches!(&studio.gallery.take_all()[..], [gallery::Command::Open(path)] if path.ends_with("2.png")));
 }
+
+#[test]
+fn ctrl_up_and_down_change_the_weight_of_the_word_at_the_cursor() {
+    let mut studio = Studio::open_ready();
+    studio.type_prompt("a fox");
+    let mut press = |key| {
+        studio.window().key_press_modifiers(egui::Modifiers::COMMAND, key);
+        studio.window().run();
+        studio.window().state().studio().form.prompt.clone()
+    };
+    assert_eq!(press(Key::ArrowUp), "a (fox:1.1)");
+    assert_eq!(press(Key::ArrowUp), "a (fox:1.2)");
+    assert_eq!(press(Key::ArrowDown), "a (fox:1.1)");
+    assert_eq!(press(Key::ArrowDown), "a fox");
+}
+
+#[test]
+fn a_bracket_without_a_partner_is_hinted_at() {
+    let mut studio = Studio::open_ready();
+    studio.type_prompt("a (fox");
+    studio.assert_sees("is never closed");
+    studio.type_prompt(")");
+    studio.assert_sees_not("is never closed");
+}

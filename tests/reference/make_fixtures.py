@@ -1,6 +1,6 @@
 """Makes everything under tests/fixtures from the reference implementations. See README.md.
 
-    python make_fixtures.py [models parts samplers k_samplers pictures]
+    python make_fixtures.py [models parts samplers k_samplers prompts pictures]
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tiny_models  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
-SETS = ("models", "parts", "samplers", "k_samplers", "pictures")
+SETS = ("models", "parts", "samplers", "k_samplers", "prompts", "pictures")
 
 
 def main():
@@ -59,6 +59,10 @@ def make(sets, starter):
         import golden_k_samplers
 
         golden_k_samplers.k_sampler_results(GOLDEN, configs)
+    if "prompts" in sets:
+        import golden_prompts
+
+        golden_prompts.prompts(GOLDEN, pipes)
     if "pictures" in sets:
         import golden_pictures
 

@@ -5,6 +5,7 @@ mod k_samplers;
 mod noise;
 mod parts;
 mod pictures;
+mod prompts;
 mod samplers;
 mod tokens;
 

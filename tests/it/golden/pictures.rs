@@ -4,8 +4,8 @@
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::request::{
-    GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, SamplerKind, ScheduleKind, Seed, Steps,
-    Strength,
+    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, SamplerKind,
+    ScheduleKind, Seed, Steps, Strength,
 };
 use candle_core::Tensor;
 use image::RgbImage;
@@ -39,6 +39,8 @@ fn request_of(case: &serde_json::Value) -> GenerationRequest {
         sampler,
         schedule,
         noise_source: NoiseSourceKind::TorchCpu,
+        clip_skip: ClipSkip::default(),
+        emphasis: Emphasis::default(),
         seed: Seed(case["seed"].as_u64().unwrap()),
         image_to_image: case["strength"].as_f64().map(|strength| ImageToImage {
             strength: Strength::new(strength).unwrap(),
@@ -47,7 +49,7 @@ fn request_of(case: &serde_json::Value) -> GenerationRequest {
     }
 }
 
-fn draw(model: &StableDiffusion, request: &GenerationRequest, start: Option<&RgbImage>) -> (Vec<f32>, RgbImage) {
+pub fn draw(model: &StableDiffusion, request: &GenerationRequest, start: Option<&RgbImage>) -> (Vec<f32>, RgbImage) {
     let mut generation = model.begin(request, start, Interrupt::never()).unwrap();
     while generation.advance(Interrupt::never()).unwrap().is_some() {}
     (values(&generation.latents().unwrap()), generation.decode(Interrupt::never()).unwrap())
@@ -81,7 +83,7 @@ fn pictures_are_those_of_diffusers() {
     assert_eq!(compared, 6, "DDIM, DDPM, Euler, Euler a, DPM++ 2M Karras, and DDIM with v-prediction");
 }
 
-fn plain_request() -> GenerationRequest {
+pub fn plain_request() -> GenerationRequest {
     request_of(&serde_json::json!({
         "sampler": "euler_a", "prompt": "a red cat", "negative_prompt": "blurry", "width": 64, "height": 64,
         "steps": 5, "guidance_scale": 4.0, "seed": 3,

@@ -1,0 +1,125 @@
+//! The prompt language against the web UI's grammar, weighted hidden states against torch, and what must hold of
+//! pictures whose prompts change on the way.
+
+use calotype::diffusion::Interrupt;
+use calotype::diffusion::conditioning::Reader;
+use calotype::diffusion::pipeline::StableDiffusion;
+use calotype::prompt::{ParsedPrompt, Part, schedule};
+use calotype::request::{ClipSkip, Emphasis, GenerationRequest, GuidanceScale, SamplerKind};
+
+use super::pictures::{draw, plain_request};
+use super::{assert_close, golden, golden_json, model, relative_error, values};
+
+/// Given by the web UI's grammar under lark 1.3.1, 10 steps.
+#[test]
+fn schedules_are_those_of_the_web_ui() {
+    let cases: Vec<(String, Vec<(usize, String)>)> = serde_json::from_value(golden_json("prompt_schedules")).unwrap();
+    assert!(cases.len() > 300);
+    for (prompt, expected) in cases {
+        let found: Vec<(usize, String)> =
+            schedule(&prompt, 10).into_iter().map(|entry| (entry.end_step, entry.text)).collect();
+        assert_eq!(found, expected, "{prompt:?}");
+    }
+}
+
+fn part(model: &StableDiffusion, prompt: &str) -> Part {
+    ParsedPrompt::positive(prompt, 10, &model.tokenizer).unwrap().parts.remove(0)
+}
+
+#[test]
+fn weighted_hidden_states_are_those_of_torch() {
+    const WEIGHTED: &str = "a (red:1.3) cat, [sitting] on a (mat:-0.5)";
+    const SCHEDULED: &str = "a [(red:1.4):blue:2] cat";
+    let tensors = golden("prompts");
+    for name in ["tiny-eps", "tiny-v"] {
+        let model = model(name);
+        let reader = Reader { tokenizer: &model.tokenizer, text_encoder: &model.text_encoder, unet: &model.unet };
+        for (key, prompt, index, clip_skip, emphasis) in [
+            ("plain.skip2", "a red cat, sitting on a mat", 0, 2, Emphasis::Original),
+            ("plain.skip2", WEIGHTED, 0, 2, Emphasis::Ignore),
+            ("original", WEIGHTED, 0, 1, Emphasis::Original),
+            ("original.skip2", WEIGHTED, 0, 2, Emphasis::Original),
+            ("no-norm", WEIGHTED, 0, 1, Emphasis::NoNorm),
+            ("comfyui", WEIGHTED, 0, 1, Emphasis::ComfyUi),
+            ("scheduled.0", SCHEDULED, 0, 1, Emphasis::Original),
+            ("scheduled.1", SCHEDULED, 1, 1, Emphasis::Original),
+        ] {
+            let clip_skip = ClipSkip::new(clip_skip).unwrap();
+            let request = GenerationRequest { clip_skip, emphasis, ..plain_request() };
+            let found = reader.hidden_states(&part(&model, prompt), &request, Interrupt::never()).unwrap();
+            let found = found[index].narrow(1, 0, 12).unwrap();
+            // The quotient of two small means magnifies the encoder's own rounding.
+            assert_close(&format!("{name} {key}"), &found, &tensors[&format!("{name}.{key}")], 1e-5);
+        }
+    }
+}
+
+#[test]
+fn more_clip_skip_than_layers_is_refused() {
+    let request = GenerationRequest { clip_skip: ClipSkip::new(12).unwrap(), ..plain_request() };
+    let error = model("tiny-eps").begin(&request, None, Interrupt::never()).err().unwrap().to_string();
+    assert!(error.contains("2 layers"), "{error}");
+}
+
+fn latents(model: &StableDiffusion, request: &GenerationRequest) -> Vec<f32> {
+    draw(model, request, None).0
+}
+
+fn with_prompt(prompt: &str) -> GenerationRequest {
+    GenerationRequest { prompt: prompt.to_owned(), ..plain_request() }
+}
+
+#[test]
+fn the_text_in_force_at_every_call_is_the_one_that_draws() {
+    let model = model("tiny-eps");
+    let of = |prompt: &str| latents(&model, &with_prompt(prompt));
+    // Never and at once.
+    assert_eq!(of("a [red:blue:5] cat"), of("a red cat"));
+    assert_eq!(of("a [red:blue:0] cat"), of("a blue cat"));
+    // 5 calls, 0 to 4, of which the first entry has those up to and with its number.
+    assert_eq!(of("a [red:blue:4] cat"), of("a red cat"));
+    assert_ne!(of("a [red:blue:3] cat"), of("a red cat"));
+    // Heun calls twice a step, and whole numbers count calls.
+    let heun = |prompt: &str| latents(&model, &GenerationRequest { sampler: SamplerKind::Heun, ..with_prompt(prompt) });
+    assert_eq!(heun("a [red:blue:8] cat"), heun("a red cat"));
+    assert_ne!(heun("a [red:blue:7] cat"), heun("a red cat"));
+}
+
+#[test]
+fn prompts_together_are_their_weighted_sum() {
+    let model = model("tiny-eps");
+    let of = |prompt: &str| latents(&model, &with_prompt(prompt));
+    let plain = of("a red cat");
+    assert!(relative_error(&of("a red cat :.25 AND a red cat :.75"), &plain) < 1e-4);
+    assert!(relative_error(&of("a red cat AND a blue dog :0"), &plain) < 1e-4);
+    assert_ne!(of("a red cat AND a blue dog"), plain);
+    // A single weight multiplies the guidance.
+    let guidance = GuidanceScale::new(2.0).unwrap();
+    assert_eq!(of("a red cat :.5"), latents(&model, &GenerationRequest { guidance, ..with_prompt("a red cat") }));
+    // Parts of different lengths share a batch, beside a longer negative prompt too.
+    let long = "a red cat, sitting on a mat ".repeat(12);
+    let request = GenerationRequest { negative_prompt: long.repeat(2), ..with_prompt(&format!("{long} AND a dog")) };
+    assert!(latents(&model, &request).iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn a_picture_with_changing_prompts_resumed_from_any_step_is_the_same() {
+    let model = model("tiny-eps");
+    for sampler in [SamplerKind::EulerAncestral, SamplerKind::Heun] {
+        let request = GenerationRequest {
+            sampler,
+            negative_prompt: "[blurry:dark:.5]".to_owned(),
+            ..with_prompt("a [red|(blue:1.3)] cat AND a [mat::3] :.5")
+        };
+        let whole = latents(&model, &request);
+        let mut generation = model.begin(&request, None, Interrupt::never()).unwrap();
+        loop {
+            let mut resumed = model.resume(&request, &generation.state().unwrap(), Interrupt::never()).unwrap();
+            while resumed.advance(Interrupt::never()).unwrap().is_some() {}
+            assert_eq!(values(&resumed.latents().unwrap()), whole);
+            if generation.advance(Interrupt::never()).unwrap().is_none() {
+                break;
+            }
+        }
+    }
+}
