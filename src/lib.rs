@@ -21,7 +21,7 @@
 //! | [`diffusion`] | pure numerics: text encoder, U-Net, VAE, noise schedule, prediction, guidance, samplers | `request`, `prompt`, `latent_image`, `kernels` | candle-core, candle-nn, serde, serde_json, image |
 //! | [`checkpoint`] | files on disk to named weights and configs: model folders, the built-in model | `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, flate2, half, serde, serde_json, **std::fs** |
 //! | [`inference`] | the thread that owns the model: requests in, previews and pictures out; the only `cfg` for hardware | `request`, `prompt`, `latent_image`, `worker`, `diffusion`, `checkpoint`, `kernels` | candle-core, crossbeam-channel, image, serde, rayon |
-//! | [`gallery`] | finished pictures on disk, their recipes inside | `request`, `worker` | image, png, serde, serde_json, tempfile, trash, jiff, **std::fs** |
+//! | [`gallery`] | finished pictures on disk, their recipes inside | `request`, `worker` | flate2, image, png, serde, serde_json, tempfile, trash, jiff, **std::fs** |
 //! | [`folders`] | where things are kept on this machine | - | directories, **std::fs** |
 //! | [`state`] | what is true in the window, without drawing it: form, job, queue, action, settings | `request`, `prompt`, `latent_image`, `inference`'s messages and cancel token, `gallery`'s messages and record | image, serde, serde_json |
 //! | [`ui`] | draws the state: panels, textures (sole owner of textures), theme (sole owner of colours) | `state`, `request`, `prompt`, `latent_image`, and the same messages | egui, eframe, image |

@@ -10,6 +10,7 @@ use super::report::{print_error, print_text};
 use crate::gallery::message::OpenedPicture;
 use crate::gallery::open_picture;
 use crate::gallery::record::{ReadRecipe, differences};
+use crate::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps, Strength};
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
     let (picture, recipe) = opened(&options.image)?;
@@ -47,18 +48,18 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         "prompt": text(&recipe.prompt),
         "negative_prompt": text(&recipe.negative_prompt),
         "seed": recipe.seed.map(|seed| seed.0),
-        "steps": recipe.steps.map(|steps| steps.get()),
-        "guidance": recipe.guidance.map(|guidance| guidance.get()),
-        "sampler": recipe.sampler.map(|sampler| sampler.name()),
-        "schedule": recipe.schedule.map(|schedule| schedule.name()),
-        "width": recipe.size.map(|size| size.width()),
-        "height": recipe.size.map(|size| size.height()),
+        "steps": recipe.steps.map(Steps::get),
+        "guidance": recipe.guidance.map(GuidanceScale::get),
+        "sampler": recipe.sampler.map(SamplerKind::name),
+        "schedule": recipe.schedule.map(ScheduleKind::name),
+        "width": recipe.size.map(ImageSize::width),
+        "height": recipe.size.map(ImageSize::height),
         "model": recipe.model,
         "model_hash": recipe.model_hash,
         "clip_skip": recipe.clip_skip,
         "variation_seed": recipe.variation_seed,
         "variation_strength": recipe.variation_strength,
-        "denoise": recipe.strength.map(|strength| strength.get()),
+        "denoise": recipe.strength.map(Strength::get),
         "loras": Some(loras).filter(|loras| !loras.is_empty()),
         "not_understood": recipe.not_understood,
     })

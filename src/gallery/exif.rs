@@ -3,7 +3,7 @@
 //! EXIF is a small TIFF file: a directory of entries, one of which leads to a second directory. Only five text tags are
 //! looked at, every offset is checked, and nothing is followed twice.
 
-use crate::gallery::foreign::json;
+use crate::gallery::foreign::{COMMENT_KEYWORD, json};
 use crate::gallery::texts::{PARAMETERS_KEYWORD, Texts};
 
 /// The entry that leads to the directory of the photograph's settings.
@@ -16,8 +16,6 @@ const USER_COMMENT: u16 = 0x9286;
 const MOST_ENTRIES: usize = 64;
 /// The most bytes of EXIF that are looked at; ComfyUI's largest graphs are a quarter of it.
 const MAX_EXIF_BYTES: usize = 4 << 20;
-/// Under this keyword stands a JSON object whose program is to be found out.
-pub const COMMENT_KEYWORD: &str = "UserComment";
 
 /// Adds the texts of an EXIF block under the keywords that a PNG would have. Never fails: what is damaged is left out.
 pub fn read_into(texts: &mut Texts, exif: &[u8]) {

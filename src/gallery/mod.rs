@@ -11,6 +11,7 @@ mod opening;
 mod png;
 mod recipe;
 pub mod record;
+mod stealth;
 pub mod store;
 mod texts;
 mod thumbnail;

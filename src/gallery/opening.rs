@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use image::ImageFormat;
+use image::{DynamicImage, ImageFormat};
 
 use crate::gallery::decode::{Decoded, decode, on_white, open};
 use crate::gallery::error::GalleryError;
 use crate::gallery::exif;
-use crate::gallery::foreign::{self, XMP_KEYWORD, json};
+use crate::gallery::foreign::{self, XMP_KEYWORD};
 use crate::gallery::message::OpenedPicture;
 use crate::gallery::png::{self, RECORD_KEYWORD};
 use crate::gallery::record::{PictureRecord, ReadRecipe};
-use crate::gallery::texts::{PARAMETERS_KEYWORD, Texts};
+use crate::gallery::stealth;
+use crate::gallery::texts::Texts;
 
 /// Reads a picture and its recipe. A recipe that cannot be read is a warning, not an error.
 ///
@@ -21,13 +22,16 @@ use crate::gallery::texts::{PARAMETERS_KEYWORD, Texts};
 pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
     let decoded = decode(path)?;
     let texts = texts_of(&decoded, path)?;
-    let said = said(&texts);
+    let mut said = said(&texts);
+    if said.recipe.is_none() {
+        said = said.or_hidden_in(&decoded.pixels);
+    }
     Ok(OpenedPicture {
         path: path.to_owned(),
         image: Arc::new(on_white(decoded.pixels)),
         record: said.record,
         recipe: said.recipe,
-        infotext: texts.get(PARAMETERS_KEYWORD).filter(|text| json::object(text).is_none()).map(str::to_owned),
+        infotext: said.infotext,
         warning: said.warning,
     })
 }
@@ -51,7 +55,18 @@ fn texts_of(decoded: &Decoded, path: &Path) -> Result<Texts, GalleryError> {
 struct Said {
     record: Option<PictureRecord>,
     recipe: Option<ReadRecipe>,
+    infotext: Option<String>,
     warning: Option<String>,
+}
+
+impl Said {
+    /// What the pixels say, where the texts say nothing; warnings of the texts stay if the pixels say nothing either.
+    fn or_hidden_in(self, pixels: &DynamicImage) -> Self {
+        let mut hidden = Texts::default();
+        stealth::read_into(&mut hidden, pixels);
+        let found = said(&hidden);
+        if found.recipe.is_some() { found } else { self }
+    }
 }
 
 fn said(texts: &Texts) -> Said {
@@ -59,13 +74,14 @@ fn said(texts: &Texts) -> Said {
     match texts.get(RECORD_KEYWORD).map(PictureRecord::from_json) {
         Some(Ok(record)) => {
             let recipe = Some(ReadRecipe::from(&record));
-            return Said { record: Some(record), recipe, warning: None };
+            let infotext = foreign::infotext_in(texts).map(str::to_owned);
+            return Said { record: Some(record), recipe, infotext, warning: None };
         }
         Some(Err(error)) => said.warning = Some(error.to_string()),
         None => {}
     }
     let found = foreign::read(texts);
-    said.recipe = found.recipe;
+    (said.recipe, said.infotext) = (found.recipe, found.infotext);
     said.warning = said.warning.or(found.warning);
     said
 }
@@ -78,6 +94,7 @@ mod tests {
     use crate::gallery::exif::samples::unicode_be;
     use crate::gallery::png::encode;
     use crate::gallery::record::samples::fox;
+    use crate::gallery::texts::PARAMETERS_KEYWORD;
 
     /// Writes a PNG with these texts and opens it.
     fn opened(texts: &[(&str, &str)]) -> OpenedPicture {

@@ -33,6 +33,7 @@ const AS_HERE: &[(&str, &str)] = &[("RNG", "CPU"), ("ENSD", "0"), ("Emphasis", "
 const VERSIONS: &[(&str, &str)] = &[
     ("stable-diffusion.cpp", "stable-diffusion.cpp"),
     ("Calotype", "Calotype"),
+    ("Fooocus", "Fooocus"),
     ("ComfyUI", "ComfyUI"),
     ("neo", "Forge Neo"),
     ("f", "Forge"),

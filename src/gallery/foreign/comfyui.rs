@@ -1,5 +1,7 @@
 //! ComfyUI: finds the sampler that began the picture and follows its inputs backwards.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use crate::gallery::foreign::fields::{Field, Gathering};
@@ -22,12 +24,8 @@ pub fn read(nodes: &Map<String, Value>) -> Option<ReadRecipe> {
     let begins = |node: &&&str| !matches!(origin(&graph, node), Origin::Sampler(_));
     let firsts: Vec<&str> = samplers.iter().filter(begins).copied().collect();
     let is_fresh = |node: &&str| matches!(origin(&graph, node), Origin::Empty(_));
-    let first = firsts
-        .iter()
-        .copied()
-        .find(|node| is_fresh(&node))
-        .or(firsts.first().copied())
-        .or(samplers.first().copied())?;
+    let first =
+        firsts.iter().copied().find(|node| is_fresh(node)).or(firsts.first().copied()).or(samplers.first().copied())?;
     let mut reading = Reading { graph: &graph, gathering: Gathering::of("ComfyUI") };
     reading.sampler(first);
     for other in samplers.iter().filter(|node| **node != first) {
@@ -105,13 +103,12 @@ impl<'a> Reading<'_, 'a> {
         }
         self.solver(node);
         self.noise_levels(node);
-        match self.graph.link(node, "guider") {
-            Some(guider) => self.guider(guider.node),
-            None => {
-                self.prompt(node, "positive", Field::Prompt);
-                self.prompt(node, "negative", Field::NegativePrompt);
-                self.model(node);
-            }
+        if let Some(guider) = self.graph.link(node, "guider") {
+            self.guider(guider.node);
+        } else {
+            self.prompt(node, "positive", Field::Prompt);
+            self.prompt(node, "negative", Field::NegativePrompt);
+            self.model(node);
         }
         match origin(self.graph, node) {
             Origin::Empty(empty) => self.takes(empty, &[("width", Field::Width), ("height", Field::Height)]),
@@ -293,6 +290,10 @@ impl<'a> Reading<'_, 'a> {
 /// What a node was set to, for people.
 fn settings(graph: &Graph<'_>, node: &str) -> String {
     let inputs = graph.inputs(node).into_iter().flatten().take(MOST_DEPTH);
-    let values = inputs.filter(|(_, value)| value.is_string() || value.is_number());
-    values.map(|(name, value)| format!(", {name} {}", json::plain(value))).collect()
+    // Links may be signed and carry a key of the user's.
+    let is_shown = |value: &Value| value.is_number() || value.as_str().is_some_and(|text| !text.contains("://"));
+    inputs.filter(|(_, value)| is_shown(value)).fold(String::new(), |mut said, (name, value)| {
+        let _ = write!(said, ", {name} {}", json::plain(value));
+        said
+    })
 }

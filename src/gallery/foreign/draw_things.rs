@@ -49,6 +49,17 @@ pub fn read(object: &Map<String, Value>) -> Option<ReadRecipe> {
             gathering.lora(ReadLora { name, weight: lora.get("weight").and_then(Value::as_f64), hash: None });
         }
     }
+    let full = object.get("v2").and_then(Value::as_object);
+    for (key, value) in full.into_iter().flatten().filter(|(_, value)| !json::says_nothing(value)) {
+        match key.as_str() {
+            "clipSkip" => gathering.take(Field::ClipSkip, "Clip skip", &json::plain(value)),
+            "hiresFix" | "refinerModel" | "upscaler" | "controls" | "tiledDiffusion" | "faceRestoration" => {
+                gathering.cannot_follow(key, &json::plain(value));
+            }
+            // The rest are the settings above once more, and those of what is named here.
+            _ => {}
+        }
+    }
     gathering.take_all(KEYS, &said);
     Some(gathering.finish())
 }
@@ -61,16 +72,9 @@ fn unescaped(text: &str) -> String {
         plain.push_str(before);
         // No name is longer than a number of six digits.
         let end = after.bytes().take(10).position(|byte| byte == b';');
-        match end.and_then(|end| Some((marked(after.get(..end)?)?, end))) {
-            Some((mark, end)) => {
-                plain.push(mark);
-                rest = &after[end + 1..];
-            }
-            None => {
-                plain.push('&');
-                rest = after;
-            }
-        }
+        let (mark, length) = end.and_then(|end| Some((marked(after.get(..end)?)?, end + 1))).unwrap_or(('&', 0));
+        plain.push(mark);
+        rest = &after[length..];
     }
     plain + rest
 }

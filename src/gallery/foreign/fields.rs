@@ -95,6 +95,8 @@ impl Gathering {
             }
             match keys.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
                 Some((_, field)) => self.take(*field, key, &json::plain(value)),
+                // Strengths of what was not used.
+                None if value.is_f64() && value.as_f64() == Some(0.0) => {}
                 None => self.cannot_follow(key, &json::plain(value)),
             }
         }

@@ -99,6 +99,13 @@ pub fn swarm(object: &Map<String, Value>) -> Option<ReadRecipe> {
     for (at, name) in said.remove("loras").as_ref().map(list).unwrap_or_default().into_iter().enumerate() {
         gathering.lora(ReadLora { name, weight: weights.get(at).and_then(|weight| finite(weight)), hash: None });
     }
+    for model in object.get("sui_models").and_then(Value::as_array).into_iter().flatten() {
+        if model.get("param").is_some_and(|param| param == "model")
+            && let Some(hash) = model.get("hash").and_then(Value::as_str)
+        {
+            gathering.take(Field::ModelHash, "hash", hash);
+        }
+    }
     gathering.take_all(SWARM, &said);
     Some(gathering.finish())
 }
@@ -168,9 +175,9 @@ pub fn ruined_fooocus(object: &Map<String, Value>) -> Option<ReadRecipe> {
 #[must_use]
 pub fn diffusers(object: &Map<String, Value>) -> Option<ReadRecipe> {
     let object = underscored(object);
-    let is_theirs = object.contains_key("num_inference_steps") && object.contains_key("prompt");
+    let is_space = object.contains_key("num_inference_steps");
     let is_easy = object.contains_key("use_stable_diffusion_model") || object.contains_key("stable_diffusion_model");
-    if !is_theirs && !(is_easy && object.contains_key("prompt")) {
+    if !object.contains_key("prompt") || !(is_space || is_easy) {
         return None;
     }
     Some(easy_or_space(object, if is_easy { Some("Easy Diffusion") } else { None }))

@@ -47,7 +47,6 @@ pub fn read(object: &Map<String, Value>) -> ReadRecipe {
     if said.get("rand_device").is_some_and(|device| device == "cpu") {
         said.remove("rand_device");
     }
-    said.retain(|_, value| value.as_f64() != Some(0.0) || value.is_u64());
     let prompts = ["positive_prompt", "negative_prompt"].map(|key| said.get(key).map(json::plain).unwrap_or_default());
     if prompts
         .iter()
@@ -102,7 +101,6 @@ pub fn read_old(object: &Map<String, Value>) -> Option<ReadRecipe> {
     if let Some(hash) = object.get("model_hash") {
         gathering.take(Field::ModelHash, "model_hash", &json::plain(hash));
     }
-    said.retain(|_, value| value.as_f64() != Some(0.0) || value.is_u64());
     for key in ["threshold", "perlin"] {
         if said.get(key).and_then(Value::as_f64) == Some(0.0) {
             said.remove(key);

@@ -14,7 +14,6 @@ mod names;
 mod novelai;
 mod sdcpp;
 
-use crate::gallery::exif::COMMENT_KEYWORD;
 use crate::gallery::infotext::InfoText;
 use crate::gallery::recipe::understand;
 use crate::gallery::record::ReadRecipe;
@@ -23,11 +22,16 @@ use crate::gallery::texts::{PARAMETERS_KEYWORD, Texts};
 /// Where a PNG keeps its XMP packet; other formats' packets are put under the same keyword.
 pub const XMP_KEYWORD: &str = "XML:com.adobe.xmp";
 
+/// Under this keyword stands a JSON object whose program is to be found out: EXIF's name for its comment.
+pub const COMMENT_KEYWORD: &str = "UserComment";
+
 /// What other programs' texts come to.
 #[derive(Debug, Default)]
 pub struct Found {
     /// The recipe, if there is one.
     pub recipe: Option<ReadRecipe>,
+    /// The A1111 text, when the recipe is from it.
+    pub infotext: Option<String>,
     /// What was there and could not be read, for people.
     pub warning: Option<String>,
 }
@@ -35,7 +39,7 @@ pub struct Found {
 /// Reads the recipe of whichever program the texts are of. Of several the most exact counts.
 #[must_use]
 pub fn read(texts: &Texts) -> Found {
-    let recipe = object_under(texts, PARAMETERS_KEYWORD)
+    let exact = object_under(texts, PARAMETERS_KEYWORD)
         .or_else(|| object_under(texts, COMMENT_KEYWORD))
         .or_else(|| comfyui::read(&json::object(texts.get("prompt")?)?))
         .or_else(|| json::object(texts.get("invokeai_metadata")?).map(|object| invokeai::read(&object)))
@@ -43,10 +47,14 @@ pub fn read(texts: &Texts) -> Found {
         .or_else(|| dream::read(texts.get("Dream")?))
         .or_else(|| flat::easy_diffusion(texts))
         .or_else(|| novelai::read(texts))
-        .or_else(|| draw_things::read_xmp(texts.get(XMP_KEYWORD)?))
-        .or_else(|| infotext(texts));
-    let warning = if recipe.is_none() { unread(texts) } else { None };
-    Found { recipe, warning }
+        .or_else(|| draw_things::read_xmp(texts.get(XMP_KEYWORD)?));
+    if exact.is_some() {
+        return Found { recipe: exact, ..Found::default() };
+    }
+    match infotext_in(texts) {
+        Some(text) => Found { recipe: Some(infotext(text)), infotext: Some(text.to_owned()), warning: None },
+        None => Found { warning: unread(texts), ..Found::default() },
+    }
 }
 
 /// The programs whose one JSON object stands where others have a text.
@@ -75,13 +83,17 @@ fn graph_in(object: &serde_json::Map<String, serde_json::Value>) -> Option<ReadR
 /// The most texts under one keyword that are tried.
 const MOST_OBJECTS: usize = 4;
 
-fn infotext(texts: &Texts) -> Option<ReadRecipe> {
-    let mut parameters = texts.iter().filter(|(key, _)| *key == PARAMETERS_KEYWORD);
-    // Whole objects are some program's that is not known; everything else is a prompt at least.
-    let (_, text) = parameters.find(|(_, text)| json::object(text).is_none())?;
+/// The A1111 text. Whole objects are some program's; everything else is a prompt at least.
+#[must_use]
+pub fn infotext_in(texts: &Texts) -> Option<&str> {
+    let mut parameters = texts.iter().filter(|(key, _)| *key == PARAMETERS_KEYWORD).map(|(_, text)| text);
+    parameters.find(|text| json::object(text).is_none())
+}
+
+fn infotext(text: &str) -> ReadRecipe {
     let info = InfoText::parse(text);
     let exact = info.get("SDCPP").and_then(json::object).and_then(|object| sdcpp::read(&object));
-    Some(exact.unwrap_or_else(|| understand(&info)))
+    exact.unwrap_or_else(|| understand(&info))
 }
 
 /// Texts by which a program's recipe is known although nothing could be read out of it.
@@ -97,6 +109,8 @@ const UNREAD: &[(&str, &str)] = &[
 ];
 
 fn unread(texts: &Texts) -> Option<String> {
-    let (_, why) = UNREAD.iter().find(|(keyword, _)| texts.get(keyword).is_some())?;
+    // Anything may be called a prompt; a graph is an object.
+    let is_there = |keyword: &str| texts.get(keyword).is_some_and(|text| keyword != "prompt" || text.contains('{'));
+    let (_, why) = UNREAD.iter().find(|(keyword, _)| is_there(keyword))?;
     Some(format!("the recipe is {why}"))
 }

@@ -17,12 +17,10 @@ const KEYS: Keys = &[
     ("height", Field::Height),
     ("sampler", Field::Sampler),
     ("noise_schedule", Field::Schedule),
-    ("strength", Field::Aside),
     ("n_samples", Field::Aside),
     ("signed_hash", Field::Aside),
     ("request_type", Field::Aside),
     ("version", Field::Aside),
-    ("v4_negative_prompt", Field::Aside),
 ];
 
 /// From a PNG's texts.
@@ -55,16 +53,30 @@ fn understand(comment: &Map<String, Value>, description: Option<&str>, source: O
     if let Some(model) = source {
         gathering.take(Field::Model, "Source", model);
     }
-    let strength = said.get("strength").map(json::plain);
-    if let Some(strength) = strength.filter(|_| said.contains_key("noise") || said.contains_key("image")) {
-        gathering.take(Field::Denoise, "strength", &strength);
+    // Strength and noise are written for pictures that began from nothing too.
+    let kind = said.get("request_type").and_then(Value::as_str).map(str::to_owned);
+    match (kind.as_deref(), said.get("strength")) {
+        (Some("PromptGenerateRequest"), _) => {
+            said.remove("strength");
+            said.remove("noise");
+        }
+        (Some("Img2ImgRequest"), Some(strength)) => {
+            gathering.take(Field::Denoise, "strength", &json::plain(strength));
+            said.remove("strength");
+        }
+        _ => {}
     }
-    let characters = said.remove("v4_prompt");
-    let captions = characters.as_ref().and_then(|v4| v4.pointer("/caption/char_captions")).and_then(Value::as_array);
-    for caption in captions.into_iter().flatten() {
-        gathering.cannot_follow("Character", &caption.get("char_caption").map(json::plain).unwrap_or_default());
+    for (key, name) in [("v4_prompt", "Character"), ("v4_negative_prompt", "Character without")] {
+        let characters = said.remove(key);
+        let captions =
+            characters.as_ref().and_then(|v4| v4.pointer("/caption/char_captions")).and_then(Value::as_array);
+        for caption in captions.into_iter().flatten() {
+            let text = caption.get("char_caption").map(json::plain).unwrap_or_default();
+            if !text.is_empty() {
+                gathering.cannot_follow(name, &text);
+            }
+        }
     }
-    said.retain(|_, value| value.as_f64() != Some(0.0) || value.is_u64());
     gathering.take_all(KEYS, &said);
     gathering.finish()
 }
