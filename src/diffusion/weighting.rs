@@ -26,14 +26,11 @@ pub fn apply(mode: Emphasis, texts: &mut [WeightedStates], empty: &[f32], length
         let states = tokens.start * width..tokens.end * width;
         let before = sum(texts, states.clone());
         for text in texts.iter_mut() {
-            let weights = &text.weights[tokens.clone()];
-            for (row, &weight) in text.states[states.clone()].chunks_exact_mut(width).zip(weights) {
-                if mode != Emphasis::ComfyUi {
-                    row.iter_mut().for_each(|value| *value *= weight);
-                }
-            }
+            let (weights, states) = (&text.weights[tokens.clone()], &mut text.states[states.clone()]);
             if mode == Emphasis::ComfyUi {
-                from_empty(&mut text.states[states.clone()], empty, weights, width);
+                from_empty(states, empty, weights, width);
+            } else {
+                states.chunks_exact_mut(width).zip(weights).for_each(|(row, &weight)| multiply(row, weight));
             }
         }
         if mode == Emphasis::Original {
@@ -48,6 +45,12 @@ fn from_empty(states: &mut [f32], empty: &[f32], weights: &[f32], width: usize) 
         if weight != 1.0 {
             row.iter_mut().zip(nothing).for_each(|(value, nothing)| *value = (*value - nothing) * weight + nothing);
         }
+    }
+}
+
+fn multiply(values: &mut [f32], factor: f32) {
+    for value in values {
+        *value *= factor;
     }
 }
 

@@ -52,13 +52,16 @@ impl<'a> Scan<'a> {
     /// Reads one item off the front of `rest` and gives its length in bytes.
     fn item(&mut self, rest: &'a str, first: char) -> usize {
         match first {
-            // A lone backslash vanishes, whatever follows.
+            // A lone backslash vanishes, whatever follows; as a piece of no text it still parts its neighbours.
             '\\' => match rest[1..].chars().next() {
                 Some('(' | ')' | '[' | ']' | '\\') => {
                     self.push(&rest[1..2], 1.0);
                     2
                 }
-                _ => 1,
+                _ => {
+                    self.push("", 1.0);
+                    1
+                }
             },
             '(' => {
                 self.round.push(self.texts.len());

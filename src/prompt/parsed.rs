@@ -76,13 +76,13 @@ impl Part {
     fn read(subprompt: Subprompt, steps: usize, tokenizer: &Tokenizer) -> Result<Self, TokenizerError> {
         let mut entries: Vec<Entry> = Vec::new();
         for scheduled in schedule(&subprompt.text, steps) {
-            let entry = match entries.iter().find(|entry| entry.text == scheduled.text) {
-                Some(known) => Entry { end_step: scheduled.end_step, ..known.clone() },
-                None => {
-                    let pieces = weighted_pieces(&scheduled.text);
-                    let chunks = chunks(&pieces, tokenizer)?;
-                    Entry { end_step: scheduled.end_step, text: scheduled.text, pieces, chunks }
-                }
+            let known = entries.iter().find(|entry| entry.text == scheduled.text);
+            let entry = if let Some(known) = known {
+                Entry { end_step: scheduled.end_step, ..known.clone() }
+            } else {
+                let pieces = weighted_pieces(&scheduled.text);
+                let chunks = chunks(&pieces, tokenizer)?;
+                Entry { end_step: scheduled.end_step, text: scheduled.text, pieces, chunks }
             };
             entries.push(entry);
         }

@@ -176,7 +176,7 @@ fn when(text: &str, steps: usize) -> Option<i64> {
 fn text_at(prompt: &str, brackets: &[Bracket], step: usize) -> String {
     let mut text = String::new();
     // What is still to be read, the next on top.
-    let mut ahead = vec![0..prompt.len()];
+    let mut ahead: Vec<Range<usize>> = std::iter::once(0..prompt.len()).collect();
     while let Some(range) = ahead.pop() {
         let next = brackets.partition_point(|bracket| bracket.open < range.start);
         let Some(bracket) = brackets.get(next).filter(|bracket| bracket.open < range.end) else {
