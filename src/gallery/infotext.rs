@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::gallery::record::PictureRecord;
-use crate::request::{NoiseSourceKind, SamplerKind, ScheduleKind};
+use crate::request::{ClipSkip, Emphasis, NoiseSourceKind, SamplerKind, ScheduleKind};
 
 /// What opens the negative prompt.
 const NEGATIVE: &str = "Negative prompt:";
@@ -32,6 +32,10 @@ pub fn write(record: &PictureRecord) -> String {
     pairs.push(("Size", request.size.to_string()));
     pairs.push(("Model", quoted(&record.model)));
     pairs.extend(request.image_to_image.as_ref().map(|start| ("Denoising strength", start.strength.get().to_string())));
+    if request.clip_skip != ClipSkip::default() {
+        pairs.push(("Clip skip", request.clip_skip.get().to_string()));
+    }
+    pairs.extend(emphasis(request.emphasis).map(|name| ("Emphasis", name.to_owned())));
     match request.noise_source {
         NoiseSourceKind::TorchCpu => pairs.push(("RNG", request.noise_source.label().to_owned())),
         // A1111's default, which it leaves out.
@@ -55,6 +59,17 @@ fn schedule_type(sampler: SamplerKind, schedule: ScheduleKind) -> Option<&'stati
         (ScheduleKind::Model, SamplerKind::Ddim | SamplerKind::Ddpm) => None,
         (ScheduleKind::Model, _) => Some("Uniform"),
         (schedule, _) => Some(schedule.label()),
+    }
+}
+
+/// A1111's name of what weights do; its usual way is left out.
+fn emphasis(emphasis: Emphasis) -> Option<&'static str> {
+    match emphasis {
+        Emphasis::Original => None,
+        Emphasis::NoNorm => Some("No norm"),
+        Emphasis::Ignore => Some("Ignore"),
+        // No way of A1111's; named, so that nobody takes it for one.
+        Emphasis::ComfyUi => Some("ComfyUI"),
     }
 }
 

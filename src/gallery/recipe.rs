@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(recipe.guidance, Some(GuidanceScale::new(7.0).unwrap()));
         assert_eq!((recipe.seed, recipe.size), (Some(Seed(1 << 32)), Some(ImageSize::new(512, 768).unwrap())));
         assert_eq!((recipe.model.as_deref(), recipe.strength), (Some("v1-5"), None));
-        assert_eq!(recipe.not_understood, ["Clip skip: 2"]);
+        assert_eq!((recipe.clip_skip, recipe.not_understood.len()), (Some(2), 0));
     }
 
     #[test]
@@ -188,7 +188,8 @@ mod tests {
         let with = |sampler| read(&format!("Steps: 1, Sampler: {sampler}, Schedule type: Automatic")).schedule;
         assert_eq!(with("DPM++ 2M"), Some(ScheduleKind::Karras));
         assert_eq!(with("Euler a"), Some(ScheduleKind::Model));
-        assert_eq!(with("UniPC"), None);
+        assert_eq!(with("DPM++ 3M SDE"), Some(ScheduleKind::Exponential));
+        assert_eq!(with("PLMS"), None);
     }
 
     #[test]
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn what_no_request_may_ask_is_listed_and_not_bent() {
         let recipe = read(
-            "Steps: 0, Sampler: Undefined, Schedule type: Exponential, CFG scale: nan, Seed: -1, Size: 500x500, \
+            "Steps: 0, Sampler: Undefined, Schedule type: Turbo, CFG scale: nan, Seed: -1, Size: 500x500, \
              Denoising strength: 0",
         );
         assert_eq!(
@@ -219,7 +220,7 @@ mod tests {
             }
         );
         assert_eq!(recipe.not_understood.len(), 7);
-        assert!(recipe.not_understood.contains(&"Schedule type: Exponential".to_owned()));
+        assert!(recipe.not_understood.contains(&"Schedule type: Turbo".to_owned()));
     }
 
     #[test]
@@ -265,9 +266,7 @@ mod tests {
         );
         assert_eq!((recipe.tool.as_deref(), recipe.model.as_deref()), (Some("Civitai"), Some("Dream v8")));
         assert_eq!((recipe.loras[0].name.as_str(), recipe.clip_skip, recipe.sampler), ("Ink", Some(2), None));
-        for part in
-            ["Clip skip: 2", "LoRA: Ink (0.5)", "Civitai resource: {\"modelVersionId\":7}", "Sampler: Undefined"]
-        {
+        for part in ["LoRA: Ink (0.5)", "Civitai resource: {\"modelVersionId\":7}", "Sampler: Undefined"] {
             assert!(recipe.not_understood.iter().any(|other| other == part), "{part}: {:?}", recipe.not_understood);
         }
     }

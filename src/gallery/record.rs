@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::{GenerationRequest, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps, Strength};
+use crate::request::{
+    Emphasis, GenerationRequest, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps, Strength,
+};
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,6 +107,8 @@ pub struct ReadRecipe {
     pub model_hash: Option<String>,
     /// Which of the text encoder's last layers was used, 1 for the last.
     pub clip_skip: Option<u32>,
+    /// What weights in the prompt do.
+    pub emphasis: Option<Emphasis>,
     /// The second seed whose noise was mixed in.
     pub variation_seed: Option<u64>,
     /// How much of it, 0 to 1.
@@ -206,6 +210,8 @@ impl From<&PictureRecord> for ReadRecipe {
             size: Some(request.size),
             strength: request.image_to_image.as_ref().map(|start| start.strength),
             tool: Some("Calotype".to_owned()),
+            clip_skip: Some(request.clip_skip.get()),
+            emphasis: Some(request.emphasis),
             ..Self::default()
         }
     }

@@ -53,16 +53,15 @@ impl<'a> Scan<'a> {
     fn item(&mut self, rest: &'a str, first: char) -> usize {
         match first {
             // A lone backslash vanishes, whatever follows; as a piece of no text it still parts its neighbours.
-            '\\' => match rest[1..].chars().next() {
-                Some('(' | ')' | '[' | ']' | '\\') => {
+            '\\' => {
+                if let Some('(' | ')' | '[' | ']' | '\\') = rest[1..].chars().next() {
                     self.push(&rest[1..2], 1.0);
                     2
-                }
-                _ => {
+                } else {
                     self.push("", 1.0);
                     1
                 }
-            },
+            }
             '(' => {
                 self.round.push(self.texts.len());
                 1

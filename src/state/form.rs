@@ -263,6 +263,9 @@ impl Form {
         recipe.guidance.into_iter().for_each(|guidance| self.guidance.choose(guidance.get()));
         recipe.sampler.into_iter().for_each(|sampler| self.sampler.choose(sampler));
         recipe.schedule.into_iter().for_each(|schedule| self.schedule.choose(schedule));
+        // A recipe that does not say these means the usual.
+        self.clip_skip = recipe.clip_skip.and_then(|skip| ClipSkip::new(skip).ok()).unwrap_or_default();
+        self.emphasis = recipe.emphasis.unwrap_or_default();
         if let Some(strength) = recipe.strength {
             self.strength = strength.get();
         }

@@ -84,7 +84,7 @@ mod tests {
         assert_eq!((recipe.prompt.as_str(), recipe.negative_prompt.as_str()), ("a fox", "fog"));
         assert_eq!((recipe.steps, recipe.clip_skip), (Steps::new(20).ok(), Some(2)));
         assert_eq!((recipe.loras[0].name.as_str(), recipe.loras[0].weight), ("ink.safetensors", Some(0.8)));
-        for part in ["ControlNetApplyAdvanced", "Another pass: node 1, steps 10", "LoRA: ink", "Clip skip: 2"] {
+        for part in ["ControlNetApplyAdvanced", "Another pass: node 1, steps 10", "LoRA: ink"] {
             assert!(
                 recipe.not_understood.iter().any(|said| said.contains(part)),
                 "{part}: {:?}",
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!((new.sampler, new.schedule), (Some(SamplerKind::DpmPlusPlus2M), Some(ScheduleKind::Karras)));
         assert_eq!((new.model.as_deref(), new.model_hash.as_deref()), (Some("dreams"), Some("blake3:ab")));
         assert_eq!((new.clip_skip, new.size), (Some(2), ImageSize::new(512, 640).ok()));
-        assert_eq!(new.not_understood, ["Clip skip: 2", "LoRA: ink (0.7)"]);
+        assert_eq!(new.not_understood, ["LoRA: ink (0.7)"]);
         let old = json!({"model": "stable diffusion", "model_weights": "sd-1.5", "model_hash": "cc6c", "app_id": "x",
         "image": {"prompt": [{"prompt": "a fox [fog]", "weight": 1.0}], "steps": 50, "cfg_scale": 7.5, "threshold": 0,
         "perlin": 0, "height": 512, "width": 512, "seed": 3, "type": "txt2img", "sampler": "k_euler_a"}});

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::gallery::foreign::{json, names};
 use crate::gallery::record::{ReadLora, ReadRecipe};
-use crate::request::{GuidanceScale, ImageSize, ScheduleKind, Seed, Steps, Strength};
+use crate::request::{ClipSkip, GuidanceScale, ImageSize, ScheduleKind, Seed, Steps, Strength};
 
 /// A hostile file may have thousands of keys; people read a few.
 pub const MOST_NOT_UNDERSTOOD: usize = 32;
@@ -117,7 +117,9 @@ impl Gathering {
             Field::Seed => fill(&mut recipe.seed, parsed(text).map(Seed)),
             Field::Size => fill(&mut recipe.size, size(text)),
             Field::Denoise => fill(&mut recipe.strength, parsed(text).and_then(|s| Strength::new(s).ok())),
-            Field::ClipSkip => fill(&mut recipe.clip_skip, parsed(text)) && recipe.clip_skip == Some(1),
+            Field::ClipSkip => {
+                fill(&mut recipe.clip_skip, parsed(text)) && recipe.clip_skip.is_some_and(|n| ClipSkip::new(n).is_ok())
+            }
             Field::VariationSeed => fill_only(&mut recipe.variation_seed, parsed(text)),
             Field::VariationStrength => fill_only(&mut recipe.variation_strength, finite(text)),
             Field::Sampler => fill(&mut self.sampler, said()),
@@ -266,7 +268,7 @@ mod tests {
         gathering.lora(ReadLora { name: "ink".into(), weight: Some(0.8), hash: None });
         let recipe = gathering.finish();
         assert_eq!((recipe.clip_skip, recipe.variation_seed, recipe.loras.len()), (Some(2), Some(7), 1));
-        assert_eq!(recipe.not_understood, ["Clip skip: 2", "Variation seed: 7", "LoRA: ink (0.8)"]);
+        assert_eq!(recipe.not_understood, ["Variation seed: 7", "LoRA: ink (0.8)"]);
     }
 
     #[test]
