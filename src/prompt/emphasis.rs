@@ -53,16 +53,12 @@ impl<'a> Scan<'a> {
     fn item(&mut self, rest: &'a str, first: char) -> usize {
         match first {
             // A lone backslash vanishes, whatever follows; as a piece of no text it still parts its neighbours.
-            '\\' => match rest[1..].chars().next() {
-                Some('(' | ')' | '[' | ']' | '\\') => {
-                    self.push(&rest[1..2], 1.0);
-                    2
-                }
-                _ => {
-                    self.push("", 1.0);
-                    1
-                }
-            },
+            '\\' => {
+                let is_escape = rest[1..].starts_with(['(', ')', '[', ']', '\\']);
+                let length = if is_escape { 2 } else { 1 };
+                self.push(&rest[1..length], 1.0);
+                length
+            }
             '(' => {
                 self.round.push(self.texts.len());
                 1
