@@ -54,13 +54,10 @@ impl<'a> Scan<'a> {
         match first {
             // A lone backslash vanishes, whatever follows; as a piece of no text it still parts its neighbours.
             '\\' => {
-                if let Some('(' | ')' | '[' | ']' | '\\') = rest[1..].chars().next() {
-                    self.push(&rest[1..2], 1.0);
-                    2
-                } else {
-                    self.push("", 1.0);
-                    1
-                }
+                let is_escape = rest[1..].starts_with(['(', ')', '[', ']', '\\']);
+                let length = if is_escape { 2 } else { 1 };
+                self.push(&rest[1..length], 1.0);
+                length
             }
             '(' => {
                 self.round.push(self.texts.len());
