@@ -160,7 +160,7 @@ mod tests {
             ("--steps 0 fox", "from 1 to 1000"),
             ("--guidance -3 fox", "from 0 to 100"),
             ("--sampler plms fox", "dpmpp-2m"),
-            ("--schedule exponential fox", "karras"),
+            ("--schedule nonsense fox", "karras"),
             ("--strength 0.5 fox", "--init"),
             ("--init a.png fox", "--strength"),
             ("--init a.png --strength 2 fox", "at most 1"),

@@ -91,7 +91,7 @@ fn sampler_and_schedule(name: &str) -> Option<(SamplerKind, ScheduleKind)> {
         "eulera" | "eulerancestral" => SamplerKind::EulerAncestral,
         "heun" => SamplerKind::Heun,
         "dpm++2m" | "dpmpp2m" => SamplerKind::DpmPlusPlus2M,
-        _ => return None,
+        _ => letters.parse().ok()?,
     };
     Some((sampler, schedule))
 }
@@ -100,12 +100,9 @@ fn sampler_and_schedule(name: &str) -> Option<(SamplerKind, ScheduleKind)> {
 fn schedule(name: &str, sampler: Option<SamplerKind>) -> Option<ScheduleKind> {
     match name.to_lowercase().as_str() {
         "karras" => Some(ScheduleKind::Karras),
-        "uniform" | "normal" | "discrete" => Some(ScheduleKind::Model),
-        "automatic" => match sampler? {
-            SamplerKind::DpmPlusPlus2M => Some(ScheduleKind::Karras),
-            _ => Some(ScheduleKind::Model),
-        },
-        _ => None,
+        "uniform" | "discrete" => Some(ScheduleKind::Model),
+        "automatic" => Some(ScheduleKind::Automatic.resolved_for(sampler?)),
+        name => name.parse().ok(),
     }
 }
 
@@ -161,7 +158,8 @@ mod tests {
         let with = |sampler| read(&format!("Steps: 1, Sampler: {sampler}, Schedule type: Automatic")).schedule;
         assert_eq!(with("DPM++ 2M"), Some(ScheduleKind::Karras));
         assert_eq!(with("Euler a"), Some(ScheduleKind::Model));
-        assert_eq!(with("UniPC"), None);
+        assert_eq!(with("DPM++ 3M SDE"), Some(ScheduleKind::Exponential));
+        assert_eq!(with("PLMS"), None);
     }
 
     #[test]
@@ -179,7 +177,7 @@ mod tests {
     #[test]
     fn what_no_request_may_ask_is_listed_and_not_bent() {
         let recipe = read(
-            "Steps: 0, Sampler: Undefined, Schedule type: Exponential, CFG scale: nan, Seed: -1, Size: 500x500, \
+            "Steps: 0, Sampler: Undefined, Schedule type: Turbo, CFG scale: nan, Seed: -1, Size: 500x500, \
              Denoising strength: 0",
         );
         assert_eq!(
@@ -191,7 +189,7 @@ mod tests {
             }
         );
         assert_eq!(recipe.not_understood.len(), 7);
-        assert!(recipe.not_understood.contains(&"Schedule type: Exponential".to_owned()));
+        assert!(recipe.not_understood.contains(&"Schedule type: Turbo".to_owned()));
     }
 
     #[test]
@@ -222,7 +220,9 @@ mod tests {
         #[test]
         fn our_own_infotext_gives_every_setting_back(record in any_record()) {
             let recipe = understand(&InfoText::parse(&infotext::write(&record)));
-            let truth = ReadRecipe::from(&record);
+            let mut truth = ReadRecipe::from(&record);
+            // "Automatic" is written as what it came to.
+            truth.schedule = Some(record.request.schedule.resolved_for(record.request.sampler));
             prop_assert_eq!(&recipe.not_understood, &Vec::<String>::new());
             prop_assert_eq!(
                 (recipe.steps, recipe.guidance, recipe.sampler, recipe.schedule, recipe.seed, recipe.size, recipe.strength),

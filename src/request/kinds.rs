@@ -113,6 +113,8 @@ named_kinds! {
         Deis => "deis", "DEIS", ["deis_multistep"], "second order from two steps, exact in the logarithm of the noise";
         /// Latent consistency models (Luo et al. 2023, arXiv:2310.04378).
         Lcm => "lcm", "LCM", [], "for models distilled to few steps; guidance near 1";
+        /// Trajectory consistency distillation, eta 0.3 (Zheng et al. 2024, arXiv:2402.19159).
+        Tcd => "tcd", "TCD", [], "likewise, for models distilled that way";
     }
 }
 

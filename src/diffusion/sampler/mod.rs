@@ -15,6 +15,7 @@ mod euler;
 mod heun;
 mod lcm;
 mod lms;
+mod tcd;
 mod unipc;
 
 use candle_core::{DType, Device, Tensor};
@@ -232,6 +233,7 @@ impl Sampler {
             SamplerKind::UniPcBh1 => unipc::step(&mut stage, unipc::Variant::Bh1, denoise)?,
             SamplerKind::Deis => deis::step(&mut stage, denoise)?,
             SamplerKind::Lcm => lcm::step(stage, denoise)?,
+            SamplerKind::Tcd => tcd::step(stage, denoise)?,
         };
         let place = || format!("step {} of {}: the latents", index + 1, self.steps());
         check_finite(&stepped.x.flatten_all()?.to_vec1::<f32>()?, place)?;

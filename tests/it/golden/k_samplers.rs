@@ -41,7 +41,7 @@ fn every_schedule_falls_for_every_sampler_and_count() {
     for &kind in ScheduleKind::ALL {
         for &sampler in SamplerKind::ALL {
             for n in [1, 2, 3, 4, 7, 20, 50, 150] {
-                if sampler == SamplerKind::Lcm && n > 50 {
+                if matches!(sampler, SamplerKind::Lcm | SamplerKind::Tcd) && n > 50 {
                     continue; // Such models know 50 levels.
                 }
                 let plan = schedule.schedule(kind, sampler, steps(n)).unwrap();
@@ -151,6 +151,7 @@ fn runs_of_the_other_samplers_are_those_of_diffusers() {
         ("deis", SamplerKind::Deis, ScheduleKind::Model),
         ("deis_karras", SamplerKind::Deis, ScheduleKind::Karras),
         ("lcm", SamplerKind::Lcm, ScheduleKind::Model),
+        ("tcd", SamplerKind::Tcd, ScheduleKind::Model),
     ] {
         for model in ["tiny-eps", "tiny-v"] {
             for n in [5, 12, 20] {
