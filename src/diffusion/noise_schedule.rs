@@ -116,6 +116,12 @@ impl Schedule {
     pub fn level_of(&self, sigma: f64) -> NoiseLevel {
         NoiseLevel { sigma, timestep: self.trained.timestep_of(sigma) }
     }
+
+    /// The level of any timestep.
+    #[must_use]
+    pub fn level_at(&self, timestep: f64) -> NoiseLevel {
+        self.trained.level_at(timestep)
+    }
 }
 
 /// The levels that a model was trained on.
@@ -209,7 +215,7 @@ impl NoiseSchedule {
         }
         let (first, end) = (levels[0].sigma, levels[last].sigma);
         let initial_scale = if self.starts_bare(kind, sampler) { first } else { (1.0 + first * first).sqrt() };
-        // diffusers' DDIM and DEIS leave their share of noise in latents of unit variance; A1111 decodes what there is.
+        // diffusers' DDIM, DEIS and TCD leave their share of noise in latents of unit variance; A1111 decodes what there is.
         let final_scale = if kind == ScheduleKind::KlOptimal { 1.0 } else { 1.0 / (1.0 + end * end).sqrt() };
         Ok(Schedule { levels, initial_scale, final_scale, trained: self.clone() })
     }
@@ -228,10 +234,11 @@ impl NoiseSchedule {
 
     /// The levels of the model's own settings.
     fn model_levels(&self, sampler: SamplerKind, n: usize) -> Vec<NoiseLevel> {
-        // Only two know a last level above zero, that of timestep 0: DDIM, unless the folder sets its alpha to one, and DEIS.
+        // Only three know a last level above zero, that of timestep 0: DDIM, unless the folder sets its alpha to one, DEIS
+        // and TCD.
         let ends_above = match sampler {
             SamplerKind::Ddim => !self.ends_at_zero,
-            SamplerKind::Deis => true,
+            SamplerKind::Deis | SamplerKind::Tcd => true,
             _ => false,
         };
         let last = if ends_above { self.sigmas[0] } else { 0.0 };
@@ -265,7 +272,7 @@ impl NoiseSchedule {
     fn timesteps(&self, sampler: SamplerKind, n: usize) -> Vec<f64> {
         let trained = self.sigmas.len();
         let last = (trained - 1) as f64;
-        if sampler == SamplerKind::Lcm {
+        if matches!(sampler, SamplerKind::Lcm | SamplerKind::Tcd) {
             return distilled_timesteps(trained, n);
         }
         // The multistep solvers' grid has one point more and leaves out the lowest.
@@ -326,12 +333,13 @@ impl NoiseSchedule {
 
 /// Euler and its kin, whose timesteps may lie between the trained ones in diffusers.
 fn is_continuous(sampler: SamplerKind) -> bool {
-    !matches!(sampler, SamplerKind::Ddim | SamplerKind::Ddpm | SamplerKind::Lcm) && !is_multistep(sampler)
+    !matches!(sampler, SamplerKind::Ddim | SamplerKind::Ddpm | SamplerKind::Lcm | SamplerKind::Tcd)
+        && !is_multistep(sampler)
 }
 
 /// DPM-Solver++ and those that share its grid in diffusers.
 fn is_multistep(sampler: SamplerKind) -> bool {
-    matches!(sampler, SamplerKind::DpmPlusPlus2M | SamplerKind::UniPc | SamplerKind::UniPcBh1 | SamplerKind::Deis)
+    matches!(sampler, SamplerKind::DpmPlusPlus2M | SamplerKind::UniPcBh2 | SamplerKind::UniPc | SamplerKind::Deis)
 }
 
 /// The grid of latent consistency models: `n` of the 50 timesteps that they are distilled at, from the highest (diffusers'

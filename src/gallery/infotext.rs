@@ -54,7 +54,7 @@ pub fn write(record: &PictureRecord) -> String {
 /// "Automatic", which for DPM++ 2M means Karras. DDIM and DDPM visit trained timesteps by themselves there and ignore
 /// the key, so it is left out.
 fn schedule_type(sampler: SamplerKind, schedule: ScheduleKind) -> Option<&'static str> {
-    match (schedule, sampler) {
+    match (schedule.resolved_for(sampler), sampler) {
         (ScheduleKind::Karras, _) => Some("Karras"),
         (ScheduleKind::Model, SamplerKind::Ddim | SamplerKind::Ddpm) => None,
         (ScheduleKind::Model, _) => Some("Uniform"),

@@ -105,14 +105,16 @@ named_kinds! {
         DpmPlusPlus2MSdeHeun => "dpmpp-2m-sde-heun", "DPM++ 2M SDE Heun", [], "the same with Heun's correction";
         /// SDE-DPM-Solver++ with the predictions of three steps (Crowson's k-diffusion).
         DpmPlusPlus3MSde => "dpmpp-3m-sde", "DPM++ 3M SDE", [], "third order from three steps along a Brownian path";
-        /// UniPC with B(h) = exp(h) - 1 (Zhao et al. 2023, arXiv:2302.04867), diffusers' default.
-        UniPc => "unipc", "UniPC", ["uni_pc_bh2", "unipc bh2"], "second order, corrected by the next step's call";
-        /// UniPC with B(h) = h.
-        UniPcBh1 => "unipc-bh1", "UniPC BH1", ["uni_pc"], "the same in its other form";
+        /// UniPC with B(h) = h (Zhao et al. 2023, arXiv:2302.04867), what the web UIs call UniPC.
+        UniPc => "unipc", "UniPC", ["uni_pc", "unipc-bh1"], "second order, corrected by the next step's call";
+        /// UniPC with B(h) = exp(h) - 1, diffusers' default.
+        UniPcBh2 => "unipc-bh2", "UniPC BH2", ["uni_pc_bh2"], "the same in its other form, which diffusers takes";
         /// DEIS of second order in the logarithm of sigma (Zhang & Chen 2022, arXiv:2204.13902).
         Deis => "deis", "DEIS", ["deis_multistep"], "second order from two steps, exact in the logarithm of the noise";
         /// Latent consistency models (Luo et al. 2023, arXiv:2310.04378).
         Lcm => "lcm", "LCM", [], "for models distilled to few steps; guidance near 1";
+        /// Trajectory consistency distillation, eta 0.3 (Zheng et al. 2024, arXiv:2402.19159).
+        Tcd => "tcd", "TCD", [], "likewise, for models distilled that way";
     }
 }
 

@@ -3,7 +3,7 @@ and diffusers', on the same formula for a network."""
 
 import numpy
 import torch
-from diffusers import DDIMScheduler, DEISMultistepScheduler, LCMScheduler, UniPCMultistepScheduler
+from diffusers import DDIMScheduler, DEISMultistepScheduler, LCMScheduler, TCDScheduler, UniPCMultistepScheduler
 from scipy.stats import beta as beta_distribution
 
 from golden_models import save
@@ -27,6 +27,7 @@ DIFFUSERS = {
     "deis": (DEISMultistepScheduler, {}),
     "deis_karras": (DEISMultistepScheduler, {"use_karras_sigmas": True}),
     "lcm": (LCMScheduler, {"clip_sample": False}),
+    "tcd": (TCDScheduler, {"clip_sample": False}),
 }
 PLAIN = {"lms": "sample_lms", "dpm2": "sample_dpm_2"}
 
@@ -124,7 +125,7 @@ def stepped(scheduler, n):
     generator = torch.Generator().manual_seed(SEED)
     scheduler.set_timesteps(n)
     x = torch.randn(SHAPE, generator=generator) * scheduler.init_noise_sigma
-    options = {"generator": generator} if isinstance(scheduler, LCMScheduler) else {}
+    options = {"generator": generator} if isinstance(scheduler, (LCMScheduler, TCDScheduler)) else {}
     for t in scheduler.timesteps:
         output = network(scheduler.scale_model_input(x, t), t)
         x = scheduler.step(output, t, x, **options).prev_sample

@@ -15,6 +15,7 @@ mod euler;
 mod heun;
 mod lcm;
 mod lms;
+mod tcd;
 mod unipc;
 
 use candle_core::{DType, Device, Tensor};
@@ -228,10 +229,11 @@ impl Sampler {
             SamplerKind::DpmPlusPlus2MSde => dpmpp_2m_sde::step_midpoint(&mut stage, denoise)?,
             SamplerKind::DpmPlusPlus2MSdeHeun => dpmpp_2m_sde::step_heun(&mut stage, denoise)?,
             SamplerKind::DpmPlusPlus3MSde => dpmpp_3m_sde::step(&mut stage, denoise)?,
-            SamplerKind::UniPc => unipc::step(&mut stage, unipc::Variant::Bh2, denoise)?,
-            SamplerKind::UniPcBh1 => unipc::step(&mut stage, unipc::Variant::Bh1, denoise)?,
+            SamplerKind::UniPcBh2 => unipc::step(&mut stage, unipc::Variant::Bh2, denoise)?,
+            SamplerKind::UniPc => unipc::step(&mut stage, unipc::Variant::Bh1, denoise)?,
             SamplerKind::Deis => deis::step(&mut stage, denoise)?,
             SamplerKind::Lcm => lcm::step(stage, denoise)?,
+            SamplerKind::Tcd => tcd::step(stage, denoise)?,
         };
         let place = || format!("step {} of {}: the latents", index + 1, self.steps());
         check_finite(&stepped.x.flatten_all()?.to_vec1::<f32>()?, place)?;

@@ -89,20 +89,10 @@ pub fn sampler(name: &str) -> Option<(SamplerKind, Option<ScheduleKind>)> {
 pub fn schedule(name: &str, sampler: Option<SamplerKind>) -> Option<ScheduleKind> {
     let letters = letters(name);
     if letters == "automatic" {
-        return automatic(sampler?);
+        return Some(ScheduleKind::Automatic.resolved_for(sampler?));
     }
     let (_, ours) = SCHEDULES.iter().find(|(names, _)| names.contains(&letters.as_str()))?;
     ours.iter().find_map(|name| name.parse().ok())
-}
-
-/// `sd_samplers_kdiffusion.py` of A1111 1.10: the schedule that a sampler's options name, else the model's levels.
-fn automatic(sampler: SamplerKind) -> Option<ScheduleKind> {
-    let name = match sampler.name() {
-        "dpmpp-2m" | "dpmpp-sde" | "dpmpp-2s-a" | "dpm2" | "dpm2-a" | "restart" => "karras",
-        "dpmpp-2m-sde" | "dpmpp-2m-sde-heun" | "dpmpp-3m-sde" => "exponential",
-        _ => "model",
-    };
-    name.parse().ok()
 }
 
 fn bare_sampler(letters: &str) -> Option<SamplerKind> {

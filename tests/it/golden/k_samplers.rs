@@ -41,7 +41,7 @@ fn every_schedule_falls_for_every_sampler_and_count() {
     for &kind in ScheduleKind::ALL {
         for &sampler in SamplerKind::ALL {
             for n in [1, 2, 3, 4, 7, 20, 50, 150] {
-                if sampler == SamplerKind::Lcm && n > 50 {
+                if matches!(sampler, SamplerKind::Lcm | SamplerKind::Tcd) && n > 50 {
                     continue; // Such models know 50 levels.
                 }
                 let plan = schedule.schedule(kind, sampler, steps(n)).unwrap();
@@ -145,18 +145,19 @@ fn our_own_levels_lead_to_the_same_picture_but_for_the_paths_resolution() {
 fn runs_of_the_other_samplers_are_those_of_diffusers() {
     let tensors = golden("k_samplers");
     for (key, kind, levels) in [
-        ("unipc", SamplerKind::UniPc, ScheduleKind::Model),
-        ("unipc_bh1", SamplerKind::UniPcBh1, ScheduleKind::Model),
-        ("unipc_karras", SamplerKind::UniPc, ScheduleKind::Karras),
+        ("unipc", SamplerKind::UniPcBh2, ScheduleKind::Model),
+        ("unipc_bh1", SamplerKind::UniPc, ScheduleKind::Model),
+        ("unipc_karras", SamplerKind::UniPcBh2, ScheduleKind::Karras),
         ("deis", SamplerKind::Deis, ScheduleKind::Model),
         ("deis_karras", SamplerKind::Deis, ScheduleKind::Karras),
         ("lcm", SamplerKind::Lcm, ScheduleKind::Model),
+        ("tcd", SamplerKind::Tcd, ScheduleKind::Model),
     ] {
         for model in ["tiny-eps", "tiny-v"] {
             for n in [5, 12, 20] {
                 let schedule = model_schedule(model);
                 let mut plan = schedule.schedule(levels, kind, steps(n)).unwrap();
-                if kind == SamplerKind::UniPcBh1 {
+                if kind == SamplerKind::UniPc {
                     // Its reference ends at the lowest trained level, in latents of unit variance.
                     let end = schedule.level_at(0.0);
                     *plan.levels.last_mut().unwrap() = end;
@@ -204,8 +205,8 @@ fn solvers_have_the_order_that_they_claim() {
         (SamplerKind::Dpm2, 1.8, 2.4),
         (SamplerKind::DpmPlusPlus2M, 1.7, 2.4),
         (SamplerKind::Deis, 1.8, 2.4),
+        (SamplerKind::UniPcBh2, 1.8, 2.6),
         (SamplerKind::UniPc, 1.8, 2.6),
-        (SamplerKind::UniPcBh1, 1.8, 2.6),
         (SamplerKind::Lms, 2.8, 4.4),
     ] {
         // Four times twice the steps.
