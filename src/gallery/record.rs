@@ -210,8 +210,9 @@ impl From<&PictureRecord> for ReadRecipe {
             size: Some(request.size),
             strength: request.image_to_image.as_ref().map(|start| start.strength),
             tool: Some("Calotype".to_owned()),
-            clip_skip: Some(request.clip_skip.get()),
-            emphasis: Some(request.emphasis),
+            // The usual is not written into the file.
+            clip_skip: (request.clip_skip != ClipSkip::default()).then(|| request.clip_skip.get()),
+            emphasis: (request.emphasis != Emphasis::default()).then_some(request.emphasis),
             ..Self::default()
         }
     }
