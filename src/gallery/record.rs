@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::request::{
-    Emphasis, GenerationRequest, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps, Strength,
+    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps, Strength,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
