@@ -25,7 +25,7 @@ SETS = ("models", "parts", "samplers", "k_samplers", "prompts", "pictures")
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"any of {SETS}; all if none is named")
-    parser.add_argument("--starter", type=pathlib.Path, default="/work/shared/starter-model/tokenizer")
+    parser.add_argument("--starter", type=pathlib.Path, default=HERE.parents[1] / "assets" / "starter-model" / "tokenizer")
     args = parser.parse_args()
     sets = args.sets or SETS
     if not set(sets) <= set(SETS):
