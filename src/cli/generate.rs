@@ -17,7 +17,7 @@ use crate::gallery::{open_picture, store};
 use crate::inference::cancel::CancelToken;
 use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelSource, Previews};
 use crate::latent_image::LatentColours;
-use crate::request::{GenerationRequest, ImageSize, ImageToImage, NoiseSourceKind, Seed};
+use crate::request::{GenerationRequest, ImageSize, ImageToImage, Seed};
 use crate::worker::{Waited, Worker};
 
 /// How long the end waits for the engine's thread.
@@ -223,7 +223,7 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
         guidance: options.guidance.unwrap_or(defaults.guidance),
         sampler: options.sampler.unwrap_or(defaults.sampler),
         schedule: options.schedule.unwrap_or(defaults.schedule),
-        noise_source: NoiseSourceKind::TorchCpu,
+        noise_source: options.noise,
         clip_skip: options.clip_skip.unwrap_or_default(),
         emphasis: options.emphasis,
         seed,

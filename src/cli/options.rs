@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::inference::device::{DeviceChoice, Precision};
 use crate::request::{
-    ClipSkip, Emphasis, GuidanceScale, ImageSize, RequestError, SamplerKind, ScheduleKind, Seed, Steps, Strength,
+    ClipSkip, Emphasis, GuidanceScale, ImageSize, NoiseSourceKind, RequestError, SamplerKind, ScheduleKind, Seed,
+    Steps, Strength,
 };
 
 /// A native desktop studio for Stable Diffusion. Without a command the window opens.
@@ -101,6 +102,9 @@ pub struct GenerateOptions {
     /// What weights in the prompt do: original, no-norm, ignore or comfyui
     #[arg(long, value_name = "NAME", default_value = "original")]
     pub emphasis: Emphasis,
+    /// Which generator draws the noise: torch-cpu as diffusers and ComfyUI, philox as AUTOMATIC1111 on a card
+    #[arg(long, value_name = "NAME", default_value = "torch-cpu")]
+    pub noise: NoiseSourceKind,
     /// Seed of the first picture [default: random]
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<Seed>,

@@ -8,7 +8,7 @@ use crate::gallery::foreign::fields::{Field, Gathering, Keys, finite};
 use crate::gallery::foreign::json;
 use crate::gallery::infotext::InfoText;
 use crate::gallery::record::{ReadLora, ReadRecipe};
-use crate::request::ScheduleKind;
+use crate::request::{NoiseSourceKind, ScheduleKind};
 
 /// What A1111's keys mean; its forks' are among them.
 const KEYS: Keys = &[
@@ -28,7 +28,7 @@ const KEYS: Keys = &[
     ("App", Field::Aside),
 ];
 /// Values that say what this build does anyway.
-const AS_HERE: &[(&str, &str)] = &[("RNG", "CPU"), ("ENSD", "0"), ("Emphasis", "Original")];
+const AS_HERE: &[(&str, &str)] = &[("ENSD", "0"), ("Emphasis", "Original")];
 /// How the value of `Version` begins in each program, the longer first.
 const VERSIONS: &[(&str, &str)] = &[
     ("stable-diffusion.cpp", "stable-diffusion.cpp"),
@@ -61,6 +61,9 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
         if is_as_here || is_repeated || value.is_empty() || is_key("Hashes") || is_key("Lora hashes") {
             continue;
         }
+        if is_key("RNG") && noise_source(value).is_some() {
+            continue;
+        }
         match KEYS.iter().find(|(name, _)| is_key(name)) {
             Some((_, Field::Denoise)) if has_second_pass => gathering.cannot_follow(key, value),
             Some((_, field)) => gathering.take(*field, key, value),
@@ -69,7 +72,22 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
         }
     }
     hashes(&mut gathering, info);
-    gathering.finish()
+    let mut recipe = gathering.finish();
+    recipe.noise_source = match info.get("RNG") {
+        Some(name) => noise_source(name),
+        // What A1111 leaves out is its default, the card's noise; and so do we.
+        None => matches!(recipe.tool.as_deref(), Some("AUTOMATIC1111" | "Calotype")).then_some(NoiseSourceKind::Philox),
+    };
+    recipe
+}
+
+/// A1111's and stable-diffusion.cpp's names of the generators; "GPU" is taken for an NVIDIA card's.
+fn noise_source(name: &str) -> Option<NoiseSourceKind> {
+    match name.to_ascii_lowercase().as_str() {
+        "cpu" => Some(NoiseSourceKind::TorchCpu),
+        "gpu" | "nv" | "cuda" => Some(NoiseSourceKind::Philox),
+        _ => None,
+    }
 }
 
 /// The program, by what it writes about itself; a text with A1111's settings and no such word is from its first year.
@@ -173,6 +191,8 @@ mod tests {
         assert_eq!((recipe.seed, recipe.size), (Some(Seed(1 << 32)), Some(ImageSize::new(512, 768).unwrap())));
         assert_eq!((recipe.model.as_deref(), recipe.strength), (Some("v1-5"), None));
         assert_eq!((recipe.clip_skip, recipe.not_understood.len()), (Some(2), 0));
+        assert_eq!(recipe.noise_source, Some(NoiseSourceKind::Philox), "no word means the card's");
+        assert_eq!(read("Steps: 20, Sampler: Euler, RNG: CPU").noise_source, Some(NoiseSourceKind::TorchCpu));
     }
 
     #[test]
@@ -200,8 +220,9 @@ mod tests {
         );
         assert_eq!((recipe.sampler, recipe.schedule), (Some(SamplerKind::EulerAncestral), Some(ScheduleKind::Karras)));
         assert_eq!((recipe.guidance, recipe.model), (Some(GuidanceScale::new(7.0).unwrap()), None));
-        assert_eq!(recipe.not_understood[..3], ["Guidance: 3.500000", "Eta: inf", "RNG: cuda"]);
-        assert!(recipe.not_understood[3].starts_with("SDCPP: {"));
+        assert_eq!(recipe.noise_source, Some(NoiseSourceKind::Philox));
+        assert_eq!(recipe.not_understood[..2], ["Guidance: 3.500000", "Eta: inf"]);
+        assert!(recipe.not_understood[2].starts_with("SDCPP: {"));
     }
 
     #[test]
@@ -215,6 +236,7 @@ mod tests {
             ReadRecipe {
                 prompt: "a fox".into(),
                 tool: Some("AUTOMATIC1111".into()),
+                noise_source: Some(NoiseSourceKind::Philox),
                 not_understood: recipe.not_understood.clone(),
                 ..ReadRecipe::default()
             }
@@ -291,6 +313,7 @@ mod tests {
             let mut truth = ReadRecipe::from(&record);
             // "Automatic" is written as what it came to.
             truth.schedule = Some(record.request.schedule.resolved_for(record.request.sampler));
+            prop_assert_eq!(recipe.noise_source, truth.noise_source);
             prop_assert_eq!(&recipe.not_understood, &Vec::<String>::new());
             prop_assert_eq!(
                 (recipe.steps, recipe.guidance, recipe.sampler, recipe.schedule, recipe.seed, recipe.size, recipe.strength),

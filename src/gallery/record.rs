@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::request::{
-    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps, Strength,
+    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Seed,
+    Steps, Strength,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
@@ -109,6 +110,8 @@ pub struct ReadRecipe {
     pub clip_skip: Option<u32>,
     /// What weights in the prompt do.
     pub emphasis: Option<Emphasis>,
+    /// Which generator drew the noise.
+    pub noise_source: Option<NoiseSourceKind>,
     /// The second seed whose noise was mixed in.
     pub variation_seed: Option<u64>,
     /// How much of it, 0 to 1.
@@ -145,6 +148,7 @@ impl ReadRecipe {
             ("Sampler", self.sampler.map(|sampler| sampler.label().to_owned())),
             ("Schedule", self.schedule.map(|schedule| schedule.label().to_owned())),
             ("Seed", self.seed.map(|seed| seed.to_string())),
+            ("Noise", self.noise_source.map(|source| source.label().to_owned())),
             ("Variation seed", self.variation_seed.map(|seed| seed.to_string())),
             ("Variation strength", self.variation_strength.map(|strength| strength.to_string())),
             ("Strength", self.strength.map(|strength| strength.get().to_string())),
@@ -210,6 +214,7 @@ impl From<&PictureRecord> for ReadRecipe {
             size: Some(request.size),
             strength: request.image_to_image.as_ref().map(|start| start.strength),
             tool: Some("Calotype".to_owned()),
+            noise_source: Some(request.noise_source),
             // The usual is not written into the file.
             clip_skip: (request.clip_skip != ClipSkip::default()).then(|| request.clip_skip.get()),
             emphasis: (request.emphasis != Emphasis::default()).then_some(request.emphasis),

@@ -81,6 +81,8 @@ pub struct Form {
     pub clip_skip: ClipSkip,
     /// What the weights in the prompts do.
     pub emphasis: Emphasis,
+    /// Which generator draws the noise.
+    pub noise_source: NoiseSourceKind,
     /// The seed as typed.
     pub seed: String,
     /// True: use the seed as it stands; false: draw one for every run.
@@ -106,6 +108,7 @@ impl Default for Form {
             schedule: Setting::models(ScheduleKind::default()),
             clip_skip: ClipSkip::default(),
             emphasis: Emphasis::default(),
+            noise_source: NoiseSourceKind::default(),
             seed: String::new(),
             is_seed_locked: false,
             count: 1,
@@ -246,7 +249,7 @@ impl Form {
             guidance: GuidanceScale::new(self.guidance.value).map_err(text)?,
             sampler: self.sampler.value,
             schedule: self.schedule.value,
-            noise_source: NoiseSourceKind::default(),
+            noise_source: self.noise_source,
             clip_skip: self.clip_skip,
             emphasis: self.emphasis,
             seed: self.locked_seed()?.unwrap_or(drawn),
@@ -266,6 +269,7 @@ impl Form {
         // A recipe that does not say these means the usual.
         self.clip_skip = recipe.clip_skip.and_then(|skip| ClipSkip::new(skip).ok()).unwrap_or_default();
         self.emphasis = recipe.emphasis.unwrap_or_default();
+        self.noise_source = recipe.noise_source.unwrap_or_default();
         if let Some(strength) = recipe.strength {
             self.strength = strength.get();
         }

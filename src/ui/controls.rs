@@ -6,7 +6,7 @@ use super::icons::{Icon, icon_button};
 use super::theme;
 use super::widgets::{field_errors, row_label};
 use super::{Panels, prompts, start_image};
-use crate::request::{ClipSkip, Emphasis, ImageSize, SamplerKind, ScheduleKind};
+use crate::request::{ClipSkip, Emphasis, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind};
 use crate::state::Studio;
 use crate::state::action::Action;
 use crate::state::form::{Field, FieldError, Form, Setting, TypedSize};
@@ -34,7 +34,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels, actions: &mut
         steps(ui, form, &errors);
         guidance(ui, form, &errors);
         kinds(ui, form);
-        text_encoder(ui, form);
+        more_settings(ui, form);
         seed(ui, form, &errors, actions);
         count(ui, form);
         ui.add_space(theme::HALF_STEP);
@@ -176,11 +176,12 @@ fn kinds(ui: &mut Ui, form: &mut Form) {
     combo_row(ui, schedule, ScheduleKind::ALL, &mut form.schedule, ScheduleKind::label);
 }
 
-/// Folded away: most models want them as they are.
-fn text_encoder(ui: &mut Ui, form: &mut Form) {
-    let is_usual = (form.clip_skip, form.emphasis) == (ClipSkip::default(), Emphasis::default());
-    let name = if is_usual { "Text encoder" } else { "Text encoder (changed)" };
-    CollapsingHeader::new(name).id_salt("text encoder").show(ui, |ui| {
+/// Folded away: most pictures want them as they are.
+fn more_settings(ui: &mut Ui, form: &mut Form) {
+    let usual = (ClipSkip::default(), Emphasis::default(), NoiseSourceKind::default());
+    let is_usual = (form.clip_skip, form.emphasis, form.noise_source) == usual;
+    let name = if is_usual { "More settings" } else { "More settings (changed)" };
+    CollapsingHeader::new(name).id_salt("more settings").show(ui, |ui| {
         ui.horizontal(|ui| {
             row_label(ui, "Clip skip", LABEL_WIDTH);
             let mut layer = form.clip_skip.get();
@@ -197,6 +198,11 @@ fn text_encoder(ui: &mut Ui, form: &mut Form) {
         let names = ("Emphasis", "What the weights in the prompts do");
         combo_row(ui, names, Emphasis::ALL, &mut emphasis, Emphasis::label);
         form.emphasis = emphasis.value;
+        let mut noise = Setting { value: form.noise_source, is_users: true };
+        let names =
+            ("Noise", "The generator of the noise: a seed of AUTOMATIC1111 means its GPU noise unless it says CPU");
+        combo_row(ui, names, NoiseSourceKind::ALL, &mut noise, NoiseSourceKind::label);
+        form.noise_source = noise.value;
     });
 }
 
