@@ -44,25 +44,25 @@ struct Run<'a> {
 }
 
 pub(super) fn run(options: &GenerateOptions) -> Result<(), Failure> {
-    let mut seed = None;
-    let result = start(options, Report::new(options.json)).and_then(|mut run| {
-        let result = run.all();
-        seed = run.seed;
-        // What it still computes nobody will miss.
-        run.engine.abandon(PATIENCE_AT_END);
-        result
-    });
-    let mut report = Report::new(options.json);
-    match &result {
-        Ok(()) => {}
-        Err(Failure::Usage(error) | Failure::Work(error)) => report.failed(seed, error),
-        Err(Failure::Interrupted) => report.cancelled(seed),
+    let mut run = start(options).inspect_err(|failure| tell(&mut Report::new(options.json), None, failure))?;
+    let result = run.all();
+    if let Err(failure) = &result {
+        tell(&mut run.report, run.seed, failure);
     }
+    // What it still computes nobody will miss.
+    run.engine.abandon(PATIENCE_AT_END);
     result
 }
 
+fn tell(report: &mut Report, seed: Option<Seed>, failure: &Failure) {
+    match failure {
+        Failure::Usage(error) | Failure::Work(error) => report.failed(seed, error),
+        Failure::Interrupted => report.cancelled(seed),
+    }
+}
+
 /// Checks everything that can be checked without the model, then asks for it.
-fn start(options: &GenerateOptions, report: Report) -> Result<Run<'_>, Failure> {
+fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     let output = output(options)?;
     // A picture that cannot be saved is not worth computing.
     match &output {
@@ -87,6 +87,7 @@ fn start(options: &GenerateOptions, report: Report) -> Result<Run<'_>, Failure> 
         .map_err(|e| Failure::Work(format!("no way to catch Ctrl-C: {e}")))?;
     let engine = crate::inference::spawn(options.device, options.precision, Arc::new(|| {}))
         .map_err(|e| Failure::Work(format!("the engine's thread could not be started: {e}")))?;
+    let report = Report::new(options.json);
     Ok(Run { options, engine, report, cancel, output, start_image, seed: None })
 }
 

@@ -90,10 +90,10 @@ pub struct GenerateOptions {
     /// Guidance, 0 to 100; 1 follows the prompt alone in half the time [default: the model's, usually 7]
     #[arg(long, value_name = "G", value_parser = guidance, allow_negative_numbers = true)]
     pub guidance: Option<GuidanceScale>,
-    /// ddim, ddpm, euler, euler-a, heun or dpmpp-2m [default: the model's, usually dpmpp-2m]
+    /// The solver; `calotype samplers` lists them [default: the model's, usually dpmpp-2m]
     #[arg(long, value_name = "NAME")]
     pub sampler: Option<SamplerKind>,
-    /// model or karras [default: the model's, usually karras]
+    /// The noise levels; `calotype schedules` lists them [default: the model's, usually karras]
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<ScheduleKind>,
     /// Which layer of the text encoder is taken, counted from its end, 1 to 12 [default: 1]

@@ -46,8 +46,12 @@ pub struct Reader<'a> {
 /// steps of these solvers before it reads the prompt.
 #[must_use]
 pub fn calls_per_step(sampler: SamplerKind) -> usize {
-    match sampler.name() {
-        "dpmpp-sde" | "dpmpp-2s-a" | "heun" | "dpm2" | "dpm2-a" | "restart" => 2,
+    match sampler {
+        SamplerKind::DpmPlusPlusSde
+        | SamplerKind::DpmPlusPlus2SAncestral
+        | SamplerKind::Heun
+        | SamplerKind::Dpm2
+        | SamplerKind::Dpm2Ancestral => 2,
         _ => 1,
     }
 }

@@ -280,7 +280,9 @@ impl NoiseSchedule {
         let grid: Vec<f64> = match self.spacing_for(sampler) {
             Spacing::Leading => {
                 let ratio = trained / points;
-                (0..points).map(|i| ((i * ratio + self.steps_offset) as f64).min(last)).rev().collect()
+                // As many steps as levels leave no room for an offset.
+                let offset = self.steps_offset.min(trained - 1 - (points - 1) * ratio);
+                (0..points).map(|i| (i * ratio + offset) as f64).rev().collect()
             }
             Spacing::Linspace => {
                 let gap = if points > 1 { last / (points - 1) as f64 } else { 0.0 };

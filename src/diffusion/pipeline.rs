@@ -111,6 +111,10 @@ impl StableDiffusion {
         let schedule = self.noise_schedule.schedule(request.schedule, request.sampler, request.steps)?;
         let mut noise = NoiseSource::new(request.noise_source, request.seed);
         let first_step = first_step(request)?;
+        if first_step >= schedule.levels.len() - 1 {
+            let problem = "this schedule has too few different levels for so small a strength: raise it".to_owned();
+            return Err(DiffusionError::Request(problem));
+        }
         let start = match (&request.image_to_image, start_image) {
             (None, _) => Start::Noise { shape },
             (Some(_), Some(picture)) => {
@@ -144,6 +148,9 @@ impl StableDiffusion {
         }
         let schedule = self.noise_schedule.schedule(request.schedule, request.sampler, request.steps)?;
         let first_step = first_step(request)?;
+        if state.step < first_step {
+            return Err(DiffusionError::State("its step is one that this request skips".to_owned()));
+        }
         let sampler = Sampler::restore(request.sampler, schedule, state, &self.device)?;
         let denoiser = self.denoiser(request, interrupt)?;
         let calls_per_step = calls_per_step(request.sampler);

@@ -252,15 +252,8 @@ fn by_channels(sizes: Sizes, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
-
-    fn wave(shape: &[usize], step: f32) -> Tensor {
-        let count: usize = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|i| (i as f32 * step).sin()).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-    }
+    use crate::kernels::samples::wave;
 
     #[test]
     fn every_shape_gives_candles_convolution() {

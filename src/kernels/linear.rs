@@ -181,15 +181,8 @@ fn fill(out: &mut [f32], bias: Option<&[f32]>) -> Into {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
-
-    fn wave(shape: &[usize], step: f32) -> Tensor {
-        let count: usize = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|i| (i as f32 * step).sin()).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-    }
+    use crate::kernels::samples::wave;
 
     #[test]
     fn every_shape_is_candles_matrix_product() {

@@ -26,3 +26,17 @@ fn contiguous<'a>(values: &'a [f32], layout: &Layout) -> Result<&'a [f32]> {
         None => bail!("this kernel needs its values in order, not {layout:?}"),
     }
 }
+
+#[cfg(test)]
+mod samples {
+    //! Tensors for the tests of the room.
+
+    use candle_core::{Device, Tensor};
+
+    /// `sin(i * step)` for the i-th value.
+    pub fn wave(shape: &[usize], step: f32) -> Tensor {
+        let count: usize = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| (i as f32 * step).sin()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+}

@@ -133,6 +133,10 @@ fn a_picture_resumed_from_any_step_is_the_same() {
             break;
         }
     }
+    let first = model.begin(&request, None, Interrupt::never()).unwrap().state().unwrap();
+    let from_image = ImageToImage { strength: Strength::new(0.5).unwrap(), source: "x".to_owned() };
+    let skipping = GenerationRequest { image_to_image: Some(from_image), ..request.clone() };
+    assert!(model.resume(&skipping, &first, Interrupt::never()).is_err(), "its step is one that is skipped");
     let other = GenerationRequest { size: ImageSize::new(64, 72).unwrap(), ..request };
     assert!(model.resume(&other, &generation.state().unwrap(), Interrupt::never()).is_err());
 }

@@ -236,5 +236,11 @@ fn more_steps_than_levels_are_refused_with_advice() {
     let schedule = model_schedule("tiny-eps");
     let error = schedule.schedule(ScheduleKind::Model, SamplerKind::DpmPlusPlus2M, steps(1000)).unwrap_err();
     assert!(error.to_string().contains("take fewer"), "{error}");
-    assert!(schedule.schedule(ScheduleKind::Model, SamplerKind::Euler, steps(1)).is_ok());
+    // As many steps as trained levels are allowed, down to one.
+    for (sampler, most) in [(SamplerKind::Euler, 1000), (SamplerKind::Ddim, 1000), (SamplerKind::DpmPlusPlus2M, 999)] {
+        for n in [1, most] {
+            let levels = schedule.schedule(ScheduleKind::Model, sampler, steps(n)).unwrap().levels;
+            assert_eq!(levels.len(), n as usize + 1);
+        }
+    }
 }
