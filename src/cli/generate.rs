@@ -17,7 +17,7 @@ use crate::gallery::{open_picture, store};
 use crate::inference::cancel::CancelToken;
 use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelSource, Previews};
 use crate::latent_image::LatentColours;
-use crate::request::{GenerationRequest, ImageSize, ImageToImage, Seed};
+use crate::request::{GenerationRequest, ImageSize, ImageToImage, Seed, Sigmas};
 use crate::worker::{Waited, Worker};
 
 /// How long the end waits for the engine's thread.
@@ -71,6 +71,7 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     }
     .and_then(|()| options.previews.as_deref().map_or(Ok(()), store::check_folder))
     .map_err(|error| Failure::Usage(error.for_people()))?;
+    options.fine.sampler_options().map_err(|error| Failure::Usage(error.to_string()))?;
     if let (Some(strength), Some(steps)) = (options.strength, options.steps) {
         strength.steps_taken(steps).map_err(|error| Failure::Usage(error.to_string()))?;
     }
@@ -98,7 +99,7 @@ impl Run<'_> {
         let first = self.options.seed.unwrap_or_else(random_seed);
         let (facts, colours) = self.wait_for_model(first)?;
         for index in 0..u64::from(self.options.count) {
-            let request = request(self.options, &facts, first.offset(index)).map_err(Failure::Usage)?;
+            let request = request(self.options, &facts, first).map_err(Failure::Usage)?.nth(index);
             self.one(JobId(index), request, &facts.name, &colours)?;
         }
         Ok(())
@@ -207,7 +208,8 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
     let defaults = &facts.defaults;
     let width = options.width.unwrap_or(defaults.size.width());
     let height = options.height.unwrap_or(defaults.size.height());
-    let steps = options.steps.unwrap_or(defaults.steps);
+    let sigmas = options.fine.sigmas.clone();
+    let steps = sigmas.as_ref().map_or(options.steps.unwrap_or(defaults.steps), Sigmas::steps);
     let image_to_image = match (&options.init, options.strength) {
         (Some(path), Some(strength)) => {
             strength.steps_taken(steps).map_err(|e| e.to_string())?;
@@ -222,8 +224,12 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
         size: ImageSize::new(width, height).map_err(|e| e.to_string())?,
         steps,
         guidance: options.guidance.unwrap_or(defaults.guidance),
+        guidance_rescale: options.fine.guidance_rescale,
         sampler: options.sampler.unwrap_or(defaults.sampler),
+        sampler_options: options.fine.sampler_options().map_err(|e| e.to_string())?,
         schedule: options.schedule.unwrap_or(defaults.schedule),
+        sigmas,
+        seed_options: options.fine.seed_options(),
         noise_source: options.noise,
         clip_skip: options.clip_skip.unwrap_or_default(),
         emphasis: options.emphasis,

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::inference::device::{DeviceChoice, Precision};
 use crate::request::{
-    ClipSkip, Emphasis, GuidanceScale, ImageSize, NoiseSourceKind, RequestError, SamplerKind, ScheduleKind, Seed,
-    Steps, Strength,
+    ClipSkip, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, RequestError, SamplerKind,
+    SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, Variation, VariationStrength,
 };
 
 /// A native desktop studio for Stable Diffusion. Without a command the window opens.
@@ -108,7 +108,10 @@ pub struct GenerateOptions {
     /// Seed of the first picture [default: random]
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<Seed>,
-    /// How many pictures, with seeds N, N+1, …
+    /// The solver's numbers, and how noise grows out of the seed
+    #[command(flatten)]
+    pub fine: FineOptions,
+    /// How many pictures, with seeds N, N+1, … or, with --variation-strength, that many variation seeds
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
     pub count: u32,
     /// Start from this picture instead of noise alone
@@ -134,6 +137,65 @@ pub struct GenerateOptions {
     pub json: bool,
 }
 
+/// What most pictures want as it is.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Fine settings")]
+pub struct FineOptions {
+    /// Share of fresh noise in a step, 0 to 1, for samplers that add some and for ddim [default: the sampler's]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub eta: Option<f64>,
+    /// Noise put on top before the steps of euler, heun, heunpp2 and dpm2, 0 to 100
+    #[arg(long, value_name = "C", default_value_t = 0.0, hide_default_value = true, allow_negative_numbers = true)]
+    pub s_churn: f64,
+    /// The lowest sigma that is churned
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.0, hide_default_value = true, allow_negative_numbers = true)]
+    pub s_tmin: f64,
+    /// The highest sigma that is churned
+    #[arg(long, value_name = "SIGMA", default_value_t = f64::INFINITY, hide_default_value = true, allow_negative_numbers = true)]
+    pub s_tmax: f64,
+    /// A factor on all noise that the sampler adds, 0 to 2
+    #[arg(long, value_name = "F", default_value_t = 1.0, hide_default_value = true, allow_negative_numbers = true)]
+    pub s_noise: f64,
+    /// How far guidance is kept from overdriving contrast, 0 to 1; models with zero terminal SNR want 0.7
+    #[arg(long, value_name = "SHARE", value_parser = rescale, default_value = "0", hide_default_value = true, allow_negative_numbers = true)]
+    pub guidance_rescale: GuidanceRescale,
+    /// Noise levels by hand, falling, as "14.6,7,3,1,0"; they take the place of --schedule and --steps
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["schedule", "steps"], allow_negative_numbers = true)]
+    pub sigmas: Option<Sigmas>,
+    /// Another seed whose noise is mixed in
+    #[arg(long, value_name = "N", value_parser = seed, requires = "variation_strength", allow_negative_numbers = true)]
+    pub variation_seed: Option<Seed>,
+    /// How much of it, 0 to 1
+    #[arg(long, value_name = "S", value_parser = variation_strength, requires = "variation_seed", allow_negative_numbers = true)]
+    pub variation_strength: Option<VariationStrength>,
+    /// Put the noise of this size into the middle of the picture's
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub seed_resize: Option<ImageSize>,
+    /// Seed the sampler's noise with the seed plus this (AUTOMATIC1111's eta noise seed delta)
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
+    pub ensd: i64,
+}
+
+impl FineOptions {
+    /// The solver's numbers, checked.
+    pub(super) fn sampler_options(&self) -> Result<SamplerOptions, RequestError> {
+        let options = SamplerOptions::default()
+            .with_churn(self.s_churn, self.s_tmin, self.s_tmax)?
+            .with_noise_factor(self.s_noise)?;
+        self.eta.map_or(Ok(options), |eta| options.with_eta(eta))
+    }
+
+    /// How noise grows out of the seed.
+    pub(super) fn seed_options(&self) -> SeedOptions {
+        let variation = self.variation_seed.zip(self.variation_strength);
+        SeedOptions {
+            variation: variation.map(|(seed, strength)| Variation { seed, strength }),
+            resize_from: self.seed_resize,
+            noise_delta: self.ensd,
+        }
+    }
+}
+
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a number that fits here"))
 }
@@ -149,6 +211,19 @@ fn side(text: &str) -> Result<u32, String> {
         return Ok(px);
     }
     Err(format!("must be a multiple of 8 from 64 to 4096, the nearest is {nearest}"))
+}
+
+fn size(text: &str) -> Result<ImageSize, String> {
+    let (width, height) = text.split_once(['x', 'X']).ok_or("write it as 512x768")?;
+    checked(ImageSize::new(number(width)?, number(height)?))
+}
+
+fn rescale(text: &str) -> Result<GuidanceRescale, String> {
+    checked(GuidanceRescale::new(number(text)?))
+}
+
+fn variation_strength(text: &str) -> Result<VariationStrength, String> {
+    checked(VariationStrength::new(number(text)?))
 }
 
 fn steps(text: &str) -> Result<Steps, String> {

@@ -15,10 +15,16 @@ pub enum Guidance {
     /// The prompt alone: one row, one pass.
     PromptOnly,
     /// Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598), for several prompts together (Liu et al. 2022,
-    /// arXiv:2206.01714): `uncond + sum(scale_i * (cond_i - uncond))`. The first row is the negative prompt.
+    /// arXiv:2206.01714): `uncond + scale * sum(weight_i * (cond_i - uncond))`. The first row is the negative prompt.
     ClassifierFree {
+        /// The request's guidance.
+        scale: f64,
+        /// How far the result is brought back to the deviation that it has at a scale of 1.
+        rescale: f64,
         /// A factor for each further row.
-        scales: Vec<f64>,
+        weights: Vec<f64>,
+        /// Whether the solver asks what the negative prompt alone predicts.
+        keeps_unguided: bool,
     },
 }
 
@@ -44,12 +50,12 @@ pub struct Reader<'a> {
 
 /// How many calls of the U-Net count as one step of the request, for the numbers in a prompt: the web UI doubles the
 /// steps of these solvers before it reads the prompt.
-#[must_use]
-pub fn calls_per_step(sampler: SamplerKind) -> usize {
+fn calls_per_step(sampler: SamplerKind) -> usize {
     match sampler {
         SamplerKind::DpmPlusPlusSde
         | SamplerKind::DpmPlusPlus2SAncestral
         | SamplerKind::Heun
+        | SamplerKind::Restart
         | SamplerKind::Dpm2
         | SamplerKind::Dpm2Ancestral => 2,
         _ => 1,
@@ -73,13 +79,16 @@ impl Reader<'_> {
     pub fn read(&self, request: &GenerationRequest, interrupt: Interrupt) -> Result<Conditioning, DiffusionError> {
         let steps = request.steps.get() as usize * calls_per_step(request.sampler);
         let mut prompt = ParsedPrompt::positive(&request.prompt, steps, self.tokenizer)?;
-        let scale = request.guidance.get();
+        let keeps_unguided = matches!(request.sampler, SamplerKind::EulerCfgPp | SamplerKind::DdimCfgPp);
+        // A1111's factor, so that one range of guidance serves all of its samplers.
+        let scale = request.guidance.get() / if request.sampler == SamplerKind::DdimCfgPp { 12.5 } else { 1.0 };
         let mut parts = Vec::new();
-        let guidance = if scale == 1.0 && prompt.parts.len() == 1 && prompt.parts[0].weight == 1.0 {
+        let guidance = if scale == 1.0 && !keeps_unguided && prompt.parts.len() == 1 && prompt.parts[0].weight == 1.0 {
             Guidance::PromptOnly
         } else {
             parts.append(&mut ParsedPrompt::negative(&request.negative_prompt, steps, self.tokenizer)?.parts);
-            Guidance::ClassifierFree { scales: prompt.parts.iter().map(|part| part.weight * scale).collect() }
+            let weights = prompt.parts.iter().map(|part| part.weight).collect();
+            Guidance::ClassifierFree { scale, rescale: request.guidance_rescale.get(), weights, keeps_unguided }
         };
         parts.append(&mut prompt.parts);
         let rows = self.rows(&mut parts, request, interrupt)?;

@@ -3,8 +3,9 @@
 use candle_core::{DType, Tensor};
 
 use super::conditioning::{Conditioning, Guidance};
-use super::noise_schedule::NoiseLevel;
 use super::prediction::Prediction;
+use super::sampler::Denoised;
+use super::schedule::NoiseLevel;
 use super::unet::UNet;
 use super::{DiffusionError, Interrupt};
 
@@ -32,27 +33,39 @@ impl Denoiser<'_> {
         level: NoiseLevel,
         call: usize,
         interrupt: Interrupt,
-    ) -> Result<Tensor, DiffusionError> {
+    ) -> Result<Denoised, DiffusionError> {
         // The network was trained on latents of unit variance.
         let input = (x * (1.0 / (1.0 + level.sigma * level.sigma).sqrt()))?.to_dtype(self.dtype)?;
         let context = self.conditioning.context(call);
-        let output = match &self.conditioning.guidance {
-            Guidance::PromptOnly => {
-                self.unet.forward(&input, level.timestep, context, interrupt)?.to_dtype(DType::F32)?
-            }
-            Guidance::ClassifierFree { scales } => {
-                // [1, C, H, W] -> [1 + prompts, C, H, W]
-                let rows = Tensor::cat(&vec![&input; 1 + scales.len()], 0)?;
-                let rows = self.unet.forward(&rows, level.timestep, context, interrupt)?.to_dtype(DType::F32)?;
-                let uncond = rows.narrow(0, 0, 1)?;
-                let mut guided = uncond.clone();
-                for (index, scale) in scales.iter().enumerate() {
-                    let cond = rows.narrow(0, 1 + index, 1)?;
-                    guided = (&guided + ((cond - &uncond)? * *scale)?)?;
-                }
-                guided
-            }
+        let Guidance::ClassifierFree { scale, rescale, weights, keeps_unguided } = &self.conditioning.guidance else {
+            let output = self.unet.forward(&input, level.timestep, context, interrupt)?.to_dtype(DType::F32)?;
+            return Ok(self.prediction.denoised(x, &output, level.sigma)?.into());
         };
-        Ok(self.prediction.denoised(x, &output, level.sigma)?)
+        // [1, C, H, W] -> [1 + prompts, C, H, W]
+        let rows = Tensor::cat(&vec![&input; 1 + weights.len()], 0)?;
+        let rows = self.unet.forward(&rows, level.timestep, context, interrupt)?.to_dtype(DType::F32)?;
+        let uncond = rows.narrow(0, 0, 1)?;
+        let mut towards = uncond.zeros_like()?;
+        for (index, weight) in weights.iter().enumerate() {
+            let cond = rows.narrow(0, 1 + index, 1)?;
+            towards = (towards + ((cond - &uncond)? * *weight)?)?;
+        }
+        let mut guided = (&uncond + (&towards * *scale)?)?;
+        if *rescale > 0.0 {
+            let unguided = (&uncond + &towards)?;
+            let factor = deviation(&unguided)? / deviation(&guided)?.max(f64::MIN_POSITIVE);
+            guided = (guided * (rescale * factor + 1.0 - rescale))?;
+        }
+        let clean = self.prediction.denoised(x, &guided, level.sigma)?;
+        let unguided = if *keeps_unguided { Some(self.prediction.denoised(x, &uncond, level.sigma)?) } else { None };
+        Ok(Denoised { clean, unguided })
     }
+}
+
+/// The standard deviation of all values.
+fn deviation(values: &Tensor) -> Result<f64, DiffusionError> {
+    let values = values.flatten_all()?.to_vec1::<f32>()?;
+    let count = values.len() as f64;
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+    Ok((values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count).sqrt())
 }

@@ -11,10 +11,16 @@ use crate::request::{NoiseSourceKind, Seed};
 /// Where a picture's noise comes from: one a picture, drawn from in a fixed order, so that it can be stored between any
 /// two draws.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum NoiseSource {
-    /// torch's CPU generator.
+pub struct NoiseSource {
+    kind: NoiseSourceKind,
+    /// The picture's own, whatever the generator was started with since.
+    seed: Seed,
+    generator: Generator,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Generator {
     TorchCpu(TorchCpuGenerator),
-    /// torch's CUDA generator.
     Philox(PhiloxGenerator),
 }
 
@@ -22,44 +28,51 @@ impl NoiseSource {
     /// A fresh generator.
     #[must_use]
     pub fn new(kind: NoiseSourceKind, seed: Seed) -> Self {
-        match kind {
-            NoiseSourceKind::TorchCpu => Self::TorchCpu(TorchCpuGenerator::new(seed.0)),
-            NoiseSourceKind::Philox => Self::Philox(PhiloxGenerator::new(seed.0)),
-        }
+        let generator = match kind {
+            NoiseSourceKind::TorchCpu | NoiseSourceKind::ComfyUi => {
+                Generator::TorchCpu(TorchCpuGenerator::new(seed.0))
+            }
+            NoiseSourceKind::Philox => Generator::Philox(PhiloxGenerator::new(seed.0)),
+        };
+        Self { kind, seed, generator }
     }
 
-    /// Which generator it is.
+    /// Which generators it has.
     #[must_use]
     pub fn kind(&self) -> NoiseSourceKind {
-        match self {
-            Self::TorchCpu(_) => NoiseSourceKind::TorchCpu,
-            Self::Philox(_) => NoiseSourceKind::Philox,
-        }
+        self.kind
     }
 
-    /// What it was seeded with.
+    /// The picture's seed.
     #[must_use]
     pub fn seed(&self) -> Seed {
-        match self {
-            Self::TorchCpu(generator) => Seed(generator.seed),
-            Self::Philox(generator) => Seed(generator.seed()),
+        self.seed
+    }
+
+    /// What is drawn once the first noise is: from the same generator, unless ComfyUI's second one takes over or `delta`
+    /// starts it anew with the seed plus this.
+    pub(super) fn after_first(&mut self, delta: i64) {
+        if self.kind == NoiseSourceKind::ComfyUi {
+            self.generator = Generator::Philox(PhiloxGenerator::new(self.seed.0.wrapping_add_signed(delta)));
+        } else if delta != 0 {
+            self.generator = Self::new(self.kind, Seed(self.seed.0.wrapping_add_signed(delta))).generator;
         }
     }
 
     /// True when the stored state could have come from a generator; a damaged file may hold anything.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        match self {
-            Self::TorchCpu(generator) => generator.is_sound(),
-            Self::Philox(_) => true,
+        match &self.generator {
+            Generator::TorchCpu(generator) => generator.is_sound(),
+            Generator::Philox(_) => true,
         }
     }
 
     /// The next `count` values of the standard normal distribution, as one call of `torch.randn` gives them.
     pub fn normals(&mut self, count: usize) -> Vec<f32> {
-        match self {
-            Self::TorchCpu(generator) => generator.randn(count),
-            Self::Philox(generator) => generator.randn(count),
+        match &mut self.generator {
+            Generator::TorchCpu(generator) => generator.randn(count),
+            Generator::Philox(generator) => generator.randn(count),
         }
     }
 }
@@ -70,9 +83,6 @@ const SHIFT: usize = 397;
 /// `torch.Generator("cpu")`: the MT19937 state and the normal value kept from the last pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TorchCpuGenerator {
-    /// Kept for what is grown from the seed itself: torch's `initial_seed`.
-    #[serde(default)]
-    seed: u64,
     state: Vec<u32>,
     next: usize,
     kept_normal: Option<f64>,
@@ -89,7 +99,7 @@ impl TorchCpuGenerator {
             last = (last ^ (last >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i);
             state.push(last);
         }
-        Self { seed, state, next: STATE_LEN, kept_normal: None }
+        Self { state, next: STATE_LEN, kept_normal: None }
     }
 
     /// `torch.randn(count, generator=self)` in f32.

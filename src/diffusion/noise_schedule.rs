@@ -9,10 +9,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::DiffusionError;
-use super::config::require;
 use super::prediction::Prediction;
+use super::schedule::{NoiseLevel, Plan, Schedule};
 use super::sigmas::sigmas;
-use crate::request::{SamplerKind, ScheduleKind, Steps};
+use crate::request::{SamplerKind, ScheduleKind, Sigmas, Steps};
 
 const PART: &str = "scheduler";
 
@@ -88,42 +88,6 @@ enum Spacing {
     Trailing,
 }
 
-/// A point of the noise schedule.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NoiseLevel {
-    /// Standard deviation of the noise relative to the clean latents.
-    pub sigma: f64,
-    /// The timestep that the U-Net is told, 0 to the number of trained ones; may lie between two.
-    pub timestep: f64,
-}
-
-/// What a sampler visits, noisiest first; the last level is where it ends and the model is not asked there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Schedule {
-    /// One more than there are steps.
-    pub levels: Vec<NoiseLevel>,
-    /// Unit noise times this are the latents of the first level.
-    pub initial_scale: f64,
-    /// The latents of the last level times this are those of the U-Net's scale.
-    pub final_scale: f64,
-    /// What the model was trained on.
-    trained: NoiseSchedule,
-}
-
-impl Schedule {
-    /// The level of any sigma, for solvers that look between the steps.
-    #[must_use]
-    pub fn level_of(&self, sigma: f64) -> NoiseLevel {
-        NoiseLevel { sigma, timestep: self.trained.timestep_of(sigma) }
-    }
-
-    /// The level of any timestep.
-    #[must_use]
-    pub fn level_at(&self, timestep: f64) -> NoiseLevel {
-        self.trained.level_at(timestep)
-    }
-}
-
 /// The levels that a model was trained on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NoiseSchedule {
@@ -142,8 +106,6 @@ impl NoiseSchedule {
     /// # Errors
     /// When the configuration names something unknown or holds impossible betas.
     pub fn new(config: &SchedulerConfig) -> Result<Self, DiffusionError> {
-        let zero_snr = config.rescale_betas_zero_snr;
-        require(PART, "rescale_betas_zero_snr", !zero_snr, || "true".to_owned(), "false")?;
         let prediction = Prediction::from_name(&config.prediction_type).ok_or_else(|| DiffusionError::Unsupported {
             part: PART,
             key: "prediction_type",
@@ -165,14 +127,11 @@ impl NoiseSchedule {
             }
         };
         config.check_counts()?;
-        let mut product = 1.0;
-        let sigmas: Arc<[f64]> = betas(config)?
-            .into_iter()
-            .map(|beta| {
-                product *= 1.0 - beta;
-                ((1.0 - product) / product).sqrt()
-            })
-            .collect();
+        let mut kept = kept_shares(&betas(config)?);
+        if config.rescale_betas_zero_snr {
+            lead_to_zero(&mut kept);
+        }
+        let sigmas: Arc<[f64]> = kept.into_iter().map(|a| ((1.0 - a) / a).sqrt()).collect();
         if sigmas.len() < 2 || !sigmas.iter().all(|s| s.is_finite()) || !sigmas.is_sorted_by(|a, b| a < b) {
             let problem = "the betas do not give a rising, finite list of noise levels".to_owned();
             return Err(DiffusionError::Config { part: PART, problem });
@@ -198,7 +157,13 @@ impl NoiseSchedule {
     /// When there are not as many different levels as steps.
     pub fn schedule(&self, kind: ScheduleKind, sampler: SamplerKind, steps: Steps) -> Result<Schedule, DiffusionError> {
         let n = steps.get() as usize;
-        let kind = kind.resolved_for(sampler);
+        let kind = match kind.resolved_for(sampler) {
+            // These plan their own way between the ends of the trained range.
+            ScheduleKind::Model if matches!(sampler, SamplerKind::DpmFast | SamplerKind::DpmAdaptive) => {
+                ScheduleKind::Normal
+            }
+            kind => kind,
+        };
         let levels = match kind {
             ScheduleKind::Model => self.model_levels(sampler, n),
             _ => self.free_levels(kind, sampler, n),
@@ -217,7 +182,16 @@ impl NoiseSchedule {
         let initial_scale = if self.starts_bare(kind, sampler) { first } else { (1.0 + first * first).sqrt() };
         // diffusers' DDIM, DEIS and TCD leave their share of noise in latents of unit variance; A1111 decodes what there is.
         let final_scale = if kind == ScheduleKind::KlOptimal { 1.0 } else { 1.0 / (1.0 + end * end).sqrt() };
-        Ok(Schedule { levels, initial_scale, final_scale, trained: self.clone() })
+        Ok(Schedule { levels, plan: Plan::Plain, initial_scale, final_scale, trained: self.clone() })
+    }
+
+    /// Levels written by hand: what they end with is decoded as it is.
+    #[must_use]
+    pub fn schedule_over(&self, sigmas: &Sigmas) -> Schedule {
+        let level = |&sigma: &f64| NoiseLevel { sigma, timestep: self.timestep_of(sigma) };
+        let levels: Vec<NoiseLevel> = sigmas.as_slice().iter().map(level).collect();
+        let initial_scale = levels[0].sigma;
+        Schedule { levels, plan: Plan::Plain, initial_scale, final_scale: 1.0, trained: self.clone() }
     }
 
     /// Whether the first latents are bare noise, without the variance of clean ones. diffusers' Euler and its kin start
@@ -234,10 +208,10 @@ impl NoiseSchedule {
 
     /// The levels of the model's own settings.
     fn model_levels(&self, sampler: SamplerKind, n: usize) -> Vec<NoiseLevel> {
-        // Only three know a last level above zero, that of timestep 0: DDIM, unless the folder sets its alpha to one, DEIS
-        // and TCD.
+        // Only these know a last level above zero, that of timestep 0: DDIM and PLMS, unless the folder sets its alpha to
+        // one, DEIS and TCD.
         let ends_above = match sampler {
-            SamplerKind::Ddim => !self.ends_at_zero,
+            SamplerKind::Ddim | SamplerKind::DdimCfgPp | SamplerKind::Pndm => !self.ends_at_zero,
             SamplerKind::Deis | SamplerKind::Tcd => true,
             _ => false,
         };
@@ -299,7 +273,7 @@ impl NoiseSchedule {
 
     fn spacing_for(&self, sampler: SamplerKind) -> Spacing {
         self.spacing.unwrap_or(match sampler {
-            SamplerKind::Ddim | SamplerKind::Ddpm => Spacing::Leading,
+            SamplerKind::Ddim | SamplerKind::DdimCfgPp | SamplerKind::Ddpm | SamplerKind::Pndm => Spacing::Leading,
             _ => Spacing::Linspace,
         })
     }
@@ -335,8 +309,7 @@ impl NoiseSchedule {
 
 /// Euler and its kin, whose timesteps may lie between the trained ones in diffusers.
 fn is_continuous(sampler: SamplerKind) -> bool {
-    !matches!(sampler, SamplerKind::Ddim | SamplerKind::Ddpm | SamplerKind::Lcm | SamplerKind::Tcd)
-        && !is_multistep(sampler)
+    !sampler.has_own_grid() && !is_multistep(sampler)
 }
 
 /// DPM-Solver++ and those that share its grid in diffusers.
@@ -361,7 +334,34 @@ fn is_k_diffusions(sampler: SamplerKind) -> bool {
             | SamplerKind::DpmPlusPlus2MSde
             | SamplerKind::DpmPlusPlus2MSdeHeun
             | SamplerKind::DpmPlusPlus3MSde
+            | SamplerKind::EulerCfgPp
+            | SamplerKind::HeunPp2
+            | SamplerKind::Ipndm
+            | SamplerKind::Restart
     )
+}
+
+/// How much of the picture is left at each timestep, squared: the cumulative product of `1 - beta`.
+fn kept_shares(betas: &[f64]) -> Vec<f64> {
+    let mut product = 1.0;
+    let kept = betas.iter().map(|beta| {
+        product *= 1.0 - beta;
+        product
+    });
+    kept.collect()
+}
+
+/// Moves the shares so that nothing is left at the last timestep (Lin et al. 2023, arXiv:2305.08891, algorithm 1).
+fn lead_to_zero(kept: &mut [f64]) {
+    // An infinite sigma cannot be stepped from: the last share is what diffusers' Euler takes for nothing.
+    const NEARLY_NOTHING: f64 = 1.0 / (1 << 24) as f64;
+    let (Some(first), Some(last)) = (kept.first().map(|a| a.sqrt()), kept.last().map(|a| a.sqrt())) else { return };
+    for share in kept.iter_mut() {
+        *share = ((share.sqrt() - last) * first / (first - last)).powi(2);
+    }
+    if let Some(end) = kept.last_mut() {
+        *end = NEARLY_NOTHING;
+    }
 }
 
 fn betas(config: &SchedulerConfig) -> Result<Vec<f64>, DiffusionError> {

@@ -21,12 +21,6 @@ impl PhiloxGenerator {
         Self { seed, calls: 0 }
     }
 
-    /// What it was seeded with.
-    #[must_use]
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
     /// `torch.randn(count, generator=self)` in f32. A card draws in the same way while `count` fits its threads, as
     /// latents do.
     pub fn randn(&mut self, count: usize) -> Vec<f32> {

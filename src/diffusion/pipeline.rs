@@ -5,13 +5,15 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
-use super::conditioning::{Reader, calls_per_step};
+use super::conditioning::Reader;
 use super::denoiser::Denoiser;
+use super::first_noise::first_noise;
 use super::noise::NoiseSource;
 use super::noise_schedule::NoiseSchedule;
 use super::pixels;
 use super::preview::fit_colours;
-use super::sampler::{Sampler, SamplerState, Start};
+use super::sampler::{Sampler, SamplerState, Solver, Start};
+use super::schedule::Schedule;
 use super::text_encoder::TextEncoder;
 use super::unet::UNet;
 use super::vae::Vae;
@@ -44,8 +46,6 @@ pub struct Generation<'a> {
     denoiser: Denoiser<'a>,
     sampler: Sampler,
     first_step: usize,
-    /// For the prompts' schedules.
-    calls_per_step: usize,
 }
 
 /// What a step has shown.
@@ -108,19 +108,17 @@ impl StableDiffusion {
         interrupt: Interrupt,
     ) -> Result<Generation<'_>, DiffusionError> {
         let shape = self.latent_shape(request.size)?;
-        let schedule = self.noise_schedule.schedule(request.schedule, request.sampler, request.steps)?;
+        let (schedule, first_step) = self.schedule(request)?;
         let mut noise = NoiseSource::new(request.noise_source, request.seed);
-        let first_step = first_step(request)?;
-        if first_step >= schedule.levels.len() - 1 {
-            let problem = "this schedule has too few different levels for so small a strength: raise it".to_owned();
-            return Err(DiffusionError::Request(problem));
-        }
+        let first = |noise: &mut NoiseSource| {
+            first_noise(noise, shape, &request.seed_options, self.vae.config().factor())
+        };
         let start = match (&request.image_to_image, start_image) {
-            (None, _) => Start::Noise { shape },
+            (None, _) => Start::Noise { unit: first(&mut noise), shape },
             (Some(_), Some(picture)) => {
                 // The draws come in diffusers' order: the encoder's, then the first noise, then the sampler's.
                 let clean = self.encode_image(picture, request.size, &mut noise, interrupt)?;
-                Start::Latents { clean, first_step }
+                Start::Latents { unit: first(&mut noise), clean, first_step }
             }
             (Some(from), None) => {
                 let problem = format!("the start image \"{}\" is missing", from.source);
@@ -128,9 +126,8 @@ impl StableDiffusion {
             }
         };
         let denoiser = self.denoiser(request, interrupt)?;
-        let sampler = Sampler::start(request.sampler, schedule, noise, start, &self.device)?;
-        let calls_per_step = calls_per_step(request.sampler);
-        Ok(Generation { model: self, denoiser, sampler, first_step, calls_per_step })
+        let sampler = Sampler::start(solver(request), schedule, noise, start, &self.device)?;
+        Ok(Generation { model: self, denoiser, sampler, first_step })
     }
 
     /// Goes on with a picture from a state that [`Generation::state`] gave for the same request.
@@ -146,15 +143,31 @@ impl StableDiffusion {
         if state.shape != self.latent_shape(request.size)? {
             return Err(DiffusionError::State(format!("its latents are not those of {}", request.size)));
         }
-        let schedule = self.noise_schedule.schedule(request.schedule, request.sampler, request.steps)?;
-        let first_step = first_step(request)?;
+        let (schedule, first_step) = self.schedule(request)?;
         if state.step < first_step {
             return Err(DiffusionError::State("its step is one that this request skips".to_owned()));
         }
-        let sampler = Sampler::restore(request.sampler, schedule, state, &self.device)?;
+        let sampler = Sampler::restore(solver(request), schedule, state, &self.device)?;
         let denoiser = self.denoiser(request, interrupt)?;
-        let calls_per_step = calls_per_step(request.sampler);
-        Ok(Generation { model: self, denoiser, sampler, first_step, calls_per_step })
+        Ok(Generation { model: self, denoiser, sampler, first_step })
+    }
+
+    /// The levels that a request visits, and the step that it starts at.
+    fn schedule(&self, request: &GenerationRequest) -> Result<(Schedule, usize), DiffusionError> {
+        let schedule = match &request.sigmas {
+            Some(sigmas) if sigmas.steps() != request.steps => {
+                let problem = format!("{} sigmas are not those of {} steps", sigmas.as_slice().len(), request.steps.get());
+                return Err(DiffusionError::Request(problem));
+            }
+            Some(sigmas) => self.noise_schedule.schedule_over(sigmas),
+            None => self.noise_schedule.schedule(request.schedule, request.sampler, request.steps)?,
+        };
+        let first_step = first_step(request)?;
+        if first_step >= schedule.levels.len() - 1 {
+            let problem = "this schedule has too few different levels for so small a strength: raise it".to_owned();
+            return Err(DiffusionError::Request(problem));
+        }
+        Ok(schedule.planned_for(request.sampler, first_step))
     }
 
     /// `[1, C, H / factor, W / factor]`.
@@ -200,6 +213,10 @@ impl StableDiffusion {
     }
 }
 
+fn solver(request: &GenerationRequest) -> Solver {
+    Solver { kind: request.sampler, options: request.sampler_options }
+}
+
 /// How many steps of the schedule an image-to-image request skips.
 fn first_step(request: &GenerationRequest) -> Result<usize, DiffusionError> {
     let Some(from) = &request.image_to_image else { return Ok(0) };
@@ -214,8 +231,7 @@ impl Generation<'_> {
     /// When the numbers fail or `interrupt` says stop.
     pub fn advance(&mut self, interrupt: Interrupt) -> Result<Option<Progress>, DiffusionError> {
         let denoiser = &self.denoiser;
-        // Told by the step alone, so that a resumed picture reads the same texts.
-        let mut call = (self.sampler.step() - self.first_step) * self.calls_per_step;
+        let mut call = self.sampler.calls();
         let mut denoise = |x: &Tensor, level| {
             call += 1;
             denoiser.denoise(x, level, call - 1, interrupt)

@@ -7,6 +7,8 @@ use crate::request::ScheduleKind;
 
 /// Stable Diffusion 1.5's sigmas (Sabour et al. 2024; research.nvidia.com/labs/toronto-ai/AlignYourSteps/howto.html).
 const ALIGN_YOUR_STEPS: [f64; 11] = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029];
+/// Stable Diffusion XL's, from the same page.
+const ALIGN_YOUR_STEPS_XL: [f64; 11] = [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029];
 /// Both parameters of the beta distribution, A1111's and ComfyUI's default.
 const BETA_SHAPE: f64 = 0.6;
 /// The share of the noise that linear-quadratic's straight half takes away (Mochi 1).
@@ -28,7 +30,8 @@ pub(super) fn sigmas(kind: ScheduleKind, trained: &[f64], n: usize) -> Option<Ve
         }
         ScheduleKind::SgmUniform => line(top, 0.0, n + 1).take(n).map(|t| sigma_at(trained, t)).collect(),
         ScheduleKind::Normal => line(top, 0.0, n).map(|t| sigma_at(trained, t)).collect(),
-        ScheduleKind::AlignYourSteps => line(0.0, 1.0, n).map(align_your_steps).collect(),
+        ScheduleKind::AlignYourSteps => line(0.0, 1.0, n).map(|share| between(&ALIGN_YOUR_STEPS, share)).collect(),
+        ScheduleKind::AlignYourStepsXl => line(0.0, 1.0, n).map(|share| between(&ALIGN_YOUR_STEPS_XL, share)).collect(),
         ScheduleKind::Simple => {
             let stride = trained.len() as f64 / n as f64;
             (0..n).map(|i| trained[trained.len() - 1 - (i as f64 * stride) as usize]).collect()
@@ -51,7 +54,7 @@ fn line(from: f64, to: f64, n: usize) -> impl Iterator<Item = f64> {
 }
 
 /// Karras et al. 2022, equation 5 with rho 7, without the final zero.
-fn karras(low: f64, high: f64, n: usize) -> Vec<f64> {
+pub(super) fn karras(low: f64, high: f64, n: usize) -> Vec<f64> {
     const RHO: f64 = 7.0;
     line(high.powf(1.0 / RHO), low.powf(1.0 / RHO), n).map(|root| root.powf(RHO)).collect()
 }
@@ -64,13 +67,13 @@ fn sigma_at(trained: &[f64], timestep: f64) -> f64 {
     (trained[below].ln() * (1.0 - part) + trained[above].ln() * part).exp()
 }
 
-/// The table, interpolated on its logarithm at `share` of its length.
-fn align_your_steps(share: f64) -> f64 {
-    let last = ALIGN_YOUR_STEPS.len() - 1;
+/// A table, interpolated on its logarithm at `share` of its length.
+fn between(table: &[f64; 11], share: f64) -> f64 {
+    let last = table.len() - 1;
     let place = share * last as f64;
     let knot = (place as usize).min(last - 1);
     let part = place - knot as f64;
-    (ALIGN_YOUR_STEPS[knot].ln() * (1.0 - part) + ALIGN_YOUR_STEPS[knot + 1].ln() * part).exp()
+    (table[knot].ln() * (1.0 - part) + table[knot + 1].ln() * part).exp()
 }
 
 /// How much of the noise is gone before step `i` of `n`: half of the steps take a little in even parts, a parabola of the

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::gallery::record::PictureRecord;
-use crate::request::{ClipSkip, Emphasis, NoiseSourceKind, SamplerKind, ScheduleKind};
+use crate::request::{ClipSkip, Emphasis, GenerationRequest, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind};
 
 /// What opens the negative prompt.
 const NEGATIVE: &str = "Negative prompt:";
@@ -36,8 +36,9 @@ pub fn write(record: &PictureRecord) -> String {
         pairs.push(("Clip skip", request.clip_skip.get().to_string()));
     }
     pairs.extend(emphasis(request.emphasis).map(|name| ("Emphasis", name.to_owned())));
+    pairs.extend(fine_settings(request));
     match request.noise_source {
-        NoiseSourceKind::TorchCpu => pairs.push(("RNG", request.noise_source.label().to_owned())),
+        NoiseSourceKind::TorchCpu | NoiseSourceKind::ComfyUi => pairs.push(("RNG", request.noise_source.label().to_owned())),
         // A1111's default, which it leaves out.
         NoiseSourceKind::Philox => {}
     }
@@ -47,17 +48,47 @@ pub fn write(record: &PictureRecord) -> String {
     text.trim().to_owned()
 }
 
+/// What differs from the usual, under A1111's keys where it has one; it leaves the usual out too.
+fn fine_settings(request: &GenerationRequest) -> Vec<(&'static str, String)> {
+    let (options, usual) = (&request.sampler_options, SamplerOptions::default());
+    let mut pairs = Vec::new();
+    let eta_key = if request.sampler == SamplerKind::Ddim { "Eta DDIM" } else { "Eta" };
+    pairs.extend(options.eta().map(|eta| (eta_key, eta.to_string())));
+    for (key, value, usual) in [
+        ("Sigma churn", options.churn(), usual.churn()),
+        ("Sigma tmin", options.churn_from(), usual.churn_from()),
+        ("Sigma tmax", options.churn_to(), usual.churn_to()),
+        ("Sigma noise", options.noise_factor(), usual.noise_factor()),
+        ("Guidance rescale", request.guidance_rescale.get(), 0.0),
+    ] {
+        if value != usual {
+            pairs.push((key, value.to_string()));
+        }
+    }
+    let seeds = &request.seed_options;
+    if let Some(variation) = &seeds.variation {
+        pairs.push(("Variation seed", variation.seed.to_string()));
+        pairs.push(("Variation seed strength", variation.strength.get().to_string()));
+    }
+    pairs.extend(seeds.resize_from.map(|size| ("Seed resize from", size.to_string())));
+    if seeds.noise_delta != 0 {
+        pairs.push(("ENSD", seeds.noise_delta.to_string()));
+    }
+    pairs.extend(request.sigmas.as_ref().map(|sigmas| ("Sigmas", quoted(&sigmas.to_string()))));
+    pairs
+}
+
 /// A1111's name of a schedule.
 ///
-/// The model's own levels are its "Uniform": the trained levels at evenly spread timesteps. A folder may place the
-/// timesteps a little differently (leading, trailing), for which A1111 has no name. Without the key A1111 would take
-/// "Automatic", which for DPM++ 2M means Karras. DDIM and DDPM visit trained timesteps by themselves there and ignore
-/// the key, so it is left out.
+/// The model's own levels are nearest to its "Uniform", which is our "Normal": the trained levels at evenly spread
+/// timesteps. A folder may place the timesteps a little differently (leading, trailing), for which A1111 has no name.
+/// Without the key A1111 would take "Automatic", which for DPM++ 2M means Karras. The samplers with a grid of their own
+/// ignore the key there, so it is left out.
 fn schedule_type(sampler: SamplerKind, schedule: ScheduleKind) -> Option<&'static str> {
     match (schedule.resolved_for(sampler), sampler) {
         (ScheduleKind::Karras, _) => Some("Karras"),
-        (ScheduleKind::Model, SamplerKind::Ddim | SamplerKind::Ddpm) => None,
-        (ScheduleKind::Model, _) => Some("Uniform"),
+        (ScheduleKind::Model, sampler) if sampler.has_own_grid() => None,
+        (ScheduleKind::Model | ScheduleKind::Normal, _) => Some("Uniform"),
         (schedule, _) => Some(schedule.label()),
     }
 }

@@ -8,7 +8,7 @@ use crate::gallery::foreign::fields::{Field, Gathering, Keys, finite};
 use crate::gallery::foreign::json;
 use crate::gallery::infotext::InfoText;
 use crate::gallery::record::{ReadLora, ReadRecipe};
-use crate::request::{NoiseSourceKind, ScheduleKind};
+use crate::request::{Emphasis, NoiseSourceKind, SamplerKind, ScheduleKind};
 
 /// What A1111's keys mean; its forks' are among them.
 const KEYS: Keys = &[
@@ -23,12 +23,22 @@ const KEYS: Keys = &[
     ("Clip skip", Field::ClipSkip),
     ("Variation seed", Field::VariationSeed),
     ("Variation seed strength", Field::VariationStrength),
+    ("Seed resize from", Field::SeedResize),
+    ("ENSD", Field::NoiseDelta),
+    ("Eta", Field::Eta),
+    ("Eta DDIM", Field::Eta),
+    ("Sigma churn", Field::Churn),
+    ("Sigma tmin", Field::ChurnFrom),
+    ("Sigma tmax", Field::ChurnTo),
+    ("Sigma noise", Field::NoiseFactor),
+    ("Guidance rescale", Field::GuidanceRescale),
+    ("Sigmas", Field::Sigmas),
     ("Denoising strength", Field::Denoise),
     ("Version", Field::Aside),
     ("App", Field::Aside),
 ];
 /// Values that say what this build does anyway.
-const AS_HERE: &[(&str, &str)] = &[("ENSD", "0"), ("Emphasis", "Original")];
+const AS_HERE: &[(&str, &str)] = &[("ENSD", "0")];
 /// How the value of `Version` begins in each program, the longer first.
 const VERSIONS: &[(&str, &str)] = &[
     ("stable-diffusion.cpp", "stable-diffusion.cpp"),
@@ -47,8 +57,8 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     gathering.take(Field::NegativePrompt, "Negative prompt", &info.negative_prompt);
     if info.get("App").is_none() {
         // Before 1.9 the schedule was part of the sampler's name, and later A1111 writes every one that it uses but its
-        // default: no word means the model's own levels. SD.Next leaves out what is its user's default.
-        gathering.unsaid_schedule_is(ScheduleKind::Model);
+        // default: no word means k-diffusion's even timesteps. SD.Next leaves out what is its user's default.
+        gathering.unsaid_schedule_is(ScheduleKind::Normal);
     }
     // With a second pass the strength is that pass's, not that of a start image.
     let has_second_pass = info.parameters.iter().any(|(key, _)| key.to_ascii_lowercase().starts_with("hires"));
@@ -61,7 +71,7 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
         if is_as_here || is_repeated || value.is_empty() || is_key("Hashes") || is_key("Lora hashes") {
             continue;
         }
-        if is_key("RNG") && noise_source(value).is_some() {
+        if is_key("RNG") && noise_source(value).is_some() || is_key("Emphasis") && emphasis(value).is_some() {
             continue;
         }
         match KEYS.iter().find(|(name, _)| is_key(name)) {
@@ -73,6 +83,11 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     }
     hashes(&mut gathering, info);
     let mut recipe = gathering.finish();
+    recipe.emphasis = info.get("Emphasis").and_then(emphasis);
+    if recipe.tool.as_deref() == Some("AUTOMATIC1111") && recipe.sampler.is_some_and(SamplerKind::has_own_grid) {
+        // It names a schedule for these too, and does not look at it.
+        recipe.schedule = Some(ScheduleKind::Model);
+    }
     recipe.noise_source = match info.get("RNG") {
         Some(name) => noise_source(name),
         // What A1111 leaves out is its default, the card's noise; and so do we.
@@ -86,8 +101,14 @@ fn noise_source(name: &str) -> Option<NoiseSourceKind> {
     match name.to_ascii_lowercase().as_str() {
         "cpu" => Some(NoiseSourceKind::TorchCpu),
         "gpu" | "nv" | "cuda" => Some(NoiseSourceKind::Philox),
+        "comfyui" => Some(NoiseSourceKind::ComfyUi),
         _ => None,
     }
+}
+
+/// A1111's names of what weights do, and ours.
+fn emphasis(name: &str) -> Option<Emphasis> {
+    Emphasis::ALL.iter().copied().find(|mode| mode.label().eq_ignore_ascii_case(name))
 }
 
 /// The program, by what it writes about itself; a text with A1111's settings and no such word is from its first year.
@@ -173,7 +194,7 @@ mod tests {
     use crate::gallery::foreign::fields::MOST_NOT_UNDERSTOOD;
     use crate::gallery::infotext;
     use crate::gallery::record::samples::{any_record, any_text};
-    use crate::request::{GuidanceScale, ImageSize, SamplerKind, Seed, Steps, Strength};
+    use crate::request::{GuidanceScale, ImageSize, Seed, Steps, Strength};
 
     fn read(settings: &str) -> ReadRecipe {
         understand(&InfoText::parse(&format!("a fox\n{settings}")))
@@ -200,16 +221,18 @@ mod tests {
         let recipe = read("Steps: 20, Sampler: DPM++ 2M Karras, Seed: 1");
         assert_eq!((recipe.sampler, recipe.schedule), (Some(SamplerKind::DpmPlusPlus2M), Some(ScheduleKind::Karras)));
         let recipe = read("Steps: 20, Sampler: DPM++ 2M, Seed: 1");
-        assert_eq!(recipe.schedule, Some(ScheduleKind::Model));
+        assert_eq!(recipe.schedule, Some(ScheduleKind::Normal));
+        let recipe = read("Steps: 20, Sampler: DDIM, Schedule type: Karras, Seed: 1");
+        assert_eq!(recipe.schedule, Some(ScheduleKind::Model), "it has a grid of its own");
     }
 
     #[test]
     fn automatic_means_what_the_sampler_prefers() {
         let with = |sampler| read(&format!("Steps: 1, Sampler: {sampler}, Schedule type: Automatic")).schedule;
         assert_eq!(with("DPM++ 2M"), Some(ScheduleKind::Karras));
-        assert_eq!(with("Euler a"), Some(ScheduleKind::Model));
+        assert_eq!(with("Euler a"), Some(ScheduleKind::Normal));
         assert_eq!(with("DPM++ 3M SDE"), Some(ScheduleKind::Exponential));
-        assert_eq!(with("PLMS"), None);
+        assert_eq!(with("PLMS"), Some(ScheduleKind::Model));
     }
 
     #[test]
@@ -312,9 +335,21 @@ mod tests {
             let recipe = understand(&InfoText::parse(&infotext::write(&record)));
             let mut truth = ReadRecipe::from(&record);
             // "Automatic" is written as what it came to.
-            truth.schedule = Some(record.request.schedule.resolved_for(record.request.sampler));
+            let schedule = record.request.schedule.resolved_for(record.request.sampler);
+            let has_own_grid = record.request.sampler.has_own_grid();
+            truth.schedule = Some(match schedule {
+                // The model's own has no name of its own.
+                ScheduleKind::Model | ScheduleKind::Normal if !has_own_grid => ScheduleKind::Normal,
+                schedule => schedule,
+            });
             prop_assert_eq!(recipe.noise_source, truth.noise_source);
             prop_assert_eq!(&recipe.not_understood, &Vec::<String>::new());
+            prop_assert_eq!((&recipe.sampler_options, &recipe.sigmas), (&truth.sampler_options, &truth.sigmas));
+            prop_assert_eq!(
+                (recipe.guidance_rescale, recipe.variation_seed, recipe.variation_strength, recipe.seed_resize),
+                (truth.guidance_rescale, truth.variation_seed, truth.variation_strength, truth.seed_resize)
+            );
+            prop_assert_eq!((recipe.noise_delta, recipe.emphasis), (truth.noise_delta, truth.emphasis));
             prop_assert_eq!(
                 (recipe.steps, recipe.guidance, recipe.sampler, recipe.schedule, recipe.seed, recipe.size, recipe.strength),
                 (truth.steps, truth.guidance, truth.sampler, truth.schedule, truth.seed, truth.size, truth.strength)

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::request::{
-    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Seed,
-    Steps, Strength,
+    ClipSkip, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind,
+    SamplerOptions, ScheduleKind, Seed, Sigmas, Steps, Strength,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
@@ -92,10 +92,16 @@ pub struct ReadRecipe {
     pub steps: Option<Steps>,
     /// Classifier-free guidance.
     pub guidance: Option<GuidanceScale>,
+    /// How far guidance is kept from changing the prediction's deviation.
+    pub guidance_rescale: Option<GuidanceRescale>,
     /// The solver.
     pub sampler: Option<SamplerKind>,
+    /// What the solver was told beside; the usual where the picture does not say it.
+    pub sampler_options: SamplerOptions,
     /// The noise levels.
     pub schedule: Option<ScheduleKind>,
+    /// Noise levels written by hand.
+    pub sigmas: Option<Sigmas>,
     /// The seed.
     pub seed: Option<Seed>,
     /// Width and height.
@@ -116,6 +122,10 @@ pub struct ReadRecipe {
     pub variation_seed: Option<u64>,
     /// How much of it, 0 to 1.
     pub variation_strength: Option<f64>,
+    /// The size whose noise is in the middle of the picture's.
+    pub seed_resize: Option<ImageSize>,
+    /// What the seed of the sampler's noise is away from the picture's (A1111's ENSD).
+    pub noise_delta: Option<i64>,
     /// The LoRAs that changed the model.
     pub loras: Vec<ReadLora>,
     /// What else the picture says and this build cannot follow, as "Key: value", for people.
@@ -139,18 +149,29 @@ impl ReadRecipe {
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         let loras: Vec<String> = self.loras.iter().map(ReadLora::to_string).collect();
+        let (options, usual) = (&self.sampler_options, SamplerOptions::default());
+        let unusual = |value: f64, usual: f64| (value != usual).then(|| value.to_string());
         let facts = [
             ("Prompt", text(&self.prompt)),
             ("Negative prompt", text(&self.negative_prompt)),
             ("Size", self.size.map(|size| size.to_string())),
             ("Steps", self.steps.map(|steps| steps.get().to_string())),
             ("Guidance", self.guidance.map(|guidance| guidance.get().to_string())),
+            ("Guidance rescale", self.guidance_rescale.map(|share| share.get().to_string())),
             ("Sampler", self.sampler.map(|sampler| sampler.label().to_owned())),
+            ("Eta", options.eta().map(|eta| eta.to_string())),
+            ("Churn", unusual(options.churn(), usual.churn())),
+            ("Churn from sigma", unusual(options.churn_from(), usual.churn_from())),
+            ("Churn to sigma", unusual(options.churn_to(), usual.churn_to())),
+            ("Noise factor", unusual(options.noise_factor(), usual.noise_factor())),
             ("Schedule", self.schedule.map(|schedule| schedule.label().to_owned())),
+            ("Sigmas", self.sigmas.as_ref().map(Sigmas::to_string)),
             ("Seed", self.seed.map(|seed| seed.to_string())),
             ("Noise", self.noise_source.map(|source| source.label().to_owned())),
             ("Variation seed", self.variation_seed.map(|seed| seed.to_string())),
             ("Variation strength", self.variation_strength.map(|strength| strength.to_string())),
+            ("Seed of size", self.seed_resize.map(|size| size.to_string())),
+            ("Noise seed delta", self.noise_delta.map(|delta| delta.to_string())),
             ("Strength", self.strength.map(|strength| strength.get().to_string())),
             ("Clip skip", self.clip_skip.map(|skip| skip.to_string())),
             ("Model", self.model.clone()),
@@ -202,6 +223,7 @@ pub fn differences(left: &ReadRecipe, right: &ReadRecipe) -> Vec<(String, Option
 impl From<&PictureRecord> for ReadRecipe {
     fn from(record: &PictureRecord) -> Self {
         let request = &record.request;
+        let seeds = &request.seed_options;
         Self {
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
@@ -209,7 +231,14 @@ impl From<&PictureRecord> for ReadRecipe {
             steps: Some(request.steps),
             guidance: Some(request.guidance),
             sampler: Some(request.sampler),
+            guidance_rescale: (request.guidance_rescale != GuidanceRescale::default()).then_some(request.guidance_rescale),
+            sampler_options: request.sampler_options,
             schedule: Some(request.schedule),
+            sigmas: request.sigmas.clone(),
+            variation_seed: seeds.variation.map(|variation| variation.seed.0),
+            variation_strength: seeds.variation.map(|variation| variation.strength.get()),
+            seed_resize: seeds.resize_from,
+            noise_delta: (seeds.noise_delta != 0).then_some(seeds.noise_delta),
             seed: Some(request.seed),
             size: Some(request.size),
             strength: request.image_to_image.as_ref().map(|start| start.strength),
@@ -230,7 +259,9 @@ pub(super) mod samples {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::request::{ClipSkip, Emphasis, ImageToImage, NoiseSourceKind};
+    use crate::request::{
+        ClipSkip, Emphasis, ImageToImage, NoiseSourceKind, SeedOptions, Variation, VariationStrength,
+    };
 
     /// A plain record.
     pub fn fox() -> PictureRecord {
@@ -242,7 +273,11 @@ pub(super) mod samples {
                 size: ImageSize::new(64, 72).unwrap(),
                 steps: Steps::new(20).unwrap(),
                 guidance: GuidanceScale::new(4.5).unwrap(),
+                guidance_rescale: GuidanceRescale::default(),
                 sampler: SamplerKind::DpmPlusPlus2M,
+                sampler_options: SamplerOptions::default(),
+                sigmas: None,
+                seed_options: SeedOptions::default(),
                 schedule: ScheduleKind::Karras,
                 noise_source: NoiseSourceKind::TorchCpu,
                 clip_skip: ClipSkip::default(),
@@ -268,26 +303,67 @@ pub(super) mod samples {
             .prop_map(|(strength, source)| ImageToImage { strength: Strength::new(strength).unwrap(), source });
         let texts = (any_text(), any_text(), any_text());
         let numbers = (8_u32..=512, 8_u32..=512, 1_u32..=1000, 0.0_f64..=100.0, any::<u64>());
-        let kinds = (proptest::sample::select(SamplerKind::ALL), proptest::sample::select(ScheduleKind::ALL));
-        (texts, numbers, kinds, proptest::option::of(start)).prop_map(|(texts, numbers, kinds, image_to_image)| {
+        let kinds = (
+            proptest::sample::select(SamplerKind::ALL),
+            proptest::sample::select(ScheduleKind::ALL),
+            proptest::sample::select(NoiseSourceKind::ALL),
+            proptest::sample::select(Emphasis::ALL),
+            1_u32..=12,
+        );
+        (texts, numbers, kinds, any_fine(), proptest::option::of(start)).prop_map(|parts| {
+            let (texts, numbers, kinds, fine, image_to_image) = parts;
+            let steps = Steps::new(numbers.2).unwrap();
             PictureRecord::new(
                 texts.2,
                 GenerationRequest {
                     prompt: texts.0,
                     negative_prompt: texts.1,
                     size: ImageSize::new(numbers.0 * 8, numbers.1 * 8).unwrap(),
-                    steps: Steps::new(numbers.2).unwrap(),
+                    steps: fine.3.as_ref().map_or(steps, Sigmas::steps),
                     guidance: GuidanceScale::new(numbers.3).unwrap(),
+                    guidance_rescale: fine.1,
                     sampler: kinds.0,
+                    sampler_options: fine.0,
                     schedule: kinds.1,
-                    noise_source: NoiseSourceKind::TorchCpu,
-                    clip_skip: ClipSkip::default(),
-                    emphasis: Emphasis::default(),
+                    sigmas: fine.3,
+                    noise_source: kinds.2,
+                    clip_skip: ClipSkip::new(kinds.4).unwrap(),
+                    emphasis: kinds.3,
                     seed: Seed(numbers.4),
+                    seed_options: fine.2,
                     image_to_image,
                 },
             )
         })
+    }
+
+    /// What a request may say of the solver, the guidance, the noise and its levels; mostly the usual.
+    fn any_fine() -> impl Strategy<Value = (SamplerOptions, GuidanceRescale, SeedOptions, Option<Sigmas>)> {
+        let maybe = proptest::option::of::<std::ops::RangeInclusive<f64>>;
+        let options = (maybe(0.0..=1.0), maybe(0.0..=100.0), maybe(0.0..=2.0)).prop_map(|(eta, churn, noise)| {
+            let options = SamplerOptions::default().with_noise_factor(noise.unwrap_or(1.0)).unwrap();
+            let options = churn.map_or(options, |churn| options.with_churn(churn, 0.5, 7.25).unwrap());
+            eta.map_or(options, |eta| options.with_eta(eta).unwrap())
+        });
+        let variation = (any::<u64>(), 0.0..=1.0_f64).prop_map(|(seed, strength)| Variation {
+            seed: Seed(seed),
+            strength: VariationStrength::new(strength).unwrap(),
+        });
+        let size = (8_u32..=512).prop_map(|side| ImageSize::new(side * 8, 512).unwrap());
+        let seeds = (proptest::option::of(variation), proptest::option::of(size), any::<i64>()).prop_map(
+            |(variation, resize_from, noise_delta)| SeedOptions { variation, resize_from, noise_delta },
+        );
+        let sigmas = proptest::collection::vec(0.01..=5.0_f64, 1..6).prop_map(|gaps| {
+            let rising = gaps.iter().scan(0.0, |sum, gap| {
+                *sum += gap;
+                Some(*sum)
+            });
+            let mut falling: Vec<f64> = std::iter::once(0.0).chain(rising).collect();
+            falling.reverse();
+            Sigmas::new(falling).unwrap()
+        });
+        let rescale = maybe(0.0..=1.0).prop_map(|share| GuidanceRescale::new(share.unwrap_or(0.0)).unwrap());
+        (options, rescale, seeds, proptest::option::of(sigmas))
     }
 }
 

@@ -189,7 +189,9 @@ mod tests {
     use crate::inference::cancel::CancelToken;
     use crate::inference::message::JobId;
     use crate::inference::spawn;
-    use crate::request::{ClipSkip, Emphasis, GenerationRequest, NoiseSourceKind, Seed};
+    use crate::request::{
+        ClipSkip, Emphasis, GenerationRequest, GuidanceRescale, NoiseSourceKind, SamplerOptions, Seed, SeedOptions,
+    };
     use crate::worker::{Waited, Worker};
 
     fn tiny() -> ModelSource {
@@ -213,6 +215,10 @@ mod tests {
             seed: Seed(1),
             clip_skip: ClipSkip::default(),
             emphasis: Emphasis::default(),
+            guidance_rescale: GuidanceRescale::default(),
+            sampler_options: SamplerOptions::default(),
+            sigmas: None,
+            seed_options: SeedOptions::default(),
             image_to_image: None,
         };
         let previews = Previews::Offered;

@@ -74,16 +74,26 @@ fn letters(name: &str) -> String {
 named_kinds! {
     /// The solvers of the denoising.
     SamplerKind, "sampler", {
-        /// Denoising diffusion implicit models, eta 0 (Song et al. 2020, arXiv:2010.02502).
-        Ddim => "ddim", "DDIM", [], "the first fast one; no noise of its own";
+        /// Denoising diffusion implicit models, eta 0 unless told (Song et al. 2020, arXiv:2010.02502).
+        Ddim => "ddim", "DDIM", [], "the first fast one; no noise of its own unless eta asks for it";
+        /// DDIM with the noise of the unguided prediction (Chung et al. 2024, arXiv:2406.08070), as A1111 has it: its
+        /// guidance is divided by 12.5.
+        DdimCfgPp => "ddim-cfg-pp", "DDIM CFG++", ["ddim_cfgpp"], "DDIM that stays on the model's manifold at any guidance";
         /// Denoising diffusion probabilistic models with the posterior variance (Ho et al. 2020, arXiv:2006.11239).
         Ddpm => "ddpm", "DDPM", [], "as models are trained; fresh noise at every step, wants many";
         /// Euler's method on the probability-flow equation (Karras et al. 2022, arXiv:2206.00364, algorithm 2 without churn).
         Euler => "euler", "Euler", [], "first order, one call a step";
+        /// Euler's method with the noise of the unguided prediction (Chung et al. 2024, arXiv:2406.08070), as ComfyUI has it.
+        EulerCfgPp => "euler-cfg-pp", "Euler CFG++", ["euler_cfgpp"],
+            "stays on the model's manifold; wants a guidance of about 1 to 2";
         /// Euler's method with ancestral noise.
         EulerAncestral => "euler-a", "Euler a", ["euler_ancestral"], "Euler with fresh noise at every step";
         /// Heun's second-order method (Karras et al. 2022, algorithm 2 without churn).
         Heun => "heun", "Heun", [], "second order, two calls a step";
+        /// Heun's method with a third slope where there is room for it (ComfyUI's `heunpp2`).
+        HeunPp2 => "heunpp2", "Heun++ 2", ["heun++", "heunpp"], "up to three slopes a step, weighted by sigma";
+        /// Heun's method that climbs back to sigma 2 and comes down again (Xu et al. 2023, arXiv:2306.14878), as A1111 has it.
+        Restart => "restart", "Restart", [], "Heun with a second descent from half way, two calls a step";
         /// Linear multistep, the Adams-Bashforth method of order four on uneven levels (Crowson's k-diffusion).
         Lms => "lms", "LMS", [], "fourth order from the slopes of four steps, one call a step";
         /// DPM-Solver-2 in the variance-exploding form (Lu et al. 2022, arXiv:2206.00927; Karras et al. 2022).
@@ -91,6 +101,10 @@ named_kinds! {
         /// DPM-Solver-2 with ancestral noise.
         Dpm2Ancestral => "dpm2-a", "DPM2 a", ["dpm_2_ancestral", "dpm2 ancestral", "dpm_2_a", "kdpm2_ancestral"],
             "DPM2 with fresh noise at every step";
+        /// DPM-Solver-fast: steps of third order, then of second and first (Lu et al. 2022, arXiv:2206.00927, section 3.4).
+        DpmFast => "dpm-fast", "DPM fast", [], "as many calls as steps, three to a leap";
+        /// DPM-Solver-23 with a step size of its own (Lu et al. 2022, arXiv:2206.00927, appendix C).
+        DpmAdaptive => "dpm-adaptive", "DPM adaptive", ["dpm_ad"], "takes as many steps as it needs, whatever is asked";
         /// DPM-Solver++ (2S), single step, with ancestral noise (Lu et al. 2022, arXiv:2211.01095).
         DpmPlusPlus2SAncestral => "dpmpp-2s-a", "DPM++ 2S a", ["dpmpp_2s_ancestral", "dpm++ 2s ancestral"],
             "second order with fresh noise, two calls a step";
@@ -111,10 +125,22 @@ named_kinds! {
         UniPcBh2 => "unipc-bh2", "UniPC BH2", ["uni_pc_bh2"], "the same in its other form, which diffusers takes";
         /// DEIS of second order in the logarithm of sigma (Zhang & Chen 2022, arXiv:2204.13902).
         Deis => "deis", "DEIS", ["deis_multistep"], "second order from two steps, exact in the logarithm of the noise";
+        /// Pseudo linear multistep (Liu et al. 2022, arXiv:2202.09778), without the Runge-Kutta start.
+        Pndm => "pndm", "PLMS", ["plms", "pndm_plms"], "fourth order on even timesteps, one call a step and one more";
+        /// Improved pseudo numerical methods (Zhang & Chen 2022, arXiv:2204.13902, section 4), order four, as ComfyUI has it.
+        Ipndm => "ipndm", "IPNDM", [], "fourth order as if steps were even, one call a step";
         /// Latent consistency models (Luo et al. 2023, arXiv:2310.04378).
         Lcm => "lcm", "LCM", [], "for models distilled to few steps; guidance near 1";
         /// Trajectory consistency distillation, eta 0.3 (Zheng et al. 2024, arXiv:2402.19159).
         Tcd => "tcd", "TCD", [], "likewise, for models distilled that way";
+    }
+}
+
+impl SamplerKind {
+    /// True for those that bring their own grid of timesteps: A1111 gives them no schedule to choose from.
+    #[must_use]
+    pub fn has_own_grid(self) -> bool {
+        matches!(self, Self::Ddim | Self::DdimCfgPp | Self::Ddpm | Self::Pndm | Self::Lcm | Self::Tcd)
     }
 }
 
@@ -123,9 +149,9 @@ named_kinds! {
     ScheduleKind, "schedule", {
         /// What the model folder's `scheduler_config` says.
         #[default]
-        Model => "model", "Model", ["uniform"], "the levels that the model's own settings ask for";
+        Model => "model", "Model", [], "the levels that the model's own settings ask for";
         /// What A1111 takes for the sampler: see [`ScheduleKind::resolved_for`].
-        Automatic => "automatic", "Automatic", [], "what suits the sampler: Karras, exponential or the model's";
+        Automatic => "automatic", "Automatic", [], "what suits the sampler: Karras, exponential or even timesteps";
         /// Karras et al. 2022, equation 5, rho 7.
         Karras => "karras", "Karras", [], "many steps at low noise";
         /// Even steps in the logarithm of sigma (Crowson's k-diffusion).
@@ -138,11 +164,13 @@ named_kinds! {
         /// trained level.
         KlOptimal => "kl-optimal", "KL Optimal", [], "even steps of the arctangent of the noise";
         /// The published table for Stable Diffusion 1.5 (Sabour et al. 2024, arXiv:2404.14507).
-        AlignYourSteps => "align-your-steps", "Align Your Steps", ["ays"], "a table made for few steps";
+        AlignYourSteps => "align-your-steps", "Align Your Steps", ["ays", "ays sd1"], "a table made for few steps";
+        /// The published table for Stable Diffusion XL (Sabour et al. 2024, arXiv:2404.14507).
+        AlignYourStepsXl => "align-your-steps-xl", "Align Your Steps XL", ["ays xl", "ays sdxl"], "the same, made for SDXL";
         /// Trained levels at an even stride from the top (ComfyUI).
         Simple => "simple", "Simple", [], "trained levels at an even stride from the top";
         /// Even timesteps from the highest to the lowest (ComfyUI).
-        Normal => "normal", "Normal", [], "even timesteps from the highest to the lowest";
+        Normal => "normal", "Normal", ["uniform", "discrete"], "even timesteps from the highest to the lowest";
         /// Trained levels at an even stride from the bottom (ComfyUI); may take a step more than asked.
         DdimUniform => "ddim-uniform", "DDIM", [], "trained levels at an even stride from the bottom";
         /// Quantiles of the beta distribution (Lee et al. 2024, arXiv:2407.12173), over sigma as A1111 reads it.
@@ -164,13 +192,16 @@ impl ScheduleKind {
                 | SamplerKind::DpmPlusPlusSde
                 | SamplerKind::DpmPlusPlus2SAncestral
                 | SamplerKind::Dpm2
-                | SamplerKind::Dpm2Ancestral,
+                | SamplerKind::Dpm2Ancestral
+                | SamplerKind::Restart,
             ) => Self::Karras,
             (
                 Self::Automatic,
                 SamplerKind::DpmPlusPlus2MSde | SamplerKind::DpmPlusPlus2MSdeHeun | SamplerKind::DpmPlusPlus3MSde,
             ) => Self::Exponential,
-            (Self::Automatic, _) => Self::Model,
+            (Self::Automatic, sampler) if sampler.has_own_grid() => Self::Model,
+            // k-diffusion's own, which A1111 calls "Uniform".
+            (Self::Automatic, _) => Self::Normal,
             (kind, _) => kind,
         }
     }
@@ -184,6 +215,8 @@ named_kinds! {
         TorchCpu => "torch-cpu", "CPU", [], "torch's generator on the processor, as in ComfyUI and diffusers";
         /// torch's CUDA generator (Philox 4x32-10; Salmon et al. 2011), which A1111 calls "NV" where it imitates it.
         Philox => "philox", "GPU", ["cuda", "nv"], "torch's generator on an NVIDIA card, A1111's default";
+        /// The CPU's for the first noise, an NVIDIA card's for the sampler's, the CPU's for Brownian paths.
+        ComfyUi => "comfyui", "ComfyUI", [], "the processor's for the first noise, a card's for the sampler's, as in ComfyUI";
     }
 }
 

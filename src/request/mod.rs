@@ -1,11 +1,13 @@
 //! What may be asked of the engine: a generation request whose every part is checked when it is made.
 
 mod kinds;
+mod options;
 mod text;
 
 use serde::{Deserialize, Serialize};
 
 pub use kinds::{NoiseSourceKind, SamplerKind, ScheduleKind};
+pub use options::{GuidanceRescale, SamplerOptions, SeedOptions, Sigmas, Variation, VariationStrength};
 pub use text::{ClipSkip, Emphasis};
 
 /// One picture, fully determined: the same request on the same build gives the same bytes.
@@ -22,15 +24,27 @@ pub struct GenerationRequest {
     pub steps: Steps,
     /// Classifier-free guidance.
     pub guidance: GuidanceScale,
+    /// How far guidance is kept from changing the prediction's deviation.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    pub guidance_rescale: GuidanceRescale,
     /// The solver of the denoising.
     pub sampler: SamplerKind,
+    /// What the solver is told beside.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    pub sampler_options: SamplerOptions,
     /// The noise levels that the solver visits.
     pub schedule: ScheduleKind,
+    /// Levels written by hand, which take the place of the schedule's; `steps` is theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sigmas: Option<Sigmas>,
     /// Which generator draws the noise.
     #[serde(default)]
     pub noise_source: NoiseSourceKind,
     /// The seed of the noise.
     pub seed: Seed,
+    /// How the noise grows out of it, beside the generator.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    pub seed_options: SeedOptions,
     /// Where the text encoder stops.
     #[serde(default, skip_serializing_if = "text::is_default")]
     pub clip_skip: ClipSkip,
@@ -90,6 +104,24 @@ pub enum RequestError {
     Strength {
         /// What was asked.
         found: f64,
+    },
+    /// An option's number is out of range or not a number.
+    #[error("{what} must be from {min} to {max}, not {found}")]
+    Number {
+        /// Which number.
+        what: &'static str,
+        /// What was asked.
+        found: f64,
+        /// The smallest.
+        min: f64,
+        /// The largest.
+        max: f64,
+    },
+    /// The sigmas written by hand are no list of falling numbers.
+    #[error("the sigmas must be falling numbers, the last one 0 or more: {problem}")]
+    Sigmas {
+        /// What is wrong with them.
+        problem: String,
     },
     /// Steps and strength together leave nothing to do.
     #[error(
@@ -421,6 +453,10 @@ mod tests {
             seed: Seed(u64::MAX),
             clip_skip: ClipSkip::new(2).unwrap(),
             emphasis: Emphasis::NoNorm,
+            guidance_rescale: GuidanceRescale::default(),
+            sampler_options: SamplerOptions::default(),
+            sigmas: None,
+            seed_options: SeedOptions::default(),
             image_to_image: None,
         };
         let text = serde_json::to_string(&request).unwrap();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+use super::fine::FineSettings;
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelDefaults;
 use crate::request::{
@@ -83,6 +84,8 @@ pub struct Form {
     pub emphasis: Emphasis,
     /// Which generator draws the noise.
     pub noise_source: NoiseSourceKind,
+    /// What most pictures want as it is.
+    pub fine: FineSettings,
     /// The seed as typed.
     pub seed: String,
     /// True: use the seed as it stands; false: draw one for every run.
@@ -109,6 +112,7 @@ impl Default for Form {
             clip_skip: ClipSkip::default(),
             emphasis: Emphasis::default(),
             noise_source: NoiseSourceKind::default(),
+            fine: FineSettings::default(),
             seed: String::new(),
             is_seed_locked: false,
             count: 1,
@@ -129,6 +133,8 @@ pub enum Field {
     Steps,
     /// Guidance.
     Guidance,
+    /// Sigmas written by hand.
+    Sigmas,
     /// The seed.
     Seed,
     /// The strength of image-to-image.
@@ -184,16 +190,24 @@ impl Form {
             let name = if field == Field::Width { "width" } else { "height" };
             (nearest != px).then(|| (field, RequestError::Size { side: name, found: px, nearest }.to_string()))
         };
-        let steps = Steps::new(self.steps.value);
+        let steps = self.steps();
+        let sigmas = self.fine.sigmas();
+        let typed_steps = Steps::new(self.steps.value).err().filter(|_| sigmas == Ok(None));
         let checks = [
             side(Field::Width, width),
             side(Field::Height, height),
-            steps.as_ref().err().map(|error| (Field::Steps, error.to_string())),
+            typed_steps.map(|error| (Field::Steps, error.to_string())),
             GuidanceScale::new(self.guidance.value).err().map(|error| (Field::Guidance, error.to_string())),
+            sigmas.err().map(|error| (Field::Sigmas, error.to_string())),
             self.locked_seed().err().map(|message| (Field::Seed, message)),
             self.start_image.as_ref().and_then(|_| self.strength_error(steps.ok())),
         ];
         checks.into_iter().flatten().map(|(field, message)| FieldError { field, message: sentence(&message) }).collect()
+    }
+
+    /// As typed, or those of the sigmas.
+    fn steps(&self) -> Result<Steps, RequestError> {
+        self.fine.sigmas()?.map_or_else(|| Steps::new(self.steps.value), |sigmas| Ok(sigmas.steps()))
     }
 
     fn strength_error(&self, steps: Option<Steps>) -> Option<(Field, String)> {
@@ -224,7 +238,7 @@ impl Form {
         let start_image = self.start_image.as_ref().map(|start| Arc::clone(&start.pixels));
         Ok((0..u64::from(self.count.clamp(1, Self::MAX_COUNT)))
             .map(|index| PlannedPicture {
-                request: GenerationRequest { seed: request.seed.offset(index), ..request.clone() },
+                request: request.nth(index),
                 start_image: start_image.clone(),
             })
             .collect())
@@ -232,7 +246,7 @@ impl Form {
 
     fn request(&self, drawn: Seed) -> Result<GenerationRequest, String> {
         let text = |error: RequestError| error.to_string();
-        let steps = Steps::new(self.steps.value).map_err(text)?;
+        let steps = self.steps().map_err(text)?;
         let image_to_image = match &self.start_image {
             None => None,
             Some(start) => {
@@ -247,8 +261,12 @@ impl Form {
             size: ImageSize::new(self.size.value.width, self.size.value.height).map_err(text)?,
             steps,
             guidance: GuidanceScale::new(self.guidance.value).map_err(text)?,
+            guidance_rescale: self.fine.guidance_rescale,
             sampler: self.sampler.value,
+            sampler_options: self.fine.sampler_options,
             schedule: self.schedule.value,
+            sigmas: self.fine.sigmas().map_err(text)?,
+            seed_options: self.fine.seed_options,
             noise_source: self.noise_source,
             clip_skip: self.clip_skip,
             emphasis: self.emphasis,
@@ -270,6 +288,7 @@ impl Form {
         self.clip_skip = recipe.clip_skip.and_then(|skip| ClipSkip::new(skip).ok()).unwrap_or_default();
         self.emphasis = recipe.emphasis.unwrap_or_default();
         self.noise_source = recipe.noise_source.unwrap_or_default();
+        self.fine = FineSettings::of(recipe);
         if let Some(strength) = recipe.strength {
             self.strength = strength.get();
         }

@@ -6,6 +6,7 @@ pub mod action;
 mod actions;
 pub mod canvas;
 mod engine_events;
+pub mod fine;
 pub mod form;
 pub mod gallery;
 mod gallery_events;

@@ -39,8 +39,9 @@ def wrapped(kind):
     return wrapper[kind](lambda x, t: network(x, t), table, quantize=False)
 
 
-def web_ui_schedules(model, n):
-    """The schedules by A1111's names, the final 0 included; the last three are ComfyUI's or NVIDIA's own words."""
+def web_ui_schedules(model, n, tables=None):
+    """The schedules by A1111's names, the final 0 included; the last three are ComfyUI's or NVIDIA's own words.
+    `tables`: further ones that are read as Align Your Steps is."""
     sampling = k_diffusion.sampling
     low, high = model.sigma_min.item(), model.sigma_max.item()
     trained = model.sigmas.double().numpy()
@@ -60,6 +61,8 @@ def web_ui_schedules(model, n):
         "align_your_steps": numpy.exp(numpy.interp(share, knots, numpy.log(ALIGN_YOUR_STEPS))),
         "linear_quadratic": high * (1 - linear_quadratic(n)),
     }
+    for name, table in (tables or {}).items():
+        sigmas[name] = numpy.exp(numpy.interp(share, knots, numpy.log(table)))
     with_end = {name: numpy.append(values, 0.0) for name, values in sigmas.items()}
     with_end["kl_optimal"] = numpy.tan(arcs)  # ends at the lowest trained level, not at 0
     with_end["exponential"] = sampling.get_sigmas_exponential(n, low, high).numpy()
@@ -93,9 +96,6 @@ def brownian_tree(tensors):
 def k_sampler_results(out, configs):
     """Everything of `k_samplers.safetensors`."""
     tensors = {}
-    for n in (5, 10, 30):
-        for name, sigmas in web_ui_schedules(wrapped("eps"), n).items():
-            tensors[f"schedule.{name}.n{n}"] = sigmas
     brownian_tree(tensors)
     for kind in ("eps", "v"):
         model = wrapped(kind)

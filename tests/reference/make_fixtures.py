@@ -1,6 +1,6 @@
 """Makes everything under tests/fixtures from the reference implementations. See README.md.
 
-    python make_fixtures.py [models parts samplers k_samplers prompts pictures]
+    python make_fixtures.py [models parts samplers k_samplers matrix prompts pictures]
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tiny_models  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
-SETS = ("models", "parts", "samplers", "k_samplers", "prompts", "pictures")
+SETS = ("models", "parts", "samplers", "k_samplers", "matrix", "prompts", "pictures")
 
 
 def main():
@@ -59,6 +59,12 @@ def make(sets, starter):
         import golden_k_samplers
 
         golden_k_samplers.k_sampler_results(GOLDEN, configs)
+    if "matrix" in sets:
+        import golden_matrix
+
+        golden_matrix.matrix(GOLDEN)
+        golden_matrix.unet_matrix(GOLDEN, pipes["tiny-eps"])
+        golden_matrix.diffusers_extras(GOLDEN, configs)
     if "prompts" in sets:
         import golden_prompts
 

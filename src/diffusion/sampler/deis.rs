@@ -10,7 +10,7 @@ const FEW_STEPS: usize = 15;
 
 pub(super) fn step(stage: &mut Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
     let (from, to) = (stage.from.sigma, stage.to.sigma);
-    let denoised = denoise(stage.x, stage.from)?;
+    let denoised = denoise(stage.x, stage.from)?.clean;
     let newest = slope(stage.x, &denoised, from)?;
     let last = stage.history.last().cloned();
     remember(stage.history, newest.clone(), ORDER - 1);

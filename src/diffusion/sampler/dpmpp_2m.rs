@@ -5,7 +5,7 @@ use crate::diffusion::DiffusionError;
 
 pub(super) fn step(stage: Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
     let Stage { x, from, to, before, history, .. } = stage;
-    let denoised = denoise(x, from)?;
+    let denoised = denoise(x, from)?.clean;
     let last = history.pop();
     history.push(denoised.clone());
     if to.sigma == 0.0 {

@@ -6,8 +6,8 @@ use crate::diffusion::DiffusionError;
 
 pub(super) fn step(mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
     let from = stage.from.sigma;
-    let denoised = denoise(stage.x, stage.from)?;
-    let (down, up) = ancestral_split(from, stage.to.sigma);
+    let denoised = denoise(stage.x, stage.from)?.clean;
+    let (down, up) = ancestral_split(from, stage.to.sigma, stage.options.eta().unwrap_or(1.0));
     if down == 0.0 {
         // Euler's step to no noise is the prediction itself.
         return Ok(Stepped { x: denoised.clone(), denoised });
@@ -17,7 +17,7 @@ pub(super) fn step(mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, D
     let towards = |to: f64| (to / from, 1.0 - to / from);
     let (kept, taken) = towards(middle);
     let guess = ((stage.x * kept)? + (&denoised * taken)?)?;
-    let second = denoise(&guess, stage.schedule.level_of(middle))?;
+    let second = denoise(&guess, stage.schedule.level_of(middle))?.clean;
     let (kept, taken) = towards(down);
     let x = ((stage.x * kept)? + (second * taken)?)?;
     Ok(Stepped { x: (x + (stage.draw()? * up)?)?, denoised })

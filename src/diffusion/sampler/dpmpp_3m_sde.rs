@@ -1,12 +1,12 @@
 //! SDE-DPM-Solver++ (3M): third order from the predictions of three steps, along a Brownian path (k-diffusion's
-//! `dpmpp_3m_sde` with eta 1).
+//! `dpmpp_3m_sde`).
 
 use super::{Denoise, Stage, Stepped, remember};
 use crate::diffusion::DiffusionError;
 
 pub(super) fn step(stage: &mut Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
     let (from, to) = (stage.from.sigma, stage.to.sigma);
-    let denoised = denoise(stage.x, stage.from)?;
+    let denoised = denoise(stage.x, stage.from)?.clean;
     let earlier: Vec<_> = stage.history.iter().rev().cloned().collect();
     remember(stage.history, denoised.clone(), 2);
     if to == 0.0 {
@@ -14,13 +14,14 @@ pub(super) fn step(stage: &mut Stage, denoise: &mut Denoise) -> Result<Stepped, 
     }
     let length = |back: usize| (stage.sigma_before(back) / stage.sigma_before(back - 1)).ln();
     let gap = (from / to).ln();
-    // With eta 1 the latents decay twice as fast: once towards the prediction, once to make room for noise.
-    let twice = 2.0 * gap;
-    let taken = -(-twice).exp_m1();
-    let mut x = ((stage.x * (-twice).exp())? + (&denoised * taken)?)?;
+    // The latents decay towards the prediction, and by eta again to make room for noise.
+    let eta = stage.options.eta().unwrap_or(1.0);
+    let decay = gap * (1.0 + eta);
+    let taken = -(-decay).exp_m1();
+    let mut x = ((stage.x * (-decay).exp())? + (&denoised * taken)?)?;
     // The exponential integrator's functions of second and third order.
-    let phi_2 = 1.0 - taken / twice;
-    let phi_3 = phi_2 / twice - 0.5;
+    let phi_2 = 1.0 - taken / decay;
+    let phi_3 = phi_2 / decay - 0.5;
     match earlier.as_slice() {
         [] => {}
         [last] => {
@@ -37,6 +38,8 @@ pub(super) fn step(stage: &mut Stage, denoise: &mut Denoise) -> Result<Stepped, 
             x = ((x + (first * phi_2)?)? - (second * phi_3)?)?;
         }
     }
-    x = (x + (stage.brownian(from, to)? * (to * taken.sqrt()))?)?;
+    if eta > 0.0 {
+        x = (x + (stage.brownian(from, to)? * (to * (-(-2.0 * eta * gap).exp_m1()).sqrt()))?)?;
+    }
     Ok(Stepped { x, denoised })
 }

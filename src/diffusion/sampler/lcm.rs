@@ -9,7 +9,7 @@ const DATA_DEVIATION: f64 = 0.5;
 const TIMESTEP_SCALE: f64 = 10.0;
 
 pub(super) fn step(mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
-    let denoised = denoise(stage.x, stage.from)?;
+    let denoised = denoise(stage.x, stage.from)?.clean;
     let (time, deviation) = (stage.from.timestep * TIMESTEP_SCALE, DATA_DEVIATION);
     let square = time * time + deviation * deviation;
     let (kept, taken) = (deviation * deviation / square, time / square.sqrt());

@@ -6,7 +6,7 @@ use crate::diffusion::DiffusionError;
 const ORDER: usize = 4;
 
 pub(super) fn step(stage: &mut Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
-    let denoised = denoise(stage.x, stage.from)?;
+    let denoised = denoise(stage.x, stage.from)?.clean;
     remember(stage.history, slope(stage.x, &denoised, stage.from.sigma)?, ORDER);
     let order = stage.history.len();
     let sigmas: Vec<f64> = (0..order).map(|back| stage.sigma_before(back)).collect();

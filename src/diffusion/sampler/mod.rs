@@ -3,9 +3,12 @@
 //! A solver knows only a list of noise levels, a function from noisy to clean latents, and a function that draws noise.
 //! All work on `x = x0 + sigma * noise`; the loop over the steps is the caller's and exists once, in the pipeline.
 
+mod adams_bashforth;
 mod ancestral;
+mod churn;
 mod deis;
 mod dpm2;
+mod dpm_solver;
 mod dpmpp_2m;
 mod dpmpp_2m_sde;
 mod dpmpp_2s;
@@ -15,21 +18,36 @@ mod euler;
 mod heun;
 mod lcm;
 mod lms;
+mod stage;
 mod tcd;
 mod unipc;
 
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use self::stage::{Stage, Stepped, ancestral_split, remember, slope};
 use super::DiffusionError;
-use super::brownian::BrownianTree;
 use super::noise::NoiseSource;
-use super::noise_schedule::{NoiseLevel, Schedule};
 use super::pixels::check_finite;
-use crate::request::SamplerKind;
+use super::schedule::{NoiseLevel, Plan, Schedule};
+use crate::request::{SamplerKind, SamplerOptions};
 
 /// Noisy latents at a level to predicted clean ones.
-pub type Denoise<'a> = dyn FnMut(&Tensor, NoiseLevel) -> Result<Tensor, DiffusionError> + 'a;
+pub type Denoise<'a> = dyn FnMut(&Tensor, NoiseLevel) -> Result<Denoised, DiffusionError> + 'a;
+
+/// What a model predicts behind noisy latents.
+pub struct Denoised {
+    /// The clean latents, guided.
+    pub clean: Tensor,
+    /// The clean latents of the negative prompt alone; only where the solver wants them.
+    pub unguided: Option<Tensor>,
+}
+
+impl From<Tensor> for Denoised {
+    fn from(clean: Tensor) -> Self {
+        Self { clean, unguided: None }
+    }
+}
 
 /// Everything that a sampler is, between two steps: stored, it goes on to the same bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,94 +62,77 @@ pub struct SamplerState {
     pub history: Vec<Vec<f32>>,
     /// The generator after the draws so far.
     pub noise: NoiseSource,
+    /// How often the model was asked.
+    pub calls: usize,
+    /// Only for a solver that finds its own steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Pace>,
+}
+
+/// Where an adaptive solver is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// -ln(sigma) of the latents.
+    pub time: f64,
+    /// How far the next leap goes, unless it proves too far.
+    pub length: f64,
+}
+
+impl Pace {
+    /// The length of the first leap (k-diffusion's `h_init`).
+    const FIRST: f64 = 0.05;
+
+    fn at_start_of(schedule: &Schedule) -> Option<Self> {
+        let start = || Self { time: dpm_solver::time(schedule.levels[0].sigma), length: Self::FIRST };
+        (schedule.plan == Plan::Adaptive).then(start)
+    }
+}
+
+/// The solver and what it is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Solver {
+    /// Which one.
+    pub kind: SamplerKind,
+    /// Its numbers.
+    pub options: SamplerOptions,
 }
 
 /// A sampler at work.
 pub struct Sampler {
-    kind: SamplerKind,
+    solver: Solver,
     schedule: Schedule,
     step: usize,
     x: Tensor,
     history: Vec<Tensor>,
     noise: NoiseSource,
-}
-
-/// What one step needs and may change.
-struct Stage<'a> {
-    x: &'a Tensor,
-    /// Where the step starts.
-    from: NoiseLevel,
-    /// Where it ends.
-    to: NoiseLevel,
-    /// Where the step before started, if there was one.
-    before: Option<NoiseLevel>,
-    /// Which step it is, from 0.
-    index: usize,
-    /// All levels.
-    schedule: &'a Schedule,
-    history: &'a mut Vec<Tensor>,
-    noise: &'a mut NoiseSource,
-}
-
-impl Stage<'_> {
-    /// Unit noise in the shape of the latents.
-    fn draw(&mut self) -> Result<Tensor, DiffusionError> {
-        let values = self.noise.normals(self.x.elem_count());
-        Ok(Tensor::from_vec(values, self.x.shape(), self.x.device())?)
-    }
-
-    /// Unit noise for a step between two sigmas: the increment of the picture's one Brownian path, which spans the whole
-    /// schedule and grows from its seed. Nothing is drawn from the generator.
-    fn brownian(&self, from: f64, to: f64) -> Result<Tensor, DiffusionError> {
-        let sigmas = || self.schedule.levels.iter().map(|level| level.sigma).filter(|sigma| *sigma > 0.0);
-        let tree = BrownianTree {
-            source: self.noise.kind(),
-            seed: self.noise.seed(),
-            low: sigmas().fold(f64::INFINITY, f64::min),
-            high: sigmas().fold(0.0, f64::max),
-        };
-        let values = tree.noise(from, to, self.x.elem_count());
-        Ok(Tensor::from_vec(values, self.x.shape(), self.x.device())?)
-    }
-
-    /// The sigma at which the `back`-th step before this one started.
-    fn sigma_before(&self, back: usize) -> f64 {
-        self.schedule.levels[self.index.saturating_sub(back)].sigma
-    }
-}
-
-/// A step's result.
-struct Stepped {
-    x: Tensor,
-    /// The first prediction of clean latents in this step, which previews show.
-    denoised: Tensor,
+    calls: usize,
+    pace: Option<Pace>,
 }
 
 impl Sampler {
-    /// Starts at `first_step` of the schedule from `clean` latents `[B, C, H, W]` (zeros when there is no start image)
-    /// with the next noise of `noise` on top.
+    /// Starts from noise, or from the clean latents of a start image with noise on top; `noise` gives what comes after.
     ///
     /// # Errors
     /// When the device fails.
     pub fn start(
-        kind: SamplerKind,
+        solver: Solver,
         schedule: Schedule,
-        mut noise: NoiseSource,
+        noise: NoiseSource,
         start: Start,
         device: &Device,
     ) -> Result<Self, DiffusionError> {
         let (x, step) = match start {
-            Start::Noise { shape } => {
-                let values = noise.normals(shape.iter().product());
-                ((Tensor::from_vec(values, shape.to_vec(), device)? * schedule.initial_scale)?, 0)
+            Start::Noise { unit, shape } => {
+                ((Tensor::from_vec(unit, shape.to_vec(), device)? * schedule.initial_scale)?, 0)
             }
-            Start::Latents { clean, first_step } => {
-                let unit = Tensor::from_vec(noise.normals(clean.elem_count()), clean.shape(), device)?;
+            Start::Latents { unit, clean, first_step } => {
+                let unit = Tensor::from_vec(unit, clean.shape(), device)?;
                 let sigma = schedule.levels[first_step].sigma;
                 ((clean.to_dtype(DType::F32)? + (unit * sigma)?)?, first_step)
             }
         };
-        Ok(Self { kind, schedule, step, x, history: Vec::new(), noise })
+        let pace = Pace::at_start_of(&schedule);
+        Ok(Self { solver, schedule, step, x, history: Vec::new(), noise, calls: 0, pace })
     }
 
     /// Goes on from a stored state.
@@ -139,14 +140,18 @@ impl Sampler {
     /// # Errors
     /// When the state's parts do not fit each other or the schedule.
     pub fn restore(
-        kind: SamplerKind,
+        solver: Solver,
         schedule: Schedule,
         state: &SamplerState,
         device: &Device,
     ) -> Result<Self, DiffusionError> {
         let count = state.shape.iter().product::<usize>();
-        let problem = if state.step >= schedule.levels.len() {
+        let is_adaptive = schedule.plan == Plan::Adaptive;
+        let is_pace_sound = |pace: Pace| pace.time.is_finite() && pace.length.is_finite() && pace.length > 0.0;
+        let problem = if !is_adaptive && state.step >= schedule.levels.len() {
             "its step is beyond the schedule"
+        } else if state.pace.is_some() != is_adaptive || !state.pace.is_none_or(is_pace_sound) {
+            "its pace is not that of this solver"
         } else if state.latents.len() != count || state.history.iter().any(|h| h.len() != count) {
             "its latents have another size than its shape says"
         } else if !state.noise.is_sound() {
@@ -154,12 +159,14 @@ impl Sampler {
         } else {
             let tensor = |values: &Vec<f32>| Tensor::from_slice(values, state.shape.to_vec(), device);
             return Ok(Self {
-                kind,
+                solver,
                 schedule,
                 step: state.step,
                 x: tensor(&state.latents)?,
                 history: state.history.iter().map(tensor).collect::<Result<_, _>>()?,
                 noise: state.noise.clone(),
+                calls: state.calls,
+                pace: state.pace,
             });
         };
         Err(DiffusionError::State(problem.to_owned()))
@@ -178,6 +185,8 @@ impl Sampler {
             latents: values(&self.x)?,
             history: self.history.iter().map(values).collect::<Result<_, _>>()?,
             noise: self.noise.clone(),
+            calls: self.calls,
+            pace: self.pace,
         })
     }
 
@@ -187,10 +196,20 @@ impl Sampler {
         self.step
     }
 
-    /// Steps in all.
+    /// How often the model was asked so far.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// Steps in all; of an adaptive solver, as far as it can tell.
     #[must_use]
     pub fn steps(&self) -> usize {
-        self.schedule.levels.len() - 1
+        let levels = &self.schedule.levels;
+        match &self.pace {
+            None => levels.len() - 1,
+            Some(pace) => self.step + dpm_solver::leaps_left(pace, levels[levels.len() - 1].sigma),
+        }
     }
 
     /// Takes one step and gives the clean latents as predicted in it; `None` when all steps are done.
@@ -198,48 +217,45 @@ impl Sampler {
     /// # Errors
     /// What `denoise` fails with; [`DiffusionError::NotFinite`] when the latents leave the finite range.
     pub fn advance(&mut self, denoise: &mut Denoise) -> Result<Option<Tensor>, DiffusionError> {
-        let index = self.step;
-        if index >= self.steps() {
+        if self.step >= self.steps() {
             return Ok(None);
         }
+        let mut calls = self.calls;
+        let stepped = self.stepped(&mut |x: &Tensor, level| {
+            calls += 1;
+            denoise(x, level)
+        })?;
+        let place = || format!("step {} of {}: the latents", self.step + 1, self.steps());
+        check_finite(&stepped.x.flatten_all()?.to_vec1::<f32>()?, place)?;
+        self.calls = calls;
+        self.x = stepped.x;
+        self.step += 1;
+        Ok(Some(stepped.denoised))
+    }
+
+    fn stepped(&mut self, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
+        // An adaptive solver has but two levels, and looks at its pace.
+        let index = if self.pace.is_some() { 0 } else { self.step };
         let levels = &self.schedule.levels;
         let mut stage = Stage {
             x: &self.x,
             from: levels[index],
-            to: levels[index + 1],
+            to: self.schedule.end_of(index),
             // A history tells that the step before was taken, not skipped.
             before: index.checked_sub(1).filter(|_| !self.history.is_empty()).map(|i| levels[i]),
             index,
             schedule: &self.schedule,
+            options: self.solver.options,
             history: &mut self.history,
             noise: &mut self.noise,
         };
-        let stepped = match self.kind {
-            // In this form DDIM with eta 0 is Euler's method (Song et al. 2020, equation 13), and DDPM's posterior is
-            // the ancestral step; they differ in their levels.
-            SamplerKind::Ddim | SamplerKind::Euler => euler::step(&stage, denoise)?,
-            SamplerKind::Ddpm | SamplerKind::EulerAncestral => ancestral::step(stage, denoise)?,
-            SamplerKind::Heun => heun::step(&stage, denoise)?,
-            SamplerKind::Lms => lms::step(&mut stage, denoise)?,
-            SamplerKind::Dpm2 => dpm2::step(&stage, denoise)?,
-            SamplerKind::Dpm2Ancestral => dpm2::step_ancestral(stage, denoise)?,
-            SamplerKind::DpmPlusPlus2SAncestral => dpmpp_2s::step(stage, denoise)?,
-            SamplerKind::DpmPlusPlus2M => dpmpp_2m::step(stage, denoise)?,
-            SamplerKind::DpmPlusPlusSde => dpmpp_sde::step(&stage, denoise)?,
-            SamplerKind::DpmPlusPlus2MSde => dpmpp_2m_sde::step_midpoint(&mut stage, denoise)?,
-            SamplerKind::DpmPlusPlus2MSdeHeun => dpmpp_2m_sde::step_heun(&mut stage, denoise)?,
-            SamplerKind::DpmPlusPlus3MSde => dpmpp_3m_sde::step(&mut stage, denoise)?,
-            SamplerKind::UniPcBh2 => unipc::step(&mut stage, unipc::Variant::Bh2, denoise)?,
-            SamplerKind::UniPc => unipc::step(&mut stage, unipc::Variant::Bh1, denoise)?,
-            SamplerKind::Deis => deis::step(&mut stage, denoise)?,
-            SamplerKind::Lcm => lcm::step(stage, denoise)?,
-            SamplerKind::Tcd => tcd::step(stage, denoise)?,
-        };
-        let place = || format!("step {} of {}: the latents", index + 1, self.steps());
-        check_finite(&stepped.x.flatten_all()?.to_vec1::<f32>()?, place)?;
-        self.x = stepped.x;
-        self.step += 1;
-        Ok(Some(stepped.denoised))
+        if let Some(pace) = &mut self.pace {
+            return dpm_solver::step_adaptive(&mut stage, pace, denoise);
+        }
+        if let Plan::Leaps { orders } = &self.schedule.plan {
+            return dpm_solver::step_fast(stage, orders[index], denoise);
+        }
+        step(self.solver.kind, stage, denoise)
     }
 
     /// The latents in the U-Net's scale. A schedule that ends above zero leaves its share of noise in them.
@@ -247,44 +263,65 @@ impl Sampler {
     /// # Errors
     /// When the device fails.
     pub fn latents(&self) -> Result<Tensor, DiffusionError> {
-        let sigma = self.schedule.levels[self.step].sigma;
-        let is_done = self.step == self.steps();
+        let sigma = match (&self.pace, self.schedule.risen_from(self.step)) {
+            (Some(pace), _) => dpm_solver::sigma(pace.time),
+            (None, Some(low)) => low.sigma,
+            (None, None) => self.schedule.levels[self.step].sigma,
+        };
+        let is_done = self.step >= self.steps();
         let scale = if is_done { self.schedule.final_scale } else { 1.0 / (1.0 + sigma * sigma).sqrt() };
         Ok((&self.x * scale)?)
     }
 }
 
-/// What the first latents are made of.
+fn step(kind: SamplerKind, mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
+    match kind {
+        // In this form DDIM is Euler's method, and with an eta the ancestral step, as DDPM's posterior is; they differ in
+        // their levels.
+        SamplerKind::Ddim => ancestral::step(stage, 0.0, denoise),
+        SamplerKind::Ddpm | SamplerKind::EulerAncestral => ancestral::step(stage, 1.0, denoise),
+        SamplerKind::Euler => euler::step(stage, denoise),
+        SamplerKind::EulerCfgPp | SamplerKind::DdimCfgPp => euler::step_cfg_pp(&stage, denoise),
+        SamplerKind::Heun => heun::step(stage, denoise),
+        SamplerKind::HeunPp2 => heun::step_three_slopes(stage, denoise),
+        SamplerKind::Restart => heun::step_restart(stage, denoise),
+        SamplerKind::Lms => lms::step(&mut stage, denoise),
+        SamplerKind::Dpm2 => dpm2::step(stage, denoise),
+        SamplerKind::Dpm2Ancestral => dpm2::step_ancestral(stage, denoise),
+        // Their plans say more than their names.
+        SamplerKind::DpmFast | SamplerKind::DpmAdaptive => dpm_solver::step_fast(stage, 1, denoise),
+        SamplerKind::DpmPlusPlus2SAncestral => dpmpp_2s::step(stage, denoise),
+        SamplerKind::DpmPlusPlus2M => dpmpp_2m::step(stage, denoise),
+        SamplerKind::DpmPlusPlusSde => dpmpp_sde::step(&stage, denoise),
+        SamplerKind::DpmPlusPlus2MSde => dpmpp_2m_sde::step_midpoint(&mut stage, denoise),
+        SamplerKind::DpmPlusPlus2MSdeHeun => dpmpp_2m_sde::step_heun(&mut stage, denoise),
+        SamplerKind::DpmPlusPlus3MSde => dpmpp_3m_sde::step(&mut stage, denoise),
+        SamplerKind::UniPcBh2 => unipc::step(&mut stage, unipc::Variant::Bh2, denoise),
+        SamplerKind::UniPc => unipc::step(&mut stage, unipc::Variant::Bh1, denoise),
+        SamplerKind::Deis => deis::step(&mut stage, denoise),
+        SamplerKind::Pndm => adams_bashforth::step_plms(&mut stage, denoise),
+        SamplerKind::Ipndm => adams_bashforth::step_ipndm(&mut stage, denoise),
+        SamplerKind::Lcm => lcm::step(stage, denoise),
+        SamplerKind::Tcd => tcd::step(stage, denoise),
+    }
+}
+
+/// What the first latents are made of; `unit` is unit noise for all of them.
 pub enum Start {
     /// Noise alone.
     Noise {
+        /// As many values as the shape has.
+        unit: Vec<f32>,
         /// `[B, C, H, W]`.
         shape: [usize; 4],
     },
     /// The latents of a start image with the noise of a later level.
     Latents {
+        /// As many values as `clean` has.
+        unit: Vec<f32>,
         /// `[B, C, H, W]`, in the U-Net's scale.
         clean: Tensor,
         /// The steps before it are skipped.
         first_step: usize,
     },
-}
-
-/// Keeps what a multistep solver remembers to its newest `most`.
-fn remember(history: &mut Vec<Tensor>, newest: Tensor, most: usize) {
-    history.push(newest);
-    let surplus = history.len().saturating_sub(most);
-    history.drain(..surplus);
-}
-
-/// An ancestral step from `from` to `to`: how far down to go without noise, and how much noise leads up again (Ho et al.
-/// 2020, equation 7, in sigmas).
-fn ancestral_split(from: f64, to: f64) -> (f64, f64) {
-    let up_squared = to * to * (from * from - to * to) / (from * from);
-    ((to * to - up_squared).max(0.0).sqrt(), up_squared.sqrt())
-}
-
-/// The direction of the probability-flow equation, `(x - x0) / sigma`.
-fn slope(x: &Tensor, denoised: &Tensor, sigma: f64) -> candle_core::Result<Tensor> {
-    (x - denoised)? * (1.0 / sigma)
 }

@@ -44,7 +44,7 @@ impl Coefficients {
 /// The history holds the latents where the last step started, corrected, then its prediction, after that of the step
 /// before it.
 pub(super) fn step(stage: &mut Stage, variant: Variant, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
-    let denoised = denoise(stage.x, stage.from)?;
+    let denoised = denoise(stage.x, stage.from)?.clean;
     let x = match stage.history.as_slice() {
         [] => stage.x.clone(),
         [start, predictions @ ..] => correct(stage, variant, start, predictions, &denoised)?,

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::gallery::foreign::{json, names};
 use crate::gallery::record::{ReadLora, ReadRecipe};
-use crate::request::{ClipSkip, GuidanceScale, ImageSize, ScheduleKind, Seed, Steps, Strength};
+use crate::request::{
+    ClipSkip, GuidanceRescale, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps, Strength,
+};
 
 /// A hostile file may have thousands of keys; people read a few.
 pub const MOST_NOT_UNDERSTOOD: usize = 32;
@@ -50,6 +52,24 @@ pub enum Field {
     VariationSeed,
     /// How much of it.
     VariationStrength,
+    /// The size whose noise is in the middle: "512x512".
+    SeedResize,
+    /// What the seed of the sampler's noise is away from the picture's.
+    NoiseDelta,
+    /// The share of fresh noise in a step.
+    Eta,
+    /// `s_churn`.
+    Churn,
+    /// `s_tmin`.
+    ChurnFrom,
+    /// `s_tmax`.
+    ChurnTo,
+    /// `s_noise`.
+    NoiseFactor,
+    /// How far guidance is kept from changing the prediction's deviation.
+    GuidanceRescale,
+    /// Noise levels written by hand.
+    Sigmas,
     /// Says nothing about how the picture was drawn, or repeats what another key says.
     Aside,
 }
@@ -120,8 +140,19 @@ impl Gathering {
             Field::ClipSkip => {
                 fill(&mut recipe.clip_skip, parsed(text)) && recipe.clip_skip.is_some_and(|n| ClipSkip::new(n).is_ok())
             }
-            Field::VariationSeed => fill_only(&mut recipe.variation_seed, parsed(text)),
-            Field::VariationStrength => fill_only(&mut recipe.variation_strength, finite(text)),
+            Field::VariationSeed => fill(&mut recipe.variation_seed, parsed(text)),
+            Field::VariationStrength => {
+                fill(&mut recipe.variation_strength, finite(text).filter(|share| (0.0..=1.0).contains(share)))
+            }
+            Field::SeedResize => fill(&mut recipe.seed_resize, size(text)),
+            Field::NoiseDelta => fill(&mut recipe.noise_delta, parsed(text)),
+            Field::GuidanceRescale => {
+                fill(&mut recipe.guidance_rescale, parsed(text).and_then(|share| GuidanceRescale::new(share).ok()))
+            }
+            Field::Sigmas => fill(&mut recipe.sigmas, parsed(text)),
+            Field::Eta | Field::Churn | Field::ChurnFrom | Field::ChurnTo | Field::NoiseFactor => {
+                self.option(field, text)
+            }
             Field::Sampler => fill(&mut self.sampler, said()),
             Field::Schedule => fill(&mut self.schedule, said()),
             Field::Width => fill(&mut self.width, said()),
@@ -131,6 +162,22 @@ impl Gathering {
         if !is_taken {
             self.cannot_follow(key, text);
         }
+    }
+
+    /// One of the solver's numbers; false when it is none that a request may say.
+    fn option(&mut self, field: Field, text: &str) -> bool {
+        let options = &mut self.recipe.sampler_options;
+        let (churn, from, to) = (options.churn(), options.churn_from(), options.churn_to());
+        let with = |number: f64| match field {
+            Field::Eta => options.with_eta(number),
+            Field::Churn => options.with_churn(number, from, to),
+            Field::ChurnFrom => options.with_churn(churn, number, to),
+            Field::ChurnTo => options.with_churn(churn, from, number),
+            _ => options.with_noise_factor(number),
+        };
+        let Some(changed) = parsed(text).and_then(|number| with(number).ok()) else { return false };
+        *options = changed;
+        true
     }
 
     /// True when the text encoder's last layer is known already.
@@ -167,7 +214,7 @@ impl Gathering {
         self.recipe.sampler = sampler;
         self.recipe.schedule = match &self.schedule {
             Some(said) => names::schedule(&said.text, sampler),
-            None => known.and_then(|(_, schedule)| schedule.or(self.unsaid_schedule)),
+            None => known.and_then(|(sampler, schedule)| schedule.or(self.unsaid_schedule_for(sampler))),
         };
         if let Some(said) = self.sampler.take().filter(|_| sampler.is_none()) {
             self.cannot_follow(&said.key, &said.text);
@@ -179,6 +226,11 @@ impl Gathering {
             self.recipe.not_understood.push(format!("and {} more", self.left_out));
         }
         self.recipe
+    }
+
+    /// A sampler with a grid of its own knows no other.
+    fn unsaid_schedule_for(&self, sampler: SamplerKind) -> Option<ScheduleKind> {
+        self.unsaid_schedule.map(|unsaid| if sampler.has_own_grid() { ScheduleKind::Model } else { unsaid })
     }
 
     fn settle_size(&mut self) {
@@ -202,12 +254,6 @@ fn fill<T>(place: &mut Option<T>, value: Option<T>) -> bool {
         *place = value;
     }
     is_value
-}
-
-/// The same for what this build reads but cannot do.
-fn fill_only<T>(place: &mut Option<T>, value: Option<T>) -> bool {
-    fill(place, value);
-    false
 }
 
 fn fill_text(place: &mut String, text: &str) -> bool {
@@ -268,7 +314,7 @@ mod tests {
         gathering.lora(ReadLora { name: "ink".into(), weight: Some(0.8), hash: None });
         let recipe = gathering.finish();
         assert_eq!((recipe.clip_skip, recipe.variation_seed, recipe.loras.len()), (Some(2), Some(7), 1));
-        assert_eq!(recipe.not_understood, ["Variation seed: 7", "LoRA: ink (0.8)"]);
+        assert_eq!(recipe.not_understood, ["LoRA: ink (0.8)"]);
     }
 
     #[test]

@@ -32,10 +32,11 @@ const SAMPLERS: &[(&[&str], &str)] = &[
     (&["tcd"], "tcd"),
     (&["deis"], "deis"),
     (&["ipndm"], "ipndm"),
-    (&["eulercfgpp"], "euler-cfgpp"),
+    (&["eulercfgpp"], "euler-cfg-pp"),
+    (&["ddimcfgpp"], "ddim-cfg-pp"),
 ];
 
-/// Schedules, likewise. "Uniform", "discrete", "native" and ComfyUI's "normal" are the trained levels at evenly spread
+/// Schedules, likewise. A1111's "Uniform", stable-diffusion.cpp's "discrete" and ComfyUI's "normal" are k-diffusion's even
 /// timesteps.
 const SCHEDULES: &[(&[&str], &[&str])] = &[
     (&["karras"], &["karras"]),
@@ -43,12 +44,13 @@ const SCHEDULES: &[(&[&str], &[&str])] = &[
     (&["polyexponential"], &["polyexponential"]),
     (&["sgmuniform"], &["sgm-uniform"]),
     (&["simple"], &["simple"]),
-    (&["normal"], &["normal", "model"]),
-    (&["uniform", "discrete", "native"], &["model"]),
+    (&["normal", "uniform", "discrete"], &["normal"]),
+    (&["native", "model"], &["model"]),
     (&["ddimuniform", "ddim"], &["ddim-uniform"]),
     (&["beta"], &["beta"]),
     (&["kloptimal"], &["kl-optimal"]),
-    (&["alignyoursteps", "ays"], &["align-your-steps", "ays"]),
+    (&["alignyoursteps", "ays"], &["align-your-steps"]),
+    (&["alignyourstepsxl"], &["align-your-steps-xl"]),
     (&["linearquadratic"], &["linear-quadratic"]),
 ];
 
@@ -124,14 +126,14 @@ mod tests {
         for name in ["DPM++ 2M Karras", "dpmpp_2m_k", "dpm++2m karras", "dpmpp_2m_karras"] {
             assert_eq!(sampler(name), karras, "{name}");
         }
-        assert_eq!(sampler("euler discrete"), Some((SamplerKind::Euler, Some(ScheduleKind::Model))));
+        assert_eq!(sampler("euler discrete"), Some((SamplerKind::Euler, Some(ScheduleKind::Normal))));
         assert_eq!(sampler("Euler A Trailing"), None);
     }
 
     #[test]
     fn automatic_is_the_samplers_choice() {
         assert_eq!(schedule("Automatic", Some(SamplerKind::DpmPlusPlus2M)), Some(ScheduleKind::Karras));
-        assert_eq!(schedule("Automatic", Some(SamplerKind::Euler)), Some(ScheduleKind::Model));
+        assert_eq!(schedule("Automatic", Some(SamplerKind::Euler)), Some(ScheduleKind::Normal));
         assert_eq!(schedule("Automatic", None), None);
     }
 }

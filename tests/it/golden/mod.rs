@@ -2,6 +2,7 @@
 //! tests/reference/README.md.
 
 mod k_samplers;
+mod matrix;
 mod noise;
 mod parts;
 mod pictures;

@@ -4,8 +4,8 @@
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::request::{
-    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, SamplerKind,
-    ScheduleKind, Seed, Steps, Strength,
+    ClipSkip, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind,
+    SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps, Strength,
 };
 use candle_core::Tensor;
 use image::RgbImage;
@@ -36,8 +36,12 @@ fn request_of(case: &serde_json::Value) -> GenerationRequest {
         size: ImageSize::new(number("width"), number("height")).unwrap(),
         steps: Steps::new(number("steps")).unwrap(),
         guidance: GuidanceScale::new(case["guidance_scale"].as_f64().unwrap()).unwrap(),
+        guidance_rescale: GuidanceRescale::default(),
         sampler,
+        sampler_options: SamplerOptions::default(),
         schedule,
+        sigmas: None,
+        seed_options: SeedOptions::default(),
         noise_source: NoiseSourceKind::TorchCpu,
         clip_skip: ClipSkip::default(),
         emphasis: Emphasis::default(),

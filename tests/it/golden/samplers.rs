@@ -2,10 +2,11 @@
 //! formula.
 
 use calotype::diffusion::noise::NoiseSource;
-use calotype::diffusion::noise_schedule::{NoiseLevel, NoiseSchedule, Schedule, SchedulerConfig};
+use calotype::diffusion::noise_schedule::{NoiseSchedule, SchedulerConfig};
 use calotype::diffusion::prediction::Prediction;
-use calotype::diffusion::sampler::{Sampler, SamplerState, Start};
-use calotype::request::{NoiseSourceKind, SamplerKind, ScheduleKind, Seed, Steps};
+use calotype::diffusion::sampler::{Denoised, Pace, Sampler, SamplerState, Solver, Start};
+use calotype::diffusion::schedule::{NoiseLevel, Schedule};
+use calotype::request::{NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, Steps};
 use candle_core::{Device, Tensor};
 
 use super::{Tensors, fixtures, golden, relative_error, values};
@@ -25,11 +26,11 @@ pub(super) fn steps(n: u32) -> Steps {
 }
 
 /// `0.9 x t / 1000 + 0.2 sin(2 x)` on the scaled input, as the README of the references says.
-pub(super) fn formula(x: &Tensor, level: NoiseLevel, prediction: Prediction) -> Tensor {
+pub(super) fn formula(x: &Tensor, level: NoiseLevel, prediction: Prediction) -> Denoised {
     let input = (x * (1.0 / (1.0 + level.sigma * level.sigma).sqrt())).unwrap();
     let slow = (&input * (0.9 * level.timestep / 1000.0)).unwrap();
     let output = (slow + ((&input * 2.0).unwrap().sin().unwrap() * 0.2).unwrap()).unwrap();
-    prediction.denoised(x, &output, level.sigma).unwrap()
+    prediction.denoised(x, &output, level.sigma).unwrap().into()
 }
 
 #[test]
@@ -109,9 +110,18 @@ const RUNS: [Run; 7] = [
 
 pub(super) const SHAPE: [usize; 4] = [1, 4, 4, 2];
 
-pub(super) fn start(sampler: SamplerKind, schedule: Schedule) -> Sampler {
-    let noise = NoiseSource::new(NoiseSourceKind::TorchCpu, Seed(7));
-    Sampler::start(sampler, schedule, noise, Start::Noise { shape: SHAPE }, &Device::Cpu).unwrap()
+pub(super) fn solver(kind: SamplerKind) -> Solver {
+    Solver { kind, options: SamplerOptions::default() }
+}
+
+pub(super) fn start(kind: SamplerKind, schedule: Schedule) -> Sampler {
+    start_with(solver(kind), schedule, SHAPE)
+}
+
+pub(super) fn start_with(solver: Solver, schedule: Schedule, shape: [usize; 4]) -> Sampler {
+    let mut noise = NoiseSource::new(NoiseSourceKind::TorchCpu, Seed(7));
+    let unit = noise.normals(shape.iter().product());
+    Sampler::start(solver, schedule, noise, Start::Noise { unit, shape }, &Device::Cpu).unwrap()
 }
 
 #[test]
@@ -210,7 +220,7 @@ fn a_sampler_restored_from_any_step_ends_in_the_same_bytes() {
         for state in states {
             let stored = serde_json::to_string(&state).unwrap();
             let state: SamplerState = serde_json::from_str(&stored).unwrap();
-            let mut restored = Sampler::restore(run.sampler, plan.clone(), &state, &Device::Cpu).unwrap();
+            let mut restored = Sampler::restore(solver(run.sampler), plan.clone(), &state, &Device::Cpu).unwrap();
             while restored.advance(&mut |x, level| Ok(formula(x, level, prediction))).unwrap().is_some() {}
             assert_eq!(restored.state().unwrap(), last, "{} from step {}", run.key, state.step);
         }
@@ -223,12 +233,14 @@ fn a_damaged_state_is_refused() {
     let plan = schedule.schedule(ScheduleKind::Model, SamplerKind::Euler, steps(4)).unwrap();
     let sound = start(SamplerKind::Euler, plan.clone()).state().unwrap();
     let refused =
-        |state: SamplerState| Sampler::restore(SamplerKind::Euler, plan.clone(), &state, &Device::Cpu).is_err();
+        |state: SamplerState| Sampler::restore(solver(SamplerKind::Euler), plan.clone(), &state, &Device::Cpu).is_err();
     assert!(refused(SamplerState { step: 9, ..sound.clone() }));
     assert!(refused(SamplerState { latents: vec![0.0; 3], ..sound.clone() }));
     assert!(refused(SamplerState { history: vec![vec![0.0; 5]], ..sound.clone() }));
     let generator = serde_json::json!({"TorchCpu": {"state": [1, 2], "next": 0, "kept_normal": null}});
-    assert!(refused(SamplerState { noise: serde_json::from_value(generator).unwrap(), ..sound }));
+    let noise = serde_json::json!({"kind": "torch-cpu", "seed": 1, "generator": generator});
+    assert!(refused(SamplerState { noise: serde_json::from_value(noise).unwrap(), ..sound.clone() }));
+    assert!(refused(SamplerState { pace: Some(Pace { time: 0.0, length: 1.0 }), ..sound }));
 }
 
 #[test]
