@@ -10,7 +10,10 @@ use super::report::{print_error, print_text};
 use crate::gallery::message::OpenedPicture;
 use crate::gallery::open_picture;
 use crate::gallery::record::{ReadRecipe, differences};
-use crate::request::{GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Steps, Strength};
+use crate::request::{
+    Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Sigmas, Steps,
+    Strength,
+};
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
     let (picture, recipe) = opened(&options.image)?;
@@ -41,6 +44,7 @@ fn opened(path: &Path) -> Result<(OpenedPicture, ReadRecipe), Failure> {
 /// What the file does not hold is null.
 fn as_json(recipe: &ReadRecipe) -> Value {
     let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let unusual = |value: f64, usual: f64| (value != usual).then_some(value);
     let loras: Vec<Value> =
         recipe.loras.iter().map(|lora| json!({"name": lora.name, "weight": lora.weight, "hash": lora.hash})).collect();
     json!({
@@ -60,6 +64,16 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         "noise": recipe.noise_source.map(NoiseSourceKind::name),
         "variation_seed": recipe.variation_seed,
         "variation_strength": recipe.variation_strength,
+        "seed_resize": recipe.seed_resize.map(|size| size.to_string()),
+        "noise_seed_delta": recipe.noise_delta,
+        "guidance_rescale": recipe.guidance_rescale.map(GuidanceRescale::get),
+        "eta": recipe.sampler_options.eta(),
+        "s_churn": unusual(recipe.sampler_options.churn(), 0.0),
+        "s_tmin": unusual(recipe.sampler_options.churn_from(), 0.0),
+        "s_tmax": unusual(recipe.sampler_options.churn_to(), f64::INFINITY),
+        "s_noise": unusual(recipe.sampler_options.noise_factor(), 1.0),
+        "sigmas": recipe.sigmas.as_ref().map(Sigmas::as_slice),
+        "emphasis": recipe.emphasis.map(Emphasis::name),
         "denoise": recipe.strength.map(Strength::get),
         "loras": Some(loras).filter(|loras| !loras.is_empty()),
         "not_understood": recipe.not_understood,

@@ -10,12 +10,8 @@ const NEARLY_EQUAL: f32 = 0.9995;
 
 /// Draws unit noise for latents of `shape` `[1, C, H, W]`; `factor` is the pixels to a latent. What `source` gives after
 /// that is the sampler's noise.
-pub(super) fn first_noise(
-    source: &mut NoiseSource,
-    shape: [usize; 4],
-    options: &SeedOptions,
-    factor: usize,
-) -> Vec<f32> {
+#[must_use]
+pub fn first_noise(source: &mut NoiseSource, shape: [usize; 4], options: &SeedOptions, factor: usize) -> Vec<f32> {
     let whole = Plane::of(shape);
     let resized = options.resize_from.map(|size| Plane {
         channels: whole.channels,

@@ -5,7 +5,7 @@ pub mod conditioning;
 pub mod config;
 pub mod denoiser;
 mod error;
-mod first_noise;
+pub mod first_noise;
 mod interrupt;
 mod layers;
 pub mod noise;

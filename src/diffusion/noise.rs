@@ -29,9 +29,7 @@ impl NoiseSource {
     #[must_use]
     pub fn new(kind: NoiseSourceKind, seed: Seed) -> Self {
         let generator = match kind {
-            NoiseSourceKind::TorchCpu | NoiseSourceKind::ComfyUi => {
-                Generator::TorchCpu(TorchCpuGenerator::new(seed.0))
-            }
+            NoiseSourceKind::TorchCpu | NoiseSourceKind::ComfyUi => Generator::TorchCpu(TorchCpuGenerator::new(seed.0)),
             NoiseSourceKind::Philox => Generator::Philox(PhiloxGenerator::new(seed.0)),
         };
         Self { kind, seed, generator }

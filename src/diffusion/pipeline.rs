@@ -110,9 +110,8 @@ impl StableDiffusion {
         let shape = self.latent_shape(request.size)?;
         let (schedule, first_step) = self.schedule(request)?;
         let mut noise = NoiseSource::new(request.noise_source, request.seed);
-        let first = |noise: &mut NoiseSource| {
-            first_noise(noise, shape, &request.seed_options, self.vae.config().factor())
-        };
+        let first =
+            |noise: &mut NoiseSource| first_noise(noise, shape, &request.seed_options, self.vae.config().factor());
         let start = match (&request.image_to_image, start_image) {
             (None, _) => Start::Noise { unit: first(&mut noise), shape },
             (Some(_), Some(picture)) => {
@@ -156,7 +155,8 @@ impl StableDiffusion {
     fn schedule(&self, request: &GenerationRequest) -> Result<(Schedule, usize), DiffusionError> {
         let schedule = match &request.sigmas {
             Some(sigmas) if sigmas.steps() != request.steps => {
-                let problem = format!("{} sigmas are not those of {} steps", sigmas.as_slice().len(), request.steps.get());
+                let problem =
+                    format!("{} sigmas are not those of {} steps", sigmas.as_slice().len(), request.steps.get());
                 return Err(DiffusionError::Request(problem));
             }
             Some(sigmas) => self.noise_schedule.schedule_over(sigmas),

@@ -7,7 +7,9 @@
 use std::fmt::Write as _;
 
 use crate::gallery::record::PictureRecord;
-use crate::request::{ClipSkip, Emphasis, GenerationRequest, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind};
+use crate::request::{
+    ClipSkip, Emphasis, GenerationRequest, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind,
+};
 
 /// What opens the negative prompt.
 const NEGATIVE: &str = "Negative prompt:";
@@ -38,7 +40,9 @@ pub fn write(record: &PictureRecord) -> String {
     pairs.extend(emphasis(request.emphasis).map(|name| ("Emphasis", name.to_owned())));
     pairs.extend(fine_settings(request));
     match request.noise_source {
-        NoiseSourceKind::TorchCpu | NoiseSourceKind::ComfyUi => pairs.push(("RNG", request.noise_source.label().to_owned())),
+        NoiseSourceKind::TorchCpu | NoiseSourceKind::ComfyUi => {
+            pairs.push(("RNG", request.noise_source.label().to_owned()));
+        }
         // A1111's default, which it leaves out.
         NoiseSourceKind::Philox => {}
     }

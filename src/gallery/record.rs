@@ -231,7 +231,8 @@ impl From<&PictureRecord> for ReadRecipe {
             steps: Some(request.steps),
             guidance: Some(request.guidance),
             sampler: Some(request.sampler),
-            guidance_rescale: (request.guidance_rescale != GuidanceRescale::default()).then_some(request.guidance_rescale),
+            guidance_rescale: (request.guidance_rescale != GuidanceRescale::default())
+                .then_some(request.guidance_rescale),
             sampler_options: request.sampler_options,
             schedule: Some(request.schedule),
             sigmas: request.sigmas.clone(),
@@ -350,9 +351,8 @@ pub(super) mod samples {
             strength: VariationStrength::new(strength).unwrap(),
         });
         let size = (8_u32..=512).prop_map(|side| ImageSize::new(side * 8, 512).unwrap());
-        let seeds = (proptest::option::of(variation), proptest::option::of(size), any::<i64>()).prop_map(
-            |(variation, resize_from, noise_delta)| SeedOptions { variation, resize_from, noise_delta },
-        );
+        let seeds = (proptest::option::of(variation), proptest::option::of(size), any::<i64>())
+            .prop_map(|(variation, resize_from, noise_delta)| SeedOptions { variation, resize_from, noise_delta });
         let sigmas = proptest::collection::vec(0.01..=5.0_f64, 1..6).prop_map(|gaps| {
             let rising = gaps.iter().scan(0.0, |sum, gap| {
                 *sum += gap;

@@ -142,6 +142,39 @@ impl SamplerKind {
     pub fn has_own_grid(self) -> bool {
         matches!(self, Self::Ddim | Self::DdimCfgPp | Self::Ddpm | Self::Pndm | Self::Lcm | Self::Tcd)
     }
+
+    /// The share of fresh noise in its steps unless [`super::SamplerOptions::eta`] says another; none for those that do
+    /// not look at it. DPM fast and adaptive are A1111's, whose eta is 1; k-diffusion's own default is 0.
+    #[must_use]
+    pub fn usual_eta(self) -> Option<f64> {
+        match self {
+            Self::Ddim => Some(0.0),
+            Self::Tcd => Some(0.3),
+            Self::Ddpm
+            | Self::EulerAncestral
+            | Self::Dpm2Ancestral
+            | Self::DpmFast
+            | Self::DpmAdaptive
+            | Self::DpmPlusPlus2SAncestral
+            | Self::DpmPlusPlusSde
+            | Self::DpmPlusPlus2MSde
+            | Self::DpmPlusPlus2MSdeHeun
+            | Self::DpmPlusPlus3MSde => Some(1.0),
+            _ => None,
+        }
+    }
+
+    /// True for those that look at [`super::SamplerOptions::churn`].
+    #[must_use]
+    pub fn takes_churn(self) -> bool {
+        matches!(self, Self::Euler | Self::Heun | Self::HeunPp2 | Self::Dpm2)
+    }
+
+    /// True for those that may add noise of their own, and so look at [`super::SamplerOptions::noise_factor`].
+    #[must_use]
+    pub fn may_add_noise(self) -> bool {
+        self.usual_eta().is_some() || self.takes_churn() || matches!(self, Self::Restart | Self::Lcm)
+    }
 }
 
 named_kinds! {

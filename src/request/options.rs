@@ -264,8 +264,8 @@ impl Sigmas {
             format!("there are {}, not 2 to {most}", sigmas.len())
         } else if let Some(wrong) = sigmas.iter().find(|sigma| !(0.0..=Self::HIGHEST).contains(*sigma)) {
             format!("{wrong} is not from 0 to {}", Self::HIGHEST)
-        } else if let Some(pair) = sigmas.windows(2).find(|pair| pair[0] <= pair[1]) {
-            format!("{} after {} does not fall", pair[1], pair[0])
+        } else if let Some([before, after]) = sigmas.array_windows().find(|[before, after]| before <= after) {
+            format!("{after} after {before} does not fall")
         } else {
             return Ok(Self(sigmas));
         };

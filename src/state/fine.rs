@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gallery::record::ReadRecipe;
 use crate::request::{
-    GuidanceRescale, RequestError, SamplerOptions, Seed, SeedOptions, Sigmas, Variation,
-    VariationStrength,
+    GuidanceRescale, RequestError, SamplerOptions, Seed, SeedOptions, Sigmas, Variation, VariationStrength,
 };
 
 /// A part of the form.

@@ -237,10 +237,7 @@ impl Form {
         let request = self.request(drawn).map_err(|_| self.errors())?;
         let start_image = self.start_image.as_ref().map(|start| Arc::clone(&start.pixels));
         Ok((0..u64::from(self.count.clamp(1, Self::MAX_COUNT)))
-            .map(|index| PlannedPicture {
-                request: request.nth(index),
-                start_image: start_image.clone(),
-            })
+            .map(|index| PlannedPicture { request: request.nth(index), start_image: start_image.clone() })
             .collect())
     }
 

@@ -1,18 +1,18 @@
 //! The left panel: everything that a request is made of.
 
-use egui::{CollapsingHeader, ComboBox, DragValue, ScrollArea, Slider, SliderClamping, TextEdit, Ui};
+use egui::{ComboBox, DragValue, ScrollArea, Slider, SliderClamping, TextEdit, Ui};
 
 use super::icons::{Icon, icon_button};
 use super::theme;
 use super::widgets::{field_errors, row_label};
-use super::{Panels, prompts, start_image};
-use crate::request::{ClipSkip, Emphasis, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind};
+use super::{Panels, more_settings, prompts, start_image};
+use crate::request::{ImageSize, SamplerKind, ScheduleKind};
 use crate::state::Studio;
 use crate::state::action::Action;
 use crate::state::form::{Field, FieldError, Form, Setting, TypedSize};
 
 /// Width of the first column, in points.
-const LABEL_WIDTH: f32 = 72.0;
+pub const LABEL_WIDTH: f32 = 72.0;
 
 /// Width of the number beside a slider, in points.
 const NUMBER_WIDTH: f32 = 52.0;
@@ -34,7 +34,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels, actions: &mut
         steps(ui, form, &errors);
         guidance(ui, form, &errors);
         kinds(ui, form);
-        more_settings(ui, form);
+        more_settings::show(ui, form, &errors);
         seed(ui, form, &errors, actions);
         count(ui, form);
         ui.add_space(theme::HALF_STEP);
@@ -176,37 +176,8 @@ fn kinds(ui: &mut Ui, form: &mut Form) {
     combo_row(ui, schedule, ScheduleKind::ALL, &mut form.schedule, ScheduleKind::label);
 }
 
-/// Folded away: most pictures want them as they are.
-fn more_settings(ui: &mut Ui, form: &mut Form) {
-    let usual = (ClipSkip::default(), Emphasis::default(), NoiseSourceKind::default());
-    let is_usual = (form.clip_skip, form.emphasis, form.noise_source) == usual;
-    let name = if is_usual { "More settings" } else { "More settings (changed)" };
-    CollapsingHeader::new(name).id_salt("more settings").show(ui, |ui| {
-        ui.horizontal(|ui| {
-            row_label(ui, "Clip skip", LABEL_WIDTH);
-            let mut layer = form.clip_skip.get();
-            let drag = DragValue::new(&mut layer).range(ClipSkip::MIN..=ClipSkip::MAX).speed(0.1);
-            let width = ui.available_width();
-            ui.add_sized([width, theme::CONTROL_HEIGHT], drag)
-                .accessible_name("Clip skip")
-                .on_hover_text("Which layer of the text encoder is taken, counted from its end; some models want 2");
-            if let Ok(layer) = ClipSkip::new(layer) {
-                form.clip_skip = layer;
-            }
-        });
-        let mut emphasis = Setting { value: form.emphasis, is_users: true };
-        let names = ("Emphasis", "What the weights in the prompts do");
-        combo_row(ui, names, Emphasis::ALL, &mut emphasis, Emphasis::label);
-        form.emphasis = emphasis.value;
-        let mut noise = Setting { value: form.noise_source, is_users: true };
-        let names =
-            ("Noise", "The generator of the noise: a seed of AUTOMATIC1111 means its GPU noise unless it says CPU");
-        combo_row(ui, names, NoiseSourceKind::ALL, &mut noise, NoiseSourceKind::label);
-        form.noise_source = noise.value;
-    });
-}
-
-fn combo_row<T: Copy + PartialEq>(
+/// A label and a list to choose from.
+pub fn combo_row<T: Copy + PartialEq>(
     ui: &mut Ui,
     (name, tip): (&str, &str),
     all: &[T],

@@ -5,6 +5,7 @@ mod canvas;
 mod controls;
 mod gallery;
 mod icons;
+mod more_settings;
 mod notices;
 mod prompts;
 mod recipe;

@@ -142,7 +142,7 @@ fn wrong_usage_is_told_before_the_model_is_read() {
     let home = tempfile::tempdir().unwrap();
     for (more, hint) in [
         (&["--width", "100"][..], "nearest is 104"),
-        (&["--sampler", "plms"], "euler-a"),
+        (&["--sampler", "plums"], "euler-a"),
         (&["--count", "2", "--output", "one.png"], "name a folder"),
         (&["--output", "picture.jpg"], "end in .png"),
         (&["--init", "missing.png", "--strength", "0.5"], "missing.png"),

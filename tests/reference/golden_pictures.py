@@ -4,27 +4,52 @@ import json
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline
+from diffusers import (
+    DDIMScheduler,
+    DEISMultistepScheduler,
+    KDPM2AncestralDiscreteScheduler,
+    KDPM2DiscreteScheduler,
+    LCMScheduler,
+    LMSDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusionImg2ImgPipeline,
+    TCDScheduler,
+    UniPCMultistepScheduler,
+)
 from PIL import Image
 
 from golden_models import save, smooth_image
-from golden_samplers import SAMPLERS
+from golden_samplers import SAMPLERS as FIRST
 
+# Ours by their own names -> (class, options); the others are those of `golden_samplers`.
+SAMPLERS = FIRST | {
+    "lms": (LMSDiscreteScheduler, {}),
+    "dpm2": (KDPM2DiscreteScheduler, {}),
+    "dpm2-a": (KDPM2AncestralDiscreteScheduler, {}),
+    "unipc-bh2": (UniPCMultistepScheduler, {}),
+    "deis": (DEISMultistepScheduler, {}),
+    "pndm": (PNDMScheduler, {"skip_prk_steps": True}),
+    "lcm": (LCMScheduler, {"clip_sample": False}),
+    "tcd": (TCDScheduler, {"clip_sample": False}),
+    "ddim-eta": (DDIMScheduler, {}),
+}
 CAT = "a red cat, sitting on a mat"
 HOUSE = "a small house on a green hill, sunset, warm light"
 BAD = "lowres, blurry, text"
 
 
-def request(model, sampler, prompt=CAT, negative=None, guidance=5.0, size=(64, 64), strength=None, picture=False):
+def request(model, sampler, prompt=CAT, negative=None, guidance=5.0, size=(64, 64), strength=None, picture=False,
+            eta=0.0, rescale=0.0):  # fmt: skip
     """One picture to make; `picture`: keep its pixels too, not only the final latents."""
     cls, options = SAMPLERS[sampler]
     height, width = size
     parts = [model, sampler] + ([f"{height}x{width}"] if size != (64, 64) else [])
-    parts += ["img2img"] * (strength is not None) + ["unguided"] * (guidance == 1)
+    parts += ["img2img"] * (strength is not None) + ["unguided"] * (guidance == 1) + ["rescaled"] * (rescale > 0)
     return {
         "key": ".".join(parts), "model": model, "sampler": sampler, "class": cls.__name__, "options": options,
         "prompt": prompt, "negative_prompt": negative, "seed": 42, "steps": 8, "guidance_scale": guidance,
         "height": height, "width": width, "strength": strength, "has_picture": picture,
+        "eta": eta, "guidance_rescale": rescale,
     }
 
 
@@ -48,6 +73,19 @@ REQUESTS = [
     request("tiny-v", "dpmpp_2m_karras", HOUSE),
     request("tiny-v", "euler_a", HOUSE, BAD, strength=0.6),
     request("tiny-v", "dpmpp_2m", strength=0.6),
+    request("tiny-eps", "lms", HOUSE, BAD, picture=True),
+    request("tiny-eps", "dpm2", HOUSE, picture=True),
+    request("tiny-eps", "dpm2-a", negative=BAD, picture=True),
+    request("tiny-eps", "unipc-bh2", HOUSE, BAD, picture=True),
+    request("tiny-eps", "deis", negative=BAD, picture=True),
+    request("tiny-eps", "pndm", HOUSE, picture=True),
+    request("tiny-eps", "lcm", HOUSE, BAD, guidance=1.5, picture=True),
+    request("tiny-eps", "tcd", negative=BAD, guidance=1.5, eta=0.3, picture=True),
+    request("tiny-eps", "ddim-eta", HOUSE, eta=0.7, picture=True),
+    request("tiny-v", "unipc-bh2", negative=BAD),
+    request("tiny-v", "deis", HOUSE),
+    request("tiny-v", "lms", negative=BAD),
+    request("tiny-v", "ddim", HOUSE, BAD, guidance=9.0, rescale=0.7, picture=True),
 ]
 
 
@@ -84,6 +122,7 @@ def make(pipe, wanted):
     pipe.set_progress_bar_config(disable=True)
     try:
         if wanted["strength"] is None:
+            common |= {"eta": wanted["eta"], "guidance_rescale": wanted["guidance_rescale"]}
             image = pipe(**common, height=wanted["height"], width=wanted["width"]).images[0]
         else:
             image_to_image = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)

@@ -14,6 +14,7 @@ import torch  # noqa: E402
 from diffusers.utils import logging as diffusers_logging  # noqa: E402
 
 import golden_models  # noqa: E402
+import golden_seeds  # noqa: E402
 import tiny_models  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -45,6 +46,7 @@ def make(sets, starter):
     configs = {name: pipe.scheduler.config for name, pipe in pipes.items()}
     if "parts" in sets:
         golden_models.noise(GOLDEN)
+        golden_seeds.seeds(GOLDEN)
         golden_models.tokens(GOLDEN, FIXTURES, starter)
         golden_models.text(GOLDEN, pipes)
         golden_models.unet(GOLDEN, pipes)

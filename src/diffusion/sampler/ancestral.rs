@@ -5,10 +5,10 @@
 use super::{Denoise, Stage, Stepped, ancestral_split, slope};
 use crate::diffusion::DiffusionError;
 
-pub(super) fn step(mut stage: Stage, usual_eta: f64, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
+pub(super) fn step(mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
     let (from, to) = (stage.from.sigma, stage.to.sigma);
     let denoised = denoise(stage.x, stage.from)?.clean;
-    let (down, up) = ancestral_split(from, to, stage.options.eta().unwrap_or(usual_eta));
+    let (down, up) = ancestral_split(from, to, stage.eta);
     let mut x = (stage.x + (slope(stage.x, &denoised, from)? * (down - from))?)?;
     if up > 0.0 {
         x = (x + (stage.draw()? * up)?)?;

@@ -18,7 +18,7 @@ pub(super) fn step(mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, D
 
 pub(super) fn step_ancestral(mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
     let denoised = denoise(stage.x, stage.from)?.clean;
-    let (down, up) = ancestral_split(stage.from.sigma, stage.to.sigma, stage.options.eta().unwrap_or(1.0));
+    let (down, up) = ancestral_split(stage.from.sigma, stage.to.sigma, stage.eta);
     let start = Start { x: stage.x, from: stage.from, denoised: &denoised };
     let mut x = through_middle(&stage, &start, down, denoise)?;
     if down > 0.0 {

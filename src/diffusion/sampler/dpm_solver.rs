@@ -6,8 +6,6 @@ use candle_core::Tensor;
 use super::{Denoise, Pace, Stage, Stepped, ancestral_split, slope};
 use crate::diffusion::DiffusionError;
 
-/// What A1111 gives these two, k-diffusion's own default being 0.
-const USUAL_ETA: f64 = 1.0;
 /// Tolerances of the adaptive solver: relative, and absolute for latents of about unit size (the paper's 0.0078).
 const RELATIVE: f64 = 0.05;
 const ABSOLUTE: f64 = 0.0078;
@@ -69,7 +67,7 @@ pub(super) fn step_adaptive(
     let here = stage.schedule.level_of(sigma(pace.time));
     let denoised = denoise(stage.x, here)?.clean;
     let first = slope(stage.x, &denoised, here.sigma)?;
-    let order = if eta(stage) > 0.0 { 1.5 } else { 3.0 };
+    let order = if stage.eta > 0.0 { 1.5 } else { 3.0 };
     loop {
         let next = end.min(pace.time + pace.length);
         let (leap, up) = ancestral_leap(stage, pace.time, next, end);
@@ -102,7 +100,11 @@ pub(super) fn is_done(pace: &Pace, last_sigma: f64) -> bool {
 
 /// How many leaps of this length are left.
 pub(super) fn leaps_left(pace: &Pace, last_sigma: f64) -> usize {
-    if is_done(pace, last_sigma) { 0 } else { ((time(last_sigma) - pace.time) / pace.length).ceil().clamp(1.0, 1e4) as usize }
+    if is_done(pace, last_sigma) {
+        0
+    } else {
+        ((time(last_sigma) - pace.time) / pace.length).ceil().clamp(1.0, 1e4) as usize
+    }
 }
 
 pub(super) fn time(sigma: f64) -> f64 {
@@ -113,17 +115,12 @@ pub(super) fn sigma(time: f64) -> f64 {
     (-time).exp()
 }
 
-fn eta(stage: &Stage) -> f64 {
-    stage.options.eta().unwrap_or(USUAL_ETA)
-}
-
 /// The leap without noise, and how much noise leads up to `to` again.
 fn ancestral_leap(stage: &Stage, from: f64, to: f64, end: f64) -> (Leap, f64) {
-    let eta = eta(stage);
-    if eta == 0.0 {
+    if stage.eta == 0.0 {
         return (Leap { from, to }, 0.0);
     }
-    let (down, _) = ancestral_split(sigma(from), sigma(to), eta);
+    let (down, _) = ancestral_split(sigma(from), sigma(to), stage.eta);
     let further = time(down).min(end);
     let up = (sigma(to).powi(2) - sigma(further).powi(2)).max(0.0).sqrt();
     (Leap { from, to: further }, up)

@@ -25,7 +25,7 @@ fn step(stage: &mut Stage, denoise: &mut Denoise, correction: impl Fn(f64) -> f6
     }
     let gap = (from / to).ln();
     // The latents decay towards the prediction, and by eta again to make room for noise.
-    let eta = stage.options.eta().unwrap_or(1.0);
+    let eta = stage.eta;
     let decay = gap * (1.0 + eta);
     let mut x = ((stage.x * (to / from * (-gap * eta).exp()))? - (&denoised * (-decay).exp_m1())?)?;
     if let (Some(last), Some(before)) = (last, stage.before) {

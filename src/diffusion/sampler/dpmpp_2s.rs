@@ -7,7 +7,7 @@ use crate::diffusion::DiffusionError;
 pub(super) fn step(mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
     let from = stage.from.sigma;
     let denoised = denoise(stage.x, stage.from)?.clean;
-    let (down, up) = ancestral_split(from, stage.to.sigma, stage.options.eta().unwrap_or(1.0));
+    let (down, up) = ancestral_split(from, stage.to.sigma, stage.eta);
     if down == 0.0 {
         // Euler's step to no noise is the prediction itself.
         return Ok(Stepped { x: denoised.clone(), denoised });

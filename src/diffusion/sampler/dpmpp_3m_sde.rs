@@ -15,7 +15,7 @@ pub(super) fn step(stage: &mut Stage, denoise: &mut Denoise) -> Result<Stepped, 
     let length = |back: usize| (stage.sigma_before(back) / stage.sigma_before(back - 1)).ln();
     let gap = (from / to).ln();
     // The latents decay towards the prediction, and by eta again to make room for noise.
-    let eta = stage.options.eta().unwrap_or(1.0);
+    let eta = stage.eta;
     let decay = gap * (1.0 + eta);
     let taken = -(-decay).exp_m1();
     let mut x = ((stage.x * (-decay).exp())? + (&denoised * taken)?)?;

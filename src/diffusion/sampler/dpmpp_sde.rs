@@ -10,7 +10,7 @@ pub(super) fn step(stage: &Stage, denoise: &mut Denoise) -> Result<Stepped, Diff
     if to == 0.0 {
         return Ok(Stepped { x: denoised.clone(), denoised });
     }
-    let eta = stage.options.eta().unwrap_or(1.0);
+    let eta = stage.eta;
     let path = PathPoints::of(from, to);
     let middle = (from * to).sqrt();
     let (down, up) = ancestral_split(from, middle, eta);

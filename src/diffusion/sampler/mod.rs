@@ -246,6 +246,7 @@ impl Sampler {
             index,
             schedule: &self.schedule,
             options: self.solver.options,
+            eta: self.solver.options.eta().or(self.solver.kind.usual_eta()).unwrap_or(0.0),
             history: &mut self.history,
             noise: &mut self.noise,
         };
@@ -276,10 +277,9 @@ impl Sampler {
 
 fn step(kind: SamplerKind, mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
     match kind {
-        // In this form DDIM is Euler's method, and with an eta the ancestral step, as DDPM's posterior is; they differ in
+        // In this form DDIM with its eta of 0 is Euler's method, and DDPM's posterior the ancestral step; they differ in
         // their levels.
-        SamplerKind::Ddim => ancestral::step(stage, 0.0, denoise),
-        SamplerKind::Ddpm | SamplerKind::EulerAncestral => ancestral::step(stage, 1.0, denoise),
+        SamplerKind::Ddim | SamplerKind::Ddpm | SamplerKind::EulerAncestral => ancestral::step(stage, denoise),
         SamplerKind::Euler => euler::step(stage, denoise),
         SamplerKind::EulerCfgPp | SamplerKind::DdimCfgPp => euler::step_cfg_pp(&stage, denoise),
         SamplerKind::Heun => heun::step(stage, denoise),

@@ -22,6 +22,8 @@ pub(super) struct Stage<'a> {
     /// All levels.
     pub schedule: &'a Schedule,
     pub options: SamplerOptions,
+    /// The share of fresh noise: the request's, or the solver's usual one.
+    pub eta: f64,
     pub history: &'a mut Vec<Tensor>,
     pub noise: &'a mut NoiseSource,
 }

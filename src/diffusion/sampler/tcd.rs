@@ -4,17 +4,14 @@
 use super::{Denoise, Stage, Stepped, slope};
 use crate::diffusion::DiffusionError;
 
-/// How far past, as a share of the timestep; "gamma" in the paper. diffusers' default.
-const USUAL_ETA: f64 = 0.3;
-
 pub(super) fn step(mut stage: Stage, denoise: &mut Denoise) -> Result<Stepped, DiffusionError> {
     let (from, to) = (stage.from.sigma, stage.to.sigma);
     let denoised = denoise(stage.x, stage.from)?.clean;
     if to == 0.0 {
         return Ok(Stepped { x: denoised.clone(), denoised });
     }
-    let eta = stage.options.eta().unwrap_or(USUAL_ETA);
-    let past = ((1.0 - eta) * stage.to.timestep).floor();
+    // Eta is how far past, as a share of the timestep; "gamma" in the paper.
+    let past = ((1.0 - stage.eta) * stage.to.timestep).floor();
     let down = stage.schedule.level_at(past).sigma.min(to);
     let mut x = (stage.x + (slope(stage.x, &denoised, from)? * (down - from))?)?;
     if stage.index + 2 < stage.schedule.levels.len() {

@@ -166,7 +166,11 @@ fn error_after(kind: SamplerKind, n: usize) -> f64 {
     plan.initial_scale = high;
     let mut sampler = start(kind, plan);
     let first = sampler.state().unwrap().latents;
-    while sampler.advance(&mut |x, level| Ok((x * (DATA / (DATA + level.sigma * level.sigma)))?.into())).unwrap().is_some() {}
+    while sampler
+        .advance(&mut |x, level| Ok((x * (DATA / (DATA + level.sigma * level.sigma)))?.into()))
+        .unwrap()
+        .is_some()
+    {}
     let shrunk = ((DATA + low * low) / (DATA + high * high)).sqrt();
     let expected: Vec<f32> = first.iter().map(|x| (f64::from(*x) * shrunk) as f32).collect();
     relative_error(&sampler.state().unwrap().latents, &expected)

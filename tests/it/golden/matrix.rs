@@ -168,11 +168,13 @@ fn the_leaping_solvers_are_those_of_k_diffusion() {
             finish(start_with(Solver { kind, options }, plan, SHAPE), &mut guided_formula)
         };
         for n in COUNTS {
-            let error = relative_error(&run(SamplerKind::DpmFast, n), &values(&tensors[&format!("dpm-fast.eta{eta}.n{n}")]));
+            let error =
+                relative_error(&run(SamplerKind::DpmFast, n), &values(&tensors[&format!("dpm-fast.eta{eta}.n{n}")]));
             eprintln!("dpm-fast, eta {eta}, {n} steps: relative error {error:.2e}");
             assert!(error < 1e-5, "{error:e}");
         }
-        let error = relative_error(&run(SamplerKind::DpmAdaptive, 1), &values(&tensors[&format!("dpm-adaptive.eta{eta}")]));
+        let error =
+            relative_error(&run(SamplerKind::DpmAdaptive, 1), &values(&tensors[&format!("dpm-adaptive.eta{eta}")]));
         eprintln!("dpm-adaptive, eta {eta}: relative error {error:.2e}");
         assert!(error < 1e-4, "{error:e}");
     }
@@ -190,7 +192,10 @@ fn plms_and_noisy_ddim_are_those_of_diffusers() {
             while sampler.advance(&mut |x, level| Ok(guided_formula(x, level))).unwrap().is_some() {}
             (values(&sampler.latents().unwrap()), sampler.state().unwrap().noise)
         };
-        let error = relative_error(&run(SamplerKind::Pndm, SamplerOptions::default()).0, &values(&tensors[&format!("pndm.n{n}")]));
+        let error = relative_error(
+            &run(SamplerKind::Pndm, SamplerOptions::default()).0,
+            &values(&tensors[&format!("pndm.n{n}")]),
+        );
         eprintln!("pndm, {n} steps: relative error {error:.2e}");
         assert!(error < 1e-5, "{n}: {error:e}");
         let (latents, mut noise) = run(SamplerKind::Ddim, eta);

@@ -27,8 +27,11 @@ fn request_of(case: &serde_json::Value) -> GenerationRequest {
         "heun" => (SamplerKind::Heun, ScheduleKind::Model),
         "dpmpp_2m" => (SamplerKind::DpmPlusPlus2M, ScheduleKind::Model),
         "dpmpp_2m_karras" => (SamplerKind::DpmPlusPlus2M, ScheduleKind::Karras),
-        other => panic!("{other}"),
+        "ddim-eta" => (SamplerKind::Ddim, ScheduleKind::Model),
+        other => (other.parse().unwrap(), ScheduleKind::Model),
     };
+    let asked = |key: &str| case[key].as_f64().filter(|value| *value != 0.0);
+    let usual = SamplerOptions::default();
     let number = |key: &str| u32::try_from(case[key].as_u64().unwrap()).unwrap();
     GenerationRequest {
         prompt: case["prompt"].as_str().unwrap().to_owned(),
@@ -36,9 +39,9 @@ fn request_of(case: &serde_json::Value) -> GenerationRequest {
         size: ImageSize::new(number("width"), number("height")).unwrap(),
         steps: Steps::new(number("steps")).unwrap(),
         guidance: GuidanceScale::new(case["guidance_scale"].as_f64().unwrap()).unwrap(),
-        guidance_rescale: GuidanceRescale::default(),
+        guidance_rescale: GuidanceRescale::new(asked("guidance_rescale").unwrap_or_default()).unwrap(),
         sampler,
-        sampler_options: SamplerOptions::default(),
+        sampler_options: asked("eta").map_or(usual, |eta| usual.with_eta(eta).unwrap()),
         schedule,
         sigmas: None,
         seed_options: SeedOptions::default(),
@@ -84,7 +87,7 @@ fn pictures_are_those_of_diffusers() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 6, "DDIM, DDPM, Euler, Euler a, DPM++ 2M Karras, and DDIM with v-prediction");
+    assert_eq!(compared, 16);
 }
 
 pub fn plain_request() -> GenerationRequest {
