@@ -2,7 +2,7 @@
 `golden_samplers` and on the small U-Net."""
 
 import torch
-from diffusers import DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler
+from diffusers import DDIMScheduler, DEISMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler, UniPCMultistepScheduler
 
 import web_ui_solvers
 from golden_k_samplers import BETAS, web_ui_schedules, wrapped
@@ -17,6 +17,8 @@ PLAIN = {"euler": "sample_euler", "euler-a": "sample_euler_ancestral", "heun": "
          "dpmpp-2m": "sample_dpmpp_2m"}  # fmt: skip
 OWN = {"heunpp2": web_ui_solvers.heunpp2, "ipndm": web_ui_solvers.ipndm, "restart": web_ui_solvers.restart,
        "euler-cfg-pp": web_ui_solvers.euler_cfg_pp}  # fmt: skip
+# diffusers', which work on latents of unit variance.
+VARIANCE_PRESERVING = {"unipc-bh2": UniPCMultistepScheduler, "deis": DEISMultistepScheduler}
 CHURN = {"s_churn": 3.0, "s_tmin": 0.1, "s_tmax": 10.0, "s_noise": 1.02}
 ETA = {"eta": 0.5, "s_noise": 1.02}
 # Stable Diffusion XL's row of the table at https://research.nvidia.com/labs/toronto-ai/AlignYourSteps/howto.html
@@ -40,6 +42,19 @@ def run(name, model, sigmas, shape=SHAPE, **options):
     sample, own = SDE[name]
     tree = k_diffusion.sampling.BrownianTreeNoiseSampler(x, sigmas[sigmas > 0].min(), sigmas.max(), seed=SEED)
     return getattr(k_diffusion.sampling, sample)(model, x, sigmas, disable=True, noise_sampler=tree, **own, **options)
+
+
+def run_scheduler(name, model, sigmas):
+    """A scheduler of diffusers over any sigmas."""
+    scheduler = VARIANCE_PRESERVING[name](**BETAS)
+    scheduler.set_timesteps(len(sigmas) - 1)
+    scheduler.sigmas, scheduler.timesteps = sigmas, model.sigma_to_t(sigmas[:-1])
+    scale = (1 + sigmas**2) ** 0.5
+    torch.manual_seed(SEED)
+    x = torch.randn(SHAPE) * sigmas[0] / scale[0]
+    for t in scheduler.timesteps:
+        x = scheduler.step(network(x, t), t, x).prev_sample
+    return x * scale[-1]
 
 
 def leaps(name, model, n=0, **options):
@@ -72,6 +87,11 @@ def matrix(out):
         for name in (*PLAIN, *SDE, *OWN):
             rows = [run(name, model, sigmas).flatten() for sigmas in levels.values()]
             tensors[f"{name}.n{n}"] = torch.stack(rows)
+        for name in VARIANCE_PRESERVING:
+            # Over 15 steps DEIS takes the logarithm of a last sigma of 0.
+            if name != "deis" or n < 15:
+                rows = [run_scheduler(name, model, sigmas).flatten() for sigmas in levels.values()]
+                tensors[f"{name}.n{n}"] = torch.stack(rows)
         for eta in (0, 1):
             tensors[f"dpm-fast.eta{eta}.n{n}"] = leaps("dpm-fast", model, n, eta=float(eta))
     for eta in (0, 1):

@@ -74,11 +74,15 @@ fn check_matrix(
     let (tensors, matrix) = (golden("matrix"), golden(file));
     let schedule = model_schedule("tiny-eps");
     let samplers = samplers(&matrix);
-    assert_eq!(samplers.len(), 16);
+    assert_eq!(samplers.len(), if shape == SHAPE { 18 } else { 16 });
     for kind in samplers {
         let mut worst = (0.0, String::new());
         for n in COUNTS {
-            let rows = matrix[&format!("{}.n{n}", kind.name())].to_vec2::<f32>().unwrap();
+            let Some(rows) = matrix.get(&format!("{}.n{n}", kind.name())) else {
+                assert_eq!(kind, SamplerKind::Deis);
+                continue; // Over 15 steps the reference takes the logarithm of 0.
+            };
+            let rows = rows.to_vec2::<f32>().unwrap();
             for (row, levels) in rows.iter().zip(schedules()) {
                 let sigmas = &tensors[&format!("sigmas.{}.n{n}", levels.name())];
                 let sampler = start_with(solver(kind), plan_over(sigmas, &schedule, kind), shape);
