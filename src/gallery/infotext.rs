@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::gallery::record::PictureRecord;
-use crate::request::{ClipSkip, Emphasis, NoiseSourceKind, SamplerKind, ScheduleKind};
+use crate::request::{ClipSkip, Dialect, Emphasis, NoiseSourceKind, SamplerKind, ScheduleKind};
 
 /// What opens the negative prompt.
 const NEGATIVE: &str = "Negative prompt:";
@@ -36,6 +36,16 @@ pub fn write(record: &PictureRecord) -> String {
         pairs.push(("Clip skip", request.clip_skip.get().to_string()));
     }
     pairs.extend(emphasis(request.emphasis).map(|name| ("Emphasis", name.to_owned())));
+    if request.dialect != Dialect::default() {
+        // No key of A1111's; named, so that nobody takes the weights for its own.
+        pairs.push(("Prompt language", request.dialect.label().to_owned()));
+    }
+    if let Some(template) = &request.template {
+        // As the web UI's extension for wildcards writes them.
+        let templates = [("Template", &template.prompt), ("Negative Template", &template.negative_prompt)];
+        let said = templates.into_iter().filter(|(_, text)| !text.is_empty());
+        pairs.extend(said.map(|(key, text)| (key, serde_json::Value::from(text.as_str()).to_string())));
+    }
     match request.noise_source {
         NoiseSourceKind::TorchCpu => pairs.push(("RNG", request.noise_source.label().to_owned())),
         // A1111's default, which it leaves out.

@@ -189,7 +189,7 @@ mod tests {
     use crate::inference::cancel::CancelToken;
     use crate::inference::message::JobId;
     use crate::inference::spawn;
-    use crate::request::{ClipSkip, Emphasis, GenerationRequest, NoiseSourceKind, Seed};
+    use crate::request::{ClipSkip, Dialect, Emphasis, GenerationRequest, NoiseSourceKind, Seed};
     use crate::worker::{Waited, Worker};
 
     fn tiny() -> ModelSource {
@@ -213,6 +213,8 @@ mod tests {
             seed: Seed(1),
             clip_skip: ClipSkip::default(),
             emphasis: Emphasis::default(),
+            dialect: Dialect::default(),
+            template: None,
             image_to_image: None,
         };
         let previews = Previews::Offered;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gallery::message::Command;
 use crate::latent_image::LatentColours;
+use crate::prompt::wildcards::WildcardFiles;
 use crate::request::Seed;
 use action::Effect;
 use form::{Form, PlannedPicture};
@@ -75,6 +76,8 @@ pub struct Studio {
     pub notices: notice::Notices,
     /// Why the last job ended without a picture.
     pub failure: Option<Failure>,
+    /// What stands behind the wildcards of the form, as it was read at the last press of Generate.
+    pub wildcards: WildcardFiles,
     /// False once the engine's thread is gone.
     pub is_engine_alive: bool,
     /// Tokens of the prompt.
@@ -101,6 +104,7 @@ impl Studio {
             gallery: gallery::Gallery::default(),
             notices: notice::Notices::default(),
             failure: None,
+            wildcards: WildcardFiles::default(),
             is_engine_alive: true,
             prompt_tokens: tokens::CountedText::prompt(),
             negative_tokens: tokens::CountedText::negative_prompt(),
@@ -131,9 +135,9 @@ impl Studio {
     /// Brings what is derived from the form up to date; called after the panels have edited it.
     pub fn refresh(&mut self) {
         let tokenizer = self.model.facts().and_then(|facts| facts.tokenizer.as_ref());
-        let steps = self.form.steps.value;
-        self.prompt_tokens.update(&self.form.prompt, steps, tokenizer);
-        self.negative_tokens.update(&self.form.negative_prompt, steps, tokenizer);
+        let (steps, dialect) = (self.form.steps.value, self.form.dialect);
+        self.prompt_tokens.update(&self.form.prompt, steps, dialect, tokenizer);
+        self.negative_tokens.update(&self.form.negative_prompt, steps, dialect, tokenizer);
     }
 
     /// How many pictures are still to come after the running one.

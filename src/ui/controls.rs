@@ -6,7 +6,7 @@ use super::icons::{Icon, icon_button};
 use super::theme;
 use super::widgets::{field_errors, row_label};
 use super::{Panels, prompts, start_image};
-use crate::request::{ClipSkip, Emphasis, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind};
+use crate::request::{ClipSkip, Dialect, Emphasis, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind};
 use crate::state::Studio;
 use crate::state::action::Action;
 use crate::state::form::{Field, FieldError, Form, Setting, TypedSize};
@@ -178,8 +178,8 @@ fn kinds(ui: &mut Ui, form: &mut Form) {
 
 /// Folded away: most pictures want them as they are.
 fn more_settings(ui: &mut Ui, form: &mut Form) {
-    let usual = (ClipSkip::default(), Emphasis::default(), NoiseSourceKind::default());
-    let is_usual = (form.clip_skip, form.emphasis, form.noise_source) == usual;
+    let usual = (ClipSkip::default(), Dialect::default(), Emphasis::default(), NoiseSourceKind::default());
+    let is_usual = (form.clip_skip, form.dialect, form.emphasis, form.noise_source) == usual;
     let name = if is_usual { "More settings" } else { "More settings (changed)" };
     CollapsingHeader::new(name).id_salt("more settings").show(ui, |ui| {
         ui.horizontal(|ui| {
@@ -194,6 +194,10 @@ fn more_settings(ui: &mut Ui, form: &mut Form) {
                 form.clip_skip = layer;
             }
         });
+        let mut dialect = Setting { value: form.dialect, is_users: true };
+        let names = ("Language", "Whose program the prompts are written for: what their brackets and signs mean");
+        combo_row(ui, names, Dialect::ALL, &mut dialect, Dialect::label);
+        form.speak(dialect.value);
         let mut emphasis = Setting { value: form.emphasis, is_users: true };
         let names = ("Emphasis", "What the weights in the prompts do");
         combo_row(ui, names, Emphasis::ALL, &mut emphasis, Emphasis::label);

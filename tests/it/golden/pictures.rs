@@ -4,8 +4,8 @@
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::request::{
-    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, SamplerKind,
-    ScheduleKind, Seed, Steps, Strength,
+    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind,
+    SamplerKind, ScheduleKind, Seed, Steps, Strength,
 };
 use candle_core::Tensor;
 use image::RgbImage;
@@ -41,6 +41,8 @@ fn request_of(case: &serde_json::Value) -> GenerationRequest {
         noise_source: NoiseSourceKind::TorchCpu,
         clip_skip: ClipSkip::default(),
         emphasis: Emphasis::default(),
+        dialect: Dialect::default(),
+        template: None,
         seed: Seed(case["seed"].as_u64().unwrap()),
         image_to_image: case["strength"].as_f64().map(|strength| ImageToImage {
             strength: Strength::new(strength).unwrap(),

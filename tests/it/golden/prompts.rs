@@ -5,7 +5,7 @@ use calotype::diffusion::Interrupt;
 use calotype::diffusion::conditioning::Reader;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::prompt::{ParsedPrompt, Part, schedule};
-use calotype::request::{ClipSkip, Emphasis, GenerationRequest, GuidanceScale, SamplerKind};
+use calotype::request::{ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceScale, SamplerKind};
 
 use super::pictures::{draw, plain_request};
 use super::{assert_close, golden, golden_json, model, relative_error, values};
@@ -23,7 +23,7 @@ fn schedules_are_those_of_the_web_ui() {
 }
 
 fn part(model: &StableDiffusion, prompt: &str) -> Part {
-    ParsedPrompt::positive(prompt, 10, &model.tokenizer).unwrap().parts.remove(0)
+    ParsedPrompt::positive(prompt, 10, Dialect::A1111, &model.tokenizer).unwrap().parts.remove(0)
 }
 
 #[test]
