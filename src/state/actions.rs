@@ -136,6 +136,7 @@ impl Studio {
         if !self.form.is_seed_locked {
             self.form.seed = moment.random_seed.to_string();
         }
+        self.history.remember(&self.form.prompt);
         self.canvas.follow();
         self.failure = None;
         if matches!(self.model, ModelStatus::Asked(_)) {

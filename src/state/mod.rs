@@ -9,6 +9,7 @@ mod engine_events;
 pub mod form;
 pub mod gallery;
 mod gallery_events;
+pub mod history;
 pub mod job;
 pub mod model;
 pub mod notice;
@@ -26,6 +27,7 @@ use crate::request::Seed;
 use action::Effect;
 use form::{Form, PlannedPicture};
 use gallery::Purpose;
+use history::PromptHistory;
 use model::ModelStatus;
 use settings::Settings;
 
@@ -46,6 +48,8 @@ pub struct Persisted {
     pub form: Form,
     /// Look, folders, model.
     pub settings: Settings,
+    /// Earlier prompts.
+    pub history: PromptHistory,
 }
 
 /// Why the last job ended without a picture.
@@ -76,6 +80,8 @@ pub struct Studio {
     pub notices: notice::Notices,
     /// Why the last job ended without a picture.
     pub failure: Option<Failure>,
+    /// Earlier prompts.
+    pub history: PromptHistory,
     /// What stands behind the wildcards of the form, as it was read at the last press of Generate.
     pub wildcards: WildcardFiles,
     /// False once the engine's thread is gone.
@@ -92,7 +98,7 @@ impl Studio {
     /// The studio as it was left.
     #[must_use]
     pub fn new(persisted: Persisted) -> Self {
-        let Persisted { form, settings } = persisted;
+        let Persisted { form, settings, history } = persisted;
         let model = ModelStatus::Asked(settings.model.clone());
         Self {
             form,
@@ -104,6 +110,7 @@ impl Studio {
             gallery: gallery::Gallery::default(),
             notices: notice::Notices::default(),
             failure: None,
+            history,
             wildcards: WildcardFiles::default(),
             is_engine_alive: true,
             prompt_tokens: tokens::CountedText::prompt(),
@@ -129,7 +136,8 @@ impl Studio {
         let mut form = self.form.clone();
         form.repair();
         let start_image = self.form.start_image.as_ref().and_then(|start| start.path.clone());
-        Persisted { form, settings: Settings { start_image, ..self.settings.clone() } }
+        let history = self.history.clone();
+        Persisted { form, settings: Settings { start_image, ..self.settings.clone() }, history }
     }
 
     /// Brings what is derived from the form up to date; called after the panels have edited it.

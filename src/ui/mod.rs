@@ -4,8 +4,10 @@ mod banners;
 mod canvas;
 mod controls;
 mod gallery;
+mod history;
 mod icons;
 mod notices;
+mod prompt_text;
 mod prompts;
 mod recipe;
 mod settings;
@@ -33,6 +35,7 @@ pub struct Panels {
     canvas: canvas::CanvasView,
     settings: settings::SettingsWindow,
     gallery: gallery::GalleryView,
+    history: history::HistoryPopup,
     /// Where the canvas is, for messages that lie over it.
     canvas_rect: Option<Rect>,
     /// Where the start image's well is, for files that are dropped on it.
