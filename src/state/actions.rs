@@ -146,7 +146,9 @@ impl Studio {
         match self.form.plan(moment.random_seed, &self.wildcards) {
             Ok(pictures) => self.line_up(pictures, moment.now_secs),
             Err(errors) => {
-                errors.into_iter().for_each(|error| self.notices.complain(error.message, moment.now_secs));
+                for error in errors {
+                    self.notices.complain(error.message, moment.now_secs);
+                }
             }
         }
         self.hand_over()
@@ -155,8 +157,12 @@ impl Studio {
     /// Puts pictures into the queue and says what of them will not be done.
     pub(super) fn line_up(&mut self, pictures: Vec<PlannedPicture>, now_secs: f64) {
         let missing = pictures.iter().find_map(|p| what_is_not_applied(&p.request.prompt, p.request.dialect));
-        missing.into_iter().for_each(|missing| self.notices.complain(missing, now_secs));
-        pictures.into_iter().for_each(|picture| self.queue.push(picture));
+        if let Some(missing) = missing {
+            self.notices.complain(missing, now_secs);
+        }
+        for picture in pictures {
+            self.queue.push(picture);
+        }
     }
 
     fn stop(&mut self) -> Vec<Effect> {

@@ -236,7 +236,7 @@ impl Form {
             let SettledPrompts { prompt, negative_prompt, template } = settled
                 .map_err(|error| vec![FieldError { field: Field::Prompt, message: sentence(&error.to_string()) }])?;
             let (prompt, negative_prompt) = (prompt.trim().to_owned(), negative_prompt.trim().to_owned());
-            let request = GenerationRequest { prompt, negative_prompt, template, seed, ..request.clone() };
+            let request = GenerationRequest { prompt, negative_prompt, seed, template, ..request.clone() };
             Ok(PlannedPicture { request, start_image: start_image.clone() })
         };
         (0..u64::from(self.count.clamp(1, Self::MAX_COUNT))).map(picture).collect()
@@ -257,7 +257,6 @@ impl Form {
     }
 
     /// Everything but the prompts, which are settled for each picture.
-
     fn request(&self, drawn: Seed) -> Result<GenerationRequest, String> {
         let text = |error: RequestError| error.to_string();
         let steps = Steps::new(self.steps.value).map_err(text)?;

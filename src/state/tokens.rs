@@ -33,11 +33,31 @@ pub enum Ink {
     Unbalanced,
 }
 
+/// A stretch of a prompt that is one thing to the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stretch {
+    /// Its bytes.
+    pub range: Range<usize>,
+    /// What it is.
+    pub ink: Ink,
+    /// The chunk that it is read in at the first step, or whose words stand around it.
+    pub chunk: usize,
+}
+
 /// One chunk of the prompt, as it is at the first step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadChunk {
     /// Its words, where they were typed.
     pub words: Vec<PlacedWord>,
+}
+
+/// Something that is allowed and seldom meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// A few words.
+    pub short: String,
+    /// What follows from it.
+    pub more: String,
 }
 
 /// One prompt as it is read.
@@ -52,7 +72,7 @@ pub struct CountedText {
     /// True when the count is that of one of many prompts that may be drawn.
     is_example: bool,
     chunks: Vec<ReadChunk>,
-    inks: Vec<(Range<usize>, Ink)>,
+    stretches: Vec<Stretch>,
     unbalanced: Option<UnbalancedBracket>,
     missing: Option<String>,
 }
@@ -80,7 +100,7 @@ impl CountedText {
             count: None,
             is_example: false,
             chunks: Vec::new(),
-            inks: Vec::new(),
+            stretches: Vec::new(),
             unbalanced: None,
             missing: None,
         }
@@ -132,7 +152,8 @@ impl CountedText {
         let places = parsed.as_ref().filter(|_| !self.is_example);
         self.chunks = places.map_or_else(Vec::new, |parsed| chunks(parsed, &cut.origins));
         let unbalanced: Vec<usize> = unbalanced.into_iter().map(|(at, _)| cut.origins.of(at)).collect();
-        self.inks = inks(text, &self.chunks, places.map(|parsed| later(parsed, &cut.origins)), &unbalanced);
+        let later = places.map(|parsed| later(parsed, &cut.origins));
+        self.stretches = stretches(text, &self.chunks, later.as_deref(), &unbalanced);
     }
 
     /// The count in words; none before the model is known.
@@ -142,28 +163,27 @@ impl CountedText {
         Some(if self.is_example { format!("about {words}") } else { words })
     }
 
-    /// What is wrong with the brackets, or not done as asked, a sentence. The prompt can be drawn all the same.
+    /// What is wrong with the brackets, or not done as asked. The prompt can be drawn all the same.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         let is_text = self.dialect == Dialect::ComfyUi;
         let bracket = self.unbalanced.map(|bracket| match bracket {
-            UnbalancedBracket::NeverClosed(bracket) if is_text => format!("\"{bracket}\" is never closed: it is text"),
-            UnbalancedBracket::NeverClosed(bracket) => format!("\"{bracket}\" is never closed: it acts to the end"),
-            UnbalancedBracket::NeverOpened(bracket) => format!("\"{bracket}\" closes nothing: it is read as text"),
+            UnbalancedBracket::NeverClosed(bracket) => {
+                let what = if is_text { "it is text" } else { "it acts to the end" };
+                Hint { short: format!("\"{bracket}\" is never closed"), more: what.to_owned() }
+            }
+            UnbalancedBracket::NeverOpened(bracket) => {
+                Hint { short: format!("\"{bracket}\" closes nothing"), more: "it is read as text".to_owned() }
+            }
         });
-        bracket.or_else(|| self.missing.as_ref().map(|_| "LoRAs are not applied yet".to_owned()))
-    }
-
-    /// More than the hint says, where there is more.
-    #[must_use]
-    pub fn missing(&self) -> Option<&str> {
-        self.missing.as_deref()
+        let missing = |more: &String| Hint { short: "LoRA not applied".to_owned(), more: more.clone() };
+        bracket.or_else(|| self.missing.as_ref().map(missing))
     }
 
     /// Every byte of the text in stretches, in order.
     #[must_use]
-    pub fn inks(&self) -> &[(Range<usize>, Ink)] {
-        &self.inks
+    pub fn stretches(&self) -> &[Stretch] {
+        &self.stretches
     }
 
     /// The chunks at the first step; none before the model is known, and for a text that is yet to be drawn.
@@ -214,30 +234,37 @@ fn later(parsed: &ParsedPrompt, origins: &Origins) -> Vec<PlacedWord> {
 }
 
 /// What every byte of the text is, in stretches; `later` is none where nothing is known of the words.
-fn inks(
-    text: &str,
-    chunks: &[ReadChunk],
-    later: Option<Vec<PlacedWord>>,
-    unbalanced: &[usize],
-) -> Vec<(Range<usize>, Ink)> {
-    let mut inks = vec![if later.is_some() { Ink::Syntax } else { Ink::Plain }; text.len()];
+fn stretches(text: &str, chunks: &[ReadChunk], later: Option<&[PlacedWord]>, unbalanced: &[usize]) -> Vec<Stretch> {
+    let unknown = if later.is_some() { Ink::Syntax } else { Ink::Plain };
+    let mut bytes = vec![(unknown, 0); text.len()];
+    for (index, chunk) in chunks.iter().enumerate() {
+        if let (Some(first), Some(last)) = (chunk.words.first(), chunk.words.last())
+            && let Some(bytes) = bytes.get_mut(first.place.start..last.place.end)
+        {
+            for (_, chunk) in bytes {
+                *chunk = index;
+            }
+        }
+    }
     // What is in force first counts for a word that stands in several texts of a schedule.
-    let words = later.iter().flatten().chain(chunks.iter().flat_map(|chunk| &chunk.words));
+    let words = later.into_iter().flatten().chain(chunks.iter().flat_map(|chunk| &chunk.words));
     for PlacedWord { place, weight, .. } in words {
-        if let Some(inks) = inks.get_mut(place.clone()) {
-            inks.fill(Ink::Words(*weight));
+        for (ink, _) in bytes.get_mut(place.clone()).into_iter().flatten() {
+            *ink = Ink::Words(*weight);
         }
     }
-    unbalanced.iter().for_each(|&at| inks[at] = Ink::Unbalanced);
-    let mut stretches: Vec<(Range<usize>, Ink)> = Vec::new();
-    for (at, _) in text.char_indices() {
-        let ink = inks[at];
-        if stretches.last().is_none_or(|(_, last)| *last != ink) {
-            stretches.push((at..at, ink));
+    for &at in unbalanced {
+        bytes[at].0 = Ink::Unbalanced;
+    }
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for (at, letter) in text.char_indices() {
+        let (ink, chunk) = bytes[at];
+        let end = at + letter.len_utf8();
+        match stretches.last_mut() {
+            Some(last) if (last.ink, last.chunk) == (ink, chunk) => last.range.end = end,
+            _ => stretches.push(Stretch { range: at..end, ink, chunk }),
         }
     }
-    let ends: Vec<usize> = stretches.iter().skip(1).map(|(range, _)| range.start).chain([text.len()]).collect();
-    stretches.iter_mut().zip(ends).for_each(|((range, _), end)| range.end = end);
     stretches
 }
 
@@ -279,8 +306,10 @@ mod tests {
         let mut counted = CountedText::prompt();
         counted.update("a (fox", 20, Dialect::A1111, None);
         assert_eq!(counted.words(), None);
-        assert_eq!(counted.hint().unwrap(), "\"(\" is never closed: it acts to the end");
-        assert_eq!(counted.inks(), [(0..2, Ink::Plain), (2..3, Ink::Unbalanced), (3..6, Ink::Plain)]);
+        let Hint { short, more } = counted.hint().unwrap();
+        assert_eq!((short.as_str(), more.as_str()), ("\"(\" is never closed", "it acts to the end"));
+        let inks: Vec<_> = counted.stretches().iter().map(|stretch| (stretch.range.clone(), stretch.ink)).collect();
+        assert_eq!(inks, [(0..2, Ink::Plain), (2..3, Ink::Unbalanced), (3..6, Ink::Plain)]);
         counted.update("a (fox)", 20, Dialect::A1111, None);
         assert_eq!(counted.hint(), None);
         counted.update("a [fox", 20, Dialect::ComfyUi, None);
@@ -293,7 +322,7 @@ mod tests {
         let counted = read(text);
         let ink = |part: &str| {
             let at = text.find(part).unwrap();
-            counted.inks().iter().find(|(range, _)| range.contains(&at)).unwrap().1
+            counted.stretches().iter().find(|stretch| stretch.range.contains(&at)).unwrap().ink
         };
         assert_eq!([ink("a "), ink("red"), ink("cat")], [Ink::Words(1.0), Ink::Words(1.5), Ink::Words(1.0)]);
         assert_eq!([ink("dog"), ink("mat")], [Ink::Words(1.0), Ink::Words(1.0)]);
@@ -302,7 +331,9 @@ mod tests {
         }
         assert_eq!(counted.chunks().len(), 2);
         assert_eq!(counted.chunks()[1].words[0].place.start, text.find("mat").unwrap());
-        assert_eq!(counted.hint().unwrap(), "LoRAs are not applied yet");
+        assert_eq!(counted.stretches().last().unwrap().chunk, 0, "what is behind the last word is in no chunk");
+        assert!(counted.stretches().iter().any(|stretch| stretch.chunk == 1));
+        assert!(counted.hint().unwrap().more.starts_with("<lora:x> is not applied"));
     }
 
     #[test]
@@ -310,18 +341,18 @@ mod tests {
         let counted = read("a {red|blue} __cats__");
         assert!(counted.words().unwrap().starts_with("about "));
         assert!(counted.chunks().is_empty());
-        assert_eq!(counted.inks(), [(0..21, Ink::Plain)]);
+        assert_eq!(counted.stretches(), [Stretch { range: 0..21, ink: Ink::Plain, chunk: 0 }]);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn the_inks_cover_any_text_without_a_gap(text in "[a-c()\\[\\]:|#<>1{} \n\\\\éA-D]{0,30}|\\PC{0,30}") {
+        fn the_stretches_cover_any_text_without_a_gap(text in "[a-c()\\[\\]:|#<>1{} \n\\\\éA-D]{0,30}|\\PC{0,30}") {
             for dialect in [Dialect::A1111, Dialect::ComfyUi] {
                 let mut counted = CountedText::prompt();
                 counted.update(&text, 5, dialect, Some(&tokenizer()));
                 let mut at = 0;
-                for (range, _) in counted.inks() {
+                for Stretch { range, .. } in counted.stretches() {
                     prop_assert_eq!(range.start, at);
                     prop_assert!(text.get(range.clone()).is_some_and(|stretch| !stretch.is_empty()));
                     at = range.end;

@@ -1,7 +1,8 @@
 //! Earlier prompts, to be searched and taken again.
 
 use egui::{
-    Button, Id, Key, Modifiers, Popup, PopupCloseBehavior, Rect, RectAlign, RichText, ScrollArea, TextEdit, Ui,
+    Align, Button, Id, Key, Layout, Modifiers, Popup, PopupCloseBehavior, Rect, RectAlign, RichText, ScrollArea,
+    TextEdit, Ui,
 };
 
 use super::theme::palette;
@@ -84,6 +85,7 @@ impl HistoryPopup {
     fn list(&mut self, ui: &mut Ui, found: &[&str]) -> Option<usize> {
         let mut clicked = None;
         let mut area = ScrollArea::vertical().max_height(LIST_HEIGHT).auto_shrink([false, true]);
+        ui.spacing_mut().item_spacing.y = 2.0;
         let step = ROW_HEIGHT + ui.spacing().item_spacing.y;
         if std::mem::take(&mut self.scrolls_to_chosen) {
             area = area.vertical_scroll_offset((self.chosen as f32 * step - LIST_HEIGHT / 2.0).max(0.0));
@@ -92,9 +94,11 @@ impl HistoryPopup {
             for index in rows {
                 // One line, however many it has.
                 let line = found[index].split_whitespace().collect::<Vec<_>>().join(" ");
-                let button = Button::selectable(index == self.chosen, line.as_str()).truncate();
-                let width = ui.available_width() - theme::HALF_STEP;
-                let response = ui.add_sized([width, ROW_HEIGHT], button.min_size(egui::vec2(width, ROW_HEIGHT)));
+                // Room for the scroll bar that floats over the edge; the text stands on the left.
+                let size = egui::vec2(ui.available_width() - theme::STEP, ROW_HEIGHT);
+                let left = Layout::left_to_right(Align::Center).with_main_justify(true).with_main_align(Align::Min);
+                let button = Button::selectable(index == self.chosen, line.as_str()).truncate().min_size(size);
+                let response = ui.allocate_ui_with_layout(size, left, |ui| ui.add(button)).inner;
                 if response.on_hover_text(found[index]).clicked() {
                     clicked = Some(index);
                 }

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use egui::text::{CCursor, LayoutJob, TextFormat};
+use egui::text::{LayoutJob, TextFormat};
 use egui::{Galley, Pos2, Rect, Sense, Stroke, TextStyle, Ui, WidgetInfo, accesskit, pos2, vec2};
 
 use super::theme::{self, palette};
-use crate::state::tokens::{CountedText, Ink, ReadChunk};
+use crate::state::tokens::{CountedText, Ink, ReadChunk, Stretch};
 
 /// Height of the strip, in points.
 const STRIP_HEIGHT: f32 = 5.0;
@@ -16,13 +16,16 @@ const LEAST_WIDTH: f32 = 4.0;
 /// The most characters of a chunk in its tooltip.
 const LONGEST_TIP: usize = 600;
 
-/// Lays out the text with what it is to the model.
+/// Lays out the text with what it is to the model; every second chunk has a ground of its own.
 pub fn layout(ui: &Ui, counted: &CountedText, text: &str, wrap_width: f32) -> Arc<Galley> {
     let font = TextStyle::Body.resolve(ui.style());
     let mut job = LayoutJob::default();
     job.wrap.max_width = wrap_width;
-    for (range, ink) in counted.inks() {
+    for Stretch { range, ink, chunk } in counted.stretches() {
         let mut format = TextFormat::simple(font.clone(), theme::ink_colour(ui, *ink));
+        if chunk % 2 == 1 {
+            format.background = palette(ui).control;
+        }
         match ink {
             Ink::Unbalanced => format.background = palette(ui).error_panel,
             Ink::Words(weight) if *weight < 0.0 => format.strikethrough = Stroke::new(1.0, format.color),
@@ -34,18 +37,6 @@ pub fn layout(ui: &Ui, counted: &CountedText, text: &str, wrap_width: f32) -> Ar
         job.append("", 0.0, TextFormat::simple(font, palette(ui).text));
     }
     ui.fonts_mut(|fonts| fonts.layout_job(job))
-}
-
-/// Paints a mark where each chunk but the first begins.
-pub fn chunk_marks(ui: &Ui, counted: &CountedText, text: &str, galley: &Galley, galley_pos: Pos2) {
-    let colour = palette(ui).accent;
-    for word in counted.chunks().iter().skip(1).filter_map(|chunk| chunk.words.first()) {
-        let Some(before) = text.get(..word.place.start) else { continue };
-        let row = galley.pos_from_cursor(CCursor::new(before.chars().count())).translate(galley_pos.to_vec2());
-        let x = row.left() - 1.0;
-        ui.painter().line_segment([pos2(x, row.top()), pos2(x, row.bottom())], Stroke::new(1.0, colour));
-        ui.painter().line_segment([pos2(x, row.top()), pos2(x + 4.0, row.top())], Stroke::new(1.0, colour));
-    }
 }
 
 /// What is to be said of the word under the pointer: its weight and its chunk, where either is not the usual.
@@ -116,7 +107,8 @@ fn one_gauge(
     ui.painter().rect_filled(gauge, STRIP_HEIGHT / 2.0, colours.control_hovered);
     ui.painter().rect_filled(full, STRIP_HEIGHT / 2.0, if is_current { colours.accent } else { colours.faint_text });
     // Easier to hit than it is to see.
-    let response = ui.interact(gauge.expand2(vec2(0.0, 3.0)), ui.scope_id().with((name, "chunk", index)), Sense::hover());
+    let response =
+        ui.interact(gauge.expand2(vec2(0.0, 3.0)), ui.scope_id().with((name, "chunk", index)), Sense::hover());
     let capacity = counted.chunk_capacity();
     let label =
         format!("{name}: chunk {} of {}, {} / {capacity} tokens", index + 1, counted.chunks().len(), chunk.words.len());

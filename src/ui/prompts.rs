@@ -7,10 +7,10 @@ use egui::text_edit::{TextEditOutput, TextEditState};
 use egui::{Button, EventFilter, Galley, Id, Key, Modifiers, Rect, RichText, ScrollArea, Sides, TextEdit, Ui};
 
 use super::theme::palette;
-use super::{Panels, prompt_text};
+use super::{Panels, prompt_text, theme};
 use crate::prompt::{Move, Reweigh, moved, reweighed};
 use crate::state::Studio;
-use crate::state::tokens::CountedText;
+use crate::state::tokens::{CountedText, Hint};
 
 /// A longer prompt scrolls, in points.
 const MOST_HEIGHT: f32 = 200.0;
@@ -131,15 +131,13 @@ impl PromptField {
         let area = ScrollArea::vertical().id_salt(self.name).max_height(MOST_HEIGHT).auto_shrink([false, true]);
         let shown = area.show(ui, |ui| field.show(ui));
         let TextEditOutput { response, galley, galley_pos, cursor_range, .. } = shown.inner;
-        ui.scope(|ui| {
-            ui.set_clip_rect(ui.clip_rect().intersect(shown.inner_rect));
-            prompt_text::chunk_marks(ui, counted, text, &galley, galley_pos);
-        });
         let tip = prompt_text::tip(ui, counted, text, &galley, galley_pos);
         let has_focus = response.has_focus();
         response.response.accessible_name(self.name).on_hover_text(tip.as_deref().unwrap_or(self.tip));
         let cursor = cursor_range.filter(|_| has_focus).map(|range| range.primary.index.0);
         let cursor = cursor.map(|char| bytes(text, char..char).start);
+        // It belongs to the field.
+        ui.add_space(-theme::HALF_STEP);
         prompt_text::strip(ui, self.name, counted, cursor);
         shown.inner_rect
     }
@@ -157,15 +155,15 @@ fn heading(ui: &mut Ui, name: &str, tokens: &CountedText, has_history: bool) -> 
         ui,
         |ui| {
             ui.label(RichText::new(name).strong());
+            ui.spacing_mut().interact_size.y = 0.0;
+            ui.spacing_mut().button_padding = egui::vec2(4.0, 1.0);
             let button = Button::new(RichText::new("History").small().color(palette(ui).faint_text)).frame(false);
             has_history && ui.add(button).on_hover_text("Earlier prompts (Ctrl+H)").clicked()
         },
         |ui| {
-            if let Some(hint) = tokens.hint() {
-                let label = ui.label(RichText::new(hint).small().color(palette(ui).accent));
-                if let Some(missing) = tokens.missing() {
-                    label.on_hover_text(missing);
-                }
+            if let Some(Hint { short, more }) = tokens.hint() {
+                let tip = format!("{short}: {more}");
+                ui.label(RichText::new(short).small().color(palette(ui).accent)).on_hover_text(tip);
             } else if let Some(words) = tokens.words() {
                 let tip = "The model reads a prompt in chunks; a longer prompt takes more of them, nothing is cut off";
                 ui.label(RichText::new(words).small().color(palette(ui).faint_text)).on_hover_text(tip);

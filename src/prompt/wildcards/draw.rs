@@ -135,13 +135,20 @@ impl<'a> Drawing<'a> {
         };
         let options = lines.as_ref().unwrap_or(&choice.options);
         let mut left: Vec<usize> = (0..options.len()).collect();
-        for index in 0..self.count_of(choice, options.len()) {
+        let begin = self.drawn.len();
+        for _ in 0..self.count_of(choice, options.len()) {
             let weights: Vec<f64> = left.iter().map(|&option| options[option].weight).collect();
             let option = left.remove(self.one_of(&weights));
-            if index > 0 {
+            let end = self.drawn.len();
+            if end > begin {
                 self.drawn.push_str(&choice.separator);
             }
+            let separated = self.drawn.len();
             self.nodes(&options[option].nodes, depth + 1)?;
+            if self.drawn.len() == separated {
+                // Nothing needs no separator.
+                self.drawn.truncate(end);
+            }
         }
         Ok(())
     }
