@@ -159,6 +159,9 @@ impl App {
         self.studio.refresh();
         let has_news = !actions.is_empty();
         for action in actions {
+            if action == Action::Generate {
+                self.read_wildcards();
+            }
             let effects = self.studio.apply(folder_to_model(action), self.moment());
             self.perform(ui, effects);
         }
@@ -166,6 +169,14 @@ impl App {
             self.studio.refresh();
             ui.request_repaint();
         }
+    }
+
+    /// Reads the text files that the prompts name: few and small, and nothing of them is kept between two presses, so
+    /// that a file that was edited meanwhile counts.
+    fn read_wildcards(&mut self) {
+        let folder = folders::wildcard_folder();
+        let read = |name: &str| folders::wildcard_lines(&folder, name);
+        self.studio.wildcards = self.studio.form.typed().wildcard_files(folder.clone(), read);
     }
 
     fn take_in_engine(&mut self, ctx: &Context, now_secs: f64) {

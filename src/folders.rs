@@ -1,11 +1,15 @@
 //! Where things are kept on this machine, for the window and the command line alike.
 
+mod wildcards;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use directories::{ProjectDirs, UserDirs};
+
+pub use wildcards::{wildcard_folder, wildcard_lines};
 
 /// The environment variable that names the data folder, for portable copies.
 const DATA_VARIABLE: &str = "CALOTYPE_DATA";

@@ -10,7 +10,9 @@ pub fn read_stored(text: &str) -> Persisted {
     let mut persisted = Persisted {
         form: serde_json::from_value(part("form")).unwrap_or_default(),
         settings: serde_json::from_value(part("settings")).unwrap_or_default(),
+        history: serde_json::from_value(part("history")).unwrap_or_default(),
     };
+    persisted.history.repair();
     persisted.form.repair();
     persisted.settings.repair();
     persisted

@@ -17,6 +17,8 @@ use crate::gallery::{open_picture, store};
 use crate::inference::cancel::CancelToken;
 use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelSource, Previews};
 use crate::latent_image::LatentColours;
+use crate::prompt::wildcards::WildcardFiles;
+use crate::prompt::{SettledPrompts, TypedPrompts, what_is_not_applied};
 use crate::request::{GenerationRequest, ImageSize, ImageToImage, Seed, Sigmas};
 use crate::worker::{Waited, Worker};
 
@@ -39,6 +41,7 @@ struct Run<'a> {
     cancel: CancelToken,
     output: Output,
     start_image: Option<Arc<RgbImage>>,
+    wildcards: WildcardFiles,
     /// Of the picture in progress.
     seed: Option<Seed>,
 }
@@ -89,7 +92,9 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     let engine = crate::inference::spawn(options.device, options.precision, Arc::new(|| {}))
         .map_err(|e| Failure::Work(format!("the engine's thread could not be started: {e}")))?;
     let report = Report::new(options.json);
-    Ok(Run { options, engine, report, cancel, output, start_image, seed: None })
+    let folder = folders::wildcard_folder();
+    let wildcards = typed(options).wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
+    Ok(Run { options, engine, report, cancel, output, start_image, wildcards, seed: None })
 }
 
 impl Run<'_> {
@@ -99,10 +104,23 @@ impl Run<'_> {
         let first = self.options.seed.unwrap_or_else(random_seed);
         let (facts, colours) = self.wait_for_model(first)?;
         for index in 0..u64::from(self.options.count) {
-            let request = request(self.options, &facts, first).map_err(Failure::Usage)?.nth(index);
+            let request = self.request(&facts, first, index)?;
+            if let Some(warning) = what_is_not_applied(&request.prompt, request.dialect).filter(|_| index == 0) {
+                self.report.warning(&warning);
+            }
             self.one(JobId(index), request, &facts.name, &colours)?;
         }
         Ok(())
+    }
+
+    /// The request of the `index`-th picture; the seed that it ends with settles its wildcards.
+    fn request(&self, facts: &ModelFacts, first: Seed, index: u64) -> Result<GenerationRequest, Failure> {
+        let as_typed = SettledPrompts::default();
+        let request = request(self.options, facts, first, as_typed).map_err(Failure::Usage)?.nth(index);
+        let settled = typed(self.options).settle(request.seed, &self.wildcards);
+        let SettledPrompts { prompt, negative_prompt, template } =
+            settled.map_err(|e| Failure::Usage(e.to_string()))?;
+        Ok(GenerationRequest { prompt, negative_prompt, template, ..request })
     }
 
     fn send(&self, command: Command) -> Result<(), Failure> {
@@ -128,7 +146,7 @@ impl Run<'_> {
             match self.next()? {
                 Event::ModelFound(facts) => {
                     // What the options and the model's defaults make together is checked before the weights are read.
-                    request(self.options, &facts, seed).map_err(Failure::Usage)?;
+                    self.request(&facts, seed, 0)?;
                     name = facts.name;
                     self.report.loading(&name, 0.0);
                 }
@@ -204,7 +222,16 @@ fn output(options: &GenerateOptions) -> Result<Output, Failure> {
     Ok(Output::File(path.clone()))
 }
 
-fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<GenerationRequest, String> {
+fn typed(options: &GenerateOptions) -> TypedPrompts<'_> {
+    TypedPrompts { prompt: &options.prompt, negative_prompt: &options.negative, dialect: options.dialect }
+}
+
+fn request(
+    options: &GenerateOptions,
+    facts: &ModelFacts,
+    seed: Seed,
+    prompts: SettledPrompts,
+) -> Result<GenerationRequest, String> {
     let defaults = &facts.defaults;
     let width = options.width.unwrap_or(defaults.size.width());
     let height = options.height.unwrap_or(defaults.size.height());
@@ -219,8 +246,8 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
         _ => None,
     };
     Ok(GenerationRequest {
-        prompt: options.prompt.clone(),
-        negative_prompt: options.negative.clone(),
+        prompt: prompts.prompt,
+        negative_prompt: prompts.negative_prompt,
         size: ImageSize::new(width, height).map_err(|e| e.to_string())?,
         steps,
         guidance: options.guidance.unwrap_or(defaults.guidance),
@@ -232,7 +259,9 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
         seed_options: options.fine.seed_options(),
         noise_source: options.noise,
         clip_skip: options.clip_skip.unwrap_or_default(),
-        emphasis: options.emphasis,
+        emphasis: options.emphasis.unwrap_or(options.dialect.usual_emphasis()),
+        dialect: options.dialect,
+        template: prompts.template,
         seed,
         image_to_image,
     })

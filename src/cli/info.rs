@@ -11,8 +11,8 @@ use crate::gallery::message::OpenedPicture;
 use crate::gallery::open_picture;
 use crate::gallery::record::{ReadRecipe, differences};
 use crate::request::{
-    Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Sigmas, Steps,
-    Strength,
+    Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Sigmas,
+    Steps, Strength,
 };
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
@@ -61,6 +61,8 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         "model": recipe.model,
         "model_hash": recipe.model_hash,
         "clip_skip": recipe.clip_skip,
+        "dialect": recipe.dialect.map(Dialect::name),
+        "template": recipe.template.as_ref().map(|template| &template.prompt),
         "noise": recipe.noise_source.map(NoiseSourceKind::name),
         "variation_seed": recipe.variation_seed,
         "variation_strength": recipe.variation_strength,

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::inference::device::{DeviceChoice, Precision};
 use crate::request::{
-    ClipSkip, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, RequestError, SamplerKind,
+    ClipSkip, Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, RequestError, SamplerKind,
     SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, Variation, VariationStrength,
 };
 
@@ -59,6 +59,12 @@ pub struct PromptOptions {
     /// Steps, 1 to 1000, for what changes on the way
     #[arg(long, value_name = "N", value_parser = steps, default_value = "20")]
     pub steps: Steps,
+    /// Whose language it is in: a1111 or comfyui
+    #[arg(long, value_name = "NAME", default_value = "a1111")]
+    pub dialect: Dialect,
+    /// Draw the wildcards in it as for a picture of this seed [default: leave them as they are]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
+    pub seed: Option<Seed>,
     /// The model whose tokenizer reads it [default: CLIP's own tokenizer]
     #[arg(long, value_name = "FOLDER|FILE")]
     pub model: Option<PathBuf>,
@@ -99,9 +105,12 @@ pub struct GenerateOptions {
     /// Which layer of the text encoder is taken, counted from its end, 1 to 12 [default: 1]
     #[arg(long, value_name = "N", value_parser = clip_skip)]
     pub clip_skip: Option<ClipSkip>,
-    /// What weights in the prompt do: original, no-norm, ignore or comfyui
-    #[arg(long, value_name = "NAME", default_value = "original")]
-    pub emphasis: Emphasis,
+    /// Whose language the prompts are in: a1111 or comfyui
+    #[arg(long, value_name = "NAME", default_value = "a1111")]
+    pub dialect: Dialect,
+    /// What weights in the prompt do: original, no-norm, ignore or comfyui [default: what they do in the dialect's program]
+    #[arg(long, value_name = "NAME")]
+    pub emphasis: Option<Emphasis>,
     /// Which generator draws the noise: torch-cpu as diffusers and ComfyUI, philox as AUTOMATIC1111 on a card
     #[arg(long, value_name = "NAME", default_value = "torch-cpu")]
     pub noise: NoiseSourceKind,
@@ -261,12 +270,13 @@ mod tests {
     #[test]
     fn the_whole_language_is_understood() {
         let line = "--negative blurry --width 128 --height 64 --steps 5 --guidance 4.5 --sampler euler-a --schedule \
-                    karras --clip-skip 2 --emphasis no-norm --seed 7 --count 3 --init a.png --strength 0.5 --output out --previews p --device cpu \
+                    karras --clip-skip 2 --emphasis no-norm --dialect comfyui --seed 7 --count 3 --init a.png --strength 0.5 --output out --previews p --device cpu \
                     --precision f32 --json fox";
         let options = parse(line).unwrap();
         assert_eq!((options.width, options.height, options.count), (Some(128), Some(64), 3));
         assert_eq!((options.sampler, options.seed), (Some(SamplerKind::EulerAncestral), Some(Seed(7))));
-        assert_eq!((options.clip_skip, options.emphasis), (Some(ClipSkip::new(2).unwrap()), Emphasis::NoNorm));
+        assert_eq!((options.clip_skip, options.emphasis), (Some(ClipSkip::new(2).unwrap()), Some(Emphasis::NoNorm)));
+        assert_eq!(options.dialect, Dialect::ComfyUi);
     }
 
     #[test]
@@ -280,6 +290,7 @@ mod tests {
             ("--schedule turbo fox", "karras"),
             ("--clip-skip 13 fox", "from 1 to 12"),
             ("--emphasis none fox", "comfyui"),
+            ("--dialect invoke fox", "a1111"),
             ("--strength 0.5 fox", "--init"),
             ("--init a.png fox", "--strength"),
             ("--init a.png --strength 2 fox", "at most 1"),

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::Failure;
 use super::options::PromptOptions;
 use super::report::print_text;
-use crate::inference;
-use crate::prompt::{Entry, ParsedPrompt, Part};
+use crate::prompt::{Entry, ParsedPrompt, Part, TypedPrompts, read_as_typed};
+use crate::{folders, inference};
 
 pub(super) fn run(options: &PromptOptions) -> Result<(), Failure> {
     if let Some(model) = options.model.as_ref().filter(|model| !model.exists()) {
@@ -16,9 +16,20 @@ pub(super) fn run(options: &PromptOptions) -> Result<(), Failure> {
     }
     let tokenizer = inference::tokenizer(options.model.as_deref()).map_err(Failure::Work)?;
     let steps = options.steps.get() as usize;
-    let parsed = ParsedPrompt::positive(&options.text, steps, &tokenizer).map_err(|e| Failure::Work(e.to_string()))?;
+    let text = text(options)?;
+    let parsed = ParsedPrompt::positive(&text, steps, options.dialect, &tokenizer);
+    let parsed = parsed.map_err(|e| Failure::Work(e.to_string()))?;
     print_text(&if options.json { as_json(&parsed, steps) } else { as_text(&parsed, steps) });
     Ok(())
+}
+
+/// The prompt as the engine would get it.
+fn text(options: &PromptOptions) -> Result<String, Failure> {
+    let Some(seed) = options.seed else { return Ok(read_as_typed(&options.text, options.dialect)) };
+    let typed = TypedPrompts { prompt: &options.text, negative_prompt: "", dialect: options.dialect };
+    let folder = folders::wildcard_folder();
+    let files = typed.wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
+    Ok(typed.settle(seed, &files).map_err(|e| Failure::Usage(e.to_string()))?.prompt)
 }
 
 /// The entry in force at each of `steps` calls of the model.
@@ -32,7 +43,7 @@ fn as_json(parsed: &ParsedPrompt, steps: usize) -> String {
             "weight": part.weight, "text": part.text, "schedule": part.schedule, "calls": calls(part, steps)
         })
     };
-    json!({ "parts": parsed.parts.iter().map(part).collect::<Vec<_>>() }).to_string()
+    json!({ "parts": parsed.parts.iter().map(part).collect::<Vec<_>>(), "loras": parsed.loras }).to_string()
 }
 
 fn as_text(parsed: &ParsedPrompt, steps: usize) -> String {
@@ -55,6 +66,10 @@ fn as_text(parsed: &ParsedPrompt, steps: usize) -> String {
                 lines.extend(chunks(entry));
             }
         }
+    }
+    for call in &parsed.loras {
+        let weight = call.weight.map_or_else(|| "no weight".to_owned(), |weight| format!("weight {weight}"));
+        lines.push(format!("not applied yet: {} {} with {weight}", call.kind, call.name));
     }
     lines.join("\n")
 }

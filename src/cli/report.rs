@@ -67,6 +67,17 @@ impl Report {
         }
     }
 
+    /// Something is not done as asked; the picture is made all the same.
+    pub fn warning(&mut self, text: &str) {
+        match self {
+            Self::Json => print_line(&json!({"event": "warning", "text": text})),
+            Self::Text { .. } => {
+                self.clear();
+                print_error(text);
+            }
+        }
+    }
+
     /// For programs only: people read the error that ends the run.
     pub fn failed(&mut self, seed: Option<Seed>, error: &str) {
         match self {

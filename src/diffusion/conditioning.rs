@@ -28,12 +28,20 @@ pub enum Guidance {
     },
 }
 
+/// Rows of texts of one length, which go through the U-Net together.
+pub struct Pass {
+    /// How many rows.
+    pub rows: usize,
+    /// What they are steered by.
+    pub context: PreparedContext,
+}
+
 /// The prompts of one picture, ready for the U-Net.
 pub struct Conditioning {
     /// How the rows are weighed.
     pub guidance: Guidance,
-    /// One for each combination of texts that is in force at some call.
-    contexts: Vec<PreparedContext>,
+    /// One for each combination of texts that is in force at some call, the rows in order.
+    contexts: Vec<Vec<Pass>>,
     /// The index of the context at each call.
     calls: Vec<usize>,
 }
@@ -63,9 +71,9 @@ fn calls_per_step(sampler: SamplerKind) -> usize {
 }
 
 impl Conditioning {
-    /// The context at a call of the U-Net, counted from 0 at the picture's first step.
+    /// The passes at a call of the model, counted from 0 at the picture's first step.
     #[must_use]
-    pub fn context(&self, call: usize) -> &PreparedContext {
+    pub fn passes(&self, call: usize) -> &[Pass] {
         // Past the last number of every schedule its first text is in force again.
         &self.contexts[self.calls.get(call).copied().unwrap_or(0)]
     }
@@ -78,7 +86,8 @@ impl Reader<'_> {
     /// When the request does not fit the text encoder, the numbers fail or `interrupt` says stop.
     pub fn read(&self, request: &GenerationRequest, interrupt: Interrupt) -> Result<Conditioning, DiffusionError> {
         let steps = request.steps.get() as usize * calls_per_step(request.sampler);
-        let mut prompt = ParsedPrompt::positive(&request.prompt, steps, self.tokenizer)?;
+        let dialect = request.dialect;
+        let mut prompt = ParsedPrompt::positive(&request.prompt, steps, dialect, self.tokenizer)?;
         let keeps_unguided = matches!(request.sampler, SamplerKind::EulerCfgPp | SamplerKind::DdimCfgPp);
         // A1111's factor, so that one range of guidance serves all of its samplers.
         let scale = request.guidance.get() / if request.sampler == SamplerKind::DdimCfgPp { 12.5 } else { 1.0 };
@@ -86,7 +95,8 @@ impl Reader<'_> {
         let guidance = if scale == 1.0 && !keeps_unguided && prompt.parts.len() == 1 && prompt.parts[0].weight == 1.0 {
             Guidance::PromptOnly
         } else {
-            parts.append(&mut ParsedPrompt::negative(&request.negative_prompt, steps, self.tokenizer)?.parts);
+            let negative = ParsedPrompt::negative(&request.negative_prompt, steps, dialect, self.tokenizer)?;
+            parts.extend(negative.parts);
             let weights = prompt.parts.iter().map(|part| part.weight).collect();
             Guidance::ClassifierFree { scale, rescale: request.guidance_rescale.get(), weights, keeps_unguided }
         };
@@ -104,14 +114,25 @@ impl Reader<'_> {
         }
         let prepare = |entries: &Vec<usize>| {
             let rows: Vec<&Tensor> = rows.iter().zip(entries).map(|(row, &entry)| &row[entry]).collect();
-            // [1, T, D] each -> [B, T, D]
-            self.unet.prepare_context(&Tensor::cat(&rows, 0)?)
+            self.passes(&rows)
         };
         let contexts = combinations.iter().map(prepare).collect::<Result<_, _>>()?;
         Ok(Conditioning { guidance, contexts, calls })
     }
 
-    /// The hidden states of every entry of every part, `[1, T, D]` each, all of the same T.
+    /// Neighbouring rows `[1, T, D]` of the same T share a pass; a negative prompt of another length has its own, as in
+    /// AUTOMATIC1111 and ComfyUI: padding it would change what is attended to.
+    fn passes(&self, rows: &[&Tensor]) -> Result<Vec<Pass>, DiffusionError> {
+        let pass = |rows: &[&Tensor]| {
+            // [1, T, D] each -> [B, T, D]
+            let context = self.unet.prepare_context(&Tensor::cat(rows, 0)?)?;
+            Ok(Pass { rows: rows.len(), context })
+        };
+        rows.chunk_by(|a, b| a.dims() == b.dims()).map(pass).collect()
+    }
+
+    /// The hidden states of every entry of every part, `[1, T, D]` each; those of one part are of the same T, and so are
+    /// those of all parts but the negative prompt.
     fn rows(
         &self,
         parts: &mut [Part],
@@ -119,24 +140,20 @@ impl Reader<'_> {
         interrupt: Interrupt,
     ) -> Result<Vec<Vec<Tensor>>, DiffusionError> {
         let count = |part: &Part| part.schedule.iter().map(|entry| entry.chunks.len()).max().unwrap_or(1);
-        let most = parts.iter().map(count).max().unwrap_or(1);
-        // The negative prompt stands in front, if there is one. Prompts of one picture are filled up to the longest with
-        // their last vector (AUTOMATIC1111's reconstruct_multicond_batch); else prompt and negative prompt share a batch
-        // through chunks of the empty prompt.
-        let is_composed = parts.len() > 2;
-        let longest_prompt = parts.iter().skip(1).map(count).max().unwrap_or(1);
+        // The negative prompt stands in front, if there is one.
+        let first_prompt = usize::from(parts.len() > 1);
+        let longest_prompt = parts[first_prompt..].iter().map(count).max().unwrap_or(1);
         let empty = empty_chunk(self.tokenizer.marks());
         let mut rows = Vec::new();
         for (index, part) in parts.iter_mut().enumerate() {
-            let is_shorter_prompt = is_composed && index > 0 && count(part) < longest_prompt;
-            let filled = if is_shorter_prompt { count(part) } else { most };
-            part.schedule.iter_mut().for_each(|entry| entry.chunks.resize(filled, empty.clone()));
+            let chunks = count(part);
+            // All texts of one schedule are as long as the longest.
+            part.schedule.iter_mut().for_each(|entry| entry.chunks.resize(chunks, empty.clone()));
             let mut states = self.hidden_states(part, request, interrupt)?;
-            if is_shorter_prompt {
-                let trailing = self.encode_chunks(&vec![&empty; most - longest_prompt], request, interrupt)?;
-                let missing = (longest_prompt - filled) * empty.tokens.len();
+            if index >= first_prompt && chunks < longest_prompt {
+                let missing = (longest_prompt - chunks) * empty.tokens.len();
                 for row in &mut states {
-                    *row = lengthened(row, missing, trailing.as_ref())?;
+                    *row = lengthened(row, missing)?;
                 }
             }
             rows.push(states);
@@ -200,9 +217,9 @@ fn first_like(part: &Part, index: usize) -> usize {
     part.schedule.iter().position(|entry| entry.text == part.schedule[index].text).unwrap_or(index)
 }
 
-/// `[1, T, D]` with its last vector `missing` times more and `trailing` behind it.
-fn lengthened(row: &Tensor, missing: usize, trailing: Option<&Tensor>) -> candle_core::Result<Tensor> {
+/// `[1, T, D]` with its last vector `missing` times more (AUTOMATIC1111's reconstruct_multicond_batch).
+fn lengthened(row: &Tensor, missing: usize) -> candle_core::Result<Tensor> {
     let (_, length, _) = row.dims3()?;
     let last = row.narrow(1, length - 1, 1)?.repeat((1, missing, 1))?;
-    Tensor::cat(&[Some(row), Some(&last), trailing].into_iter().flatten().collect::<Vec<_>>(), 1)
+    Tensor::cat(&[row, &last], 1)
 }

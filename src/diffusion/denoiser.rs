@@ -36,14 +36,16 @@ impl Denoiser<'_> {
     ) -> Result<Denoised, DiffusionError> {
         // The network was trained on latents of unit variance.
         let input = (x * (1.0 / (1.0 + level.sigma * level.sigma).sqrt()))?.to_dtype(self.dtype)?;
-        let context = self.conditioning.context(call);
+        let mut rows = Vec::new();
+        for pass in self.conditioning.passes(call) {
+            // [1, C, H, W] -> [rows, C, H, W]
+            let input = Tensor::cat(&vec![&input; pass.rows], 0)?;
+            rows.push(self.unet.forward(&input, level.timestep, &pass.context, interrupt)?.to_dtype(DType::F32)?);
+        }
+        let rows = Tensor::cat(&rows, 0)?;
         let Guidance::ClassifierFree { scale, rescale, weights, keeps_unguided } = &self.conditioning.guidance else {
-            let output = self.unet.forward(&input, level.timestep, context, interrupt)?.to_dtype(DType::F32)?;
-            return Ok(self.prediction.denoised(x, &output, level.sigma)?.into());
+            return Ok(self.prediction.denoised(x, &rows, level.sigma)?.into());
         };
-        // [1, C, H, W] -> [1 + prompts, C, H, W]
-        let rows = Tensor::cat(&vec![&input; 1 + weights.len()], 0)?;
-        let rows = self.unet.forward(&rows, level.timestep, context, interrupt)?.to_dtype(DType::F32)?;
         let uncond = rows.narrow(0, 0, 1)?;
         let mut towards = uncond.zeros_like()?;
         for (index, weight) in weights.iter().enumerate() {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::gallery::record::PictureRecord;
 use crate::request::{
-    ClipSkip, Emphasis, GenerationRequest, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind,
+    ClipSkip, Dialect, Emphasis, GenerationRequest, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind,
 };
 
 /// What opens the negative prompt.
@@ -39,6 +39,16 @@ pub fn write(record: &PictureRecord) -> String {
     }
     pairs.extend(emphasis(request.emphasis).map(|name| ("Emphasis", name.to_owned())));
     pairs.extend(fine_settings(request));
+    if request.dialect != Dialect::default() {
+        // No key of A1111's; named, so that nobody takes the weights for its own.
+        pairs.push(("Prompt language", request.dialect.label().to_owned()));
+    }
+    if let Some(template) = &request.template {
+        // As the web UI's extension for wildcards writes them.
+        let templates = [("Template", &template.prompt), ("Negative Template", &template.negative_prompt)];
+        let said = templates.into_iter().filter(|(_, text)| !text.is_empty());
+        pairs.extend(said.map(|(key, text)| (key, serde_json::Value::from(text.as_str()).to_string())));
+    }
     match request.noise_source {
         NoiseSourceKind::TorchCpu | NoiseSourceKind::ComfyUi => {
             pairs.push(("RNG", request.noise_source.label().to_owned()));

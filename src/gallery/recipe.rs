@@ -8,7 +8,7 @@ use crate::gallery::foreign::fields::{Field, Gathering, Keys, finite};
 use crate::gallery::foreign::json;
 use crate::gallery::infotext::InfoText;
 use crate::gallery::record::{ReadLora, ReadRecipe};
-use crate::request::{Emphasis, NoiseSourceKind, SamplerKind, ScheduleKind};
+use crate::request::{Dialect, Emphasis, NoiseSourceKind, SamplerKind, ScheduleKind, Template};
 
 /// What A1111's keys mean; its forks' are among them.
 const KEYS: Keys = &[
@@ -38,7 +38,7 @@ const KEYS: Keys = &[
     ("App", Field::Aside),
 ];
 /// Values that say what this build does anyway.
-const AS_HERE: &[(&str, &str)] = &[("ENSD", "0")];
+const AS_HERE: &[(&str, &str)] = &[("ENSD", "0"), ("Emphasis", "Original")];
 /// How the value of `Version` begins in each program, the longer first.
 const VERSIONS: &[(&str, &str)] = &[
     ("stable-diffusion.cpp", "stable-diffusion.cpp"),
@@ -71,7 +71,14 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
         if is_as_here || is_repeated || value.is_empty() || is_key("Hashes") || is_key("Lora hashes") {
             continue;
         }
-        if is_key("RNG") && noise_source(value).is_some() || is_key("Emphasis") && emphasis(value).is_some() {
+        let is_read_below = match key.to_ascii_lowercase().as_str() {
+            "rng" => noise_source(value).is_some(),
+            "emphasis" => emphasis(value).is_some(),
+            "prompt language" => dialect(value).is_some(),
+            "template" | "negative template" => true,
+            _ => false,
+        };
+        if is_read_below {
             continue;
         }
         match KEYS.iter().find(|(name, _)| is_key(name)) {
@@ -83,7 +90,6 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     }
     hashes(&mut gathering, info);
     let mut recipe = gathering.finish();
-    recipe.emphasis = info.get("Emphasis").and_then(emphasis);
     if recipe.tool.as_deref() == Some("AUTOMATIC1111") && recipe.sampler.is_some_and(SamplerKind::has_own_grid) {
         // It names a schedule for these too, and does not look at it.
         recipe.schedule = Some(ScheduleKind::Model);
@@ -93,7 +99,24 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
         // What A1111 leaves out is its default, the card's noise; and so do we.
         None => matches!(recipe.tool.as_deref(), Some("AUTOMATIC1111" | "Calotype")).then_some(NoiseSourceKind::Philox),
     };
+    recipe.dialect = info.get("Prompt language").and_then(dialect);
+    // What is left out is A1111's usual, whatever the language.
+    let usual = recipe.dialect.map(|_| Emphasis::Original);
+    recipe.emphasis = info.get("Emphasis").and_then(emphasis).or(usual);
+    let template = |key: &str| info.get(key).unwrap_or_default().to_owned();
+    let template = Template { prompt: template("Template"), negative_prompt: template("Negative Template") };
+    recipe.template = (template != Template::default()).then_some(template);
     recipe
+}
+
+/// By the name that A1111 and we write.
+fn emphasis(name: &str) -> Option<Emphasis> {
+    Emphasis::ALL.iter().copied().find(|mode| mode.label().eq_ignore_ascii_case(name) && *mode != Emphasis::Original)
+}
+
+/// By the name that we write.
+fn dialect(name: &str) -> Option<Dialect> {
+    Dialect::ALL.iter().copied().find(|dialect| dialect.label().eq_ignore_ascii_case(name))
 }
 
 /// A1111's and stable-diffusion.cpp's names of the generators; "GPU" is taken for an NVIDIA card's.
@@ -104,11 +127,6 @@ fn noise_source(name: &str) -> Option<NoiseSourceKind> {
         "comfyui" => Some(NoiseSourceKind::ComfyUi),
         _ => None,
     }
-}
-
-/// A1111's names of what weights do, and ours.
-fn emphasis(name: &str) -> Option<Emphasis> {
-    Emphasis::ALL.iter().copied().find(|mode| mode.label().eq_ignore_ascii_case(name))
 }
 
 /// The program, by what it writes about itself; a text with A1111's settings and no such word is from its first year.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::request::{
-    ClipSkip, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind,
-    SamplerOptions, ScheduleKind, Seed, Sigmas, Steps, Strength,
+    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind,
+    SamplerKind, SamplerOptions, ScheduleKind, Seed, Sigmas, Steps, Strength, Template,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
@@ -116,6 +116,10 @@ pub struct ReadRecipe {
     pub clip_skip: Option<u32>,
     /// What weights in the prompt do.
     pub emphasis: Option<Emphasis>,
+    /// Whose language the prompts are in.
+    pub dialect: Option<Dialect>,
+    /// What the prompts were drawn from.
+    pub template: Option<Template>,
     /// Which generator drew the noise.
     pub noise_source: Option<NoiseSourceKind>,
     /// The second seed whose noise was mixed in.
@@ -174,6 +178,10 @@ impl ReadRecipe {
             ("Noise seed delta", self.noise_delta.map(|delta| delta.to_string())),
             ("Strength", self.strength.map(|strength| strength.get().to_string())),
             ("Clip skip", self.clip_skip.map(|skip| skip.to_string())),
+            ("Emphasis", self.emphasis.map(|emphasis| emphasis.label().to_owned())),
+            ("Prompt language", self.dialect.map(|dialect| dialect.label().to_owned())),
+            ("Template", self.template.as_ref().and_then(|template| text(&template.prompt))),
+            ("Negative template", self.template.as_ref().and_then(|template| text(&template.negative_prompt))),
             ("Model", self.model.clone()),
             ("Model hash", self.model_hash.clone()),
             ("LoRAs", text(&loras.join(", "))),
@@ -247,7 +255,9 @@ impl From<&PictureRecord> for ReadRecipe {
             noise_source: Some(request.noise_source),
             // The usual is not written into the file.
             clip_skip: (request.clip_skip != ClipSkip::default()).then(|| request.clip_skip.get()),
-            emphasis: (request.emphasis != Emphasis::default()).then_some(request.emphasis),
+            emphasis: (request.emphasis != request.dialect.usual_emphasis()).then_some(request.emphasis),
+            dialect: (request.dialect != Dialect::default()).then_some(request.dialect),
+            template: request.template.clone(),
             ..Self::default()
         }
     }
@@ -261,7 +271,7 @@ pub(super) mod samples {
 
     use super::*;
     use crate::request::{
-        ClipSkip, Emphasis, ImageToImage, NoiseSourceKind, SeedOptions, Variation, VariationStrength,
+        ClipSkip, Dialect, Emphasis, ImageToImage, NoiseSourceKind, SeedOptions, Variation, VariationStrength,
     };
 
     /// A plain record.
@@ -283,6 +293,8 @@ pub(super) mod samples {
                 noise_source: NoiseSourceKind::TorchCpu,
                 clip_skip: ClipSkip::default(),
                 emphasis: Emphasis::default(),
+                dialect: Dialect::default(),
+                template: None,
                 seed: Seed(42),
                 image_to_image: None,
             },
@@ -330,6 +342,8 @@ pub(super) mod samples {
                     noise_source: kinds.2,
                     clip_skip: ClipSkip::new(kinds.4).unwrap(),
                     emphasis: kinds.3,
+                    dialect: Dialect::default(),
+                    template: None,
                     seed: Seed(numbers.4),
                     seed_options: fine.2,
                     image_to_image,

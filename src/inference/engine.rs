@@ -190,7 +190,8 @@ mod tests {
     use crate::inference::message::JobId;
     use crate::inference::spawn;
     use crate::request::{
-        ClipSkip, Emphasis, GenerationRequest, GuidanceRescale, NoiseSourceKind, SamplerOptions, Seed, SeedOptions,
+        ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, NoiseSourceKind, SamplerOptions, Seed,
+        SeedOptions,
     };
     use crate::worker::{Waited, Worker};
 
@@ -219,6 +220,8 @@ mod tests {
             sampler_options: SamplerOptions::default(),
             sigmas: None,
             seed_options: SeedOptions::default(),
+            dialect: Dialect::default(),
+            template: None,
             image_to_image: None,
         };
         let previews = Previews::Offered;

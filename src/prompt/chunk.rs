@@ -1,5 +1,7 @@
 //! Cuts a prompt's tokens into chunks that fit the text encoder, so that no word is ever silently dropped.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::emphasis::Piece;
@@ -8,6 +10,9 @@ use super::tokenizer::{Marks, Tokenizer, TokenizerError};
 /// So many tokens before a full chunk's end a comma is looked for, as in AUTOMATIC1111's web UI: what stands behind it
 /// moves on to the next chunk.
 const COMMA_BACKTRACK: usize = 20;
+
+/// A piece of fewer tokens is never parted by ComfyUI.
+const LEAST_TO_PART: usize = 8;
 
 /// How many tokens a prompt takes, for showing beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,24 +34,44 @@ pub struct Chunk {
     pub words: Vec<String>,
     /// As many as `tokens`; marks and padding have 1.
     pub weights: Vec<f64>,
+    /// Where each of the `words` stood in the text that was read into pieces, in bytes.
+    #[serde(skip)]
+    pub places: Vec<Range<usize>>,
 }
 
-/// The chunks of `pieces`, at least one; nothing is dropped.
+/// The chunks of `pieces` as AUTOMATIC1111 cuts them, at least one; nothing is dropped.
 ///
 /// # Errors
 /// As [`Tokenizer::tokens`].
 pub fn chunks(pieces: &[Piece], tokenizer: &Tokenizer) -> Result<Vec<Chunk>, TokenizerError> {
-    let mut cutter = Cutter { marks: tokenizer.marks(), done: Vec::new(), open: Vec::new(), last_comma: None };
+    let mut cutter = Cutter::new(tokenizer.marks());
     for piece in pieces {
         if piece.is_break() {
             cutter.close();
             continue;
         }
-        for (id, word) in tokenizer.tokens(&piece.text)? {
-            cutter.add(Token { id, word, weight: piece.weight });
+        for token in tokens(piece, tokenizer)? {
+            cutter.add(token);
         }
     }
     Ok(cutter.end())
+}
+
+/// The chunks of `pieces` as ComfyUI cuts them, at least one; nothing is dropped.
+///
+/// # Errors
+/// As [`Tokenizer::tokens`].
+pub fn chunks_of_whole_pieces(pieces: &[Piece], tokenizer: &Tokenizer) -> Result<Vec<Chunk>, TokenizerError> {
+    let mut cutter = Cutter::new(tokenizer.marks());
+    for piece in pieces {
+        cutter.add_whole(tokens(piece, tokenizer)?);
+    }
+    Ok(cutter.end())
+}
+
+fn tokens(piece: &Piece, tokenizer: &Tokenizer) -> Result<Vec<Token>, TokenizerError> {
+    let token = |(id, word, place)| Token { id, word, weight: piece.weight, place: piece.origins.of_range(place) };
+    Ok(tokenizer.tokens(&piece.text)?.into_iter().map(token).collect())
 }
 
 /// The chunk of the empty prompt.
@@ -59,6 +84,8 @@ struct Token {
     id: u32,
     word: String,
     weight: f64,
+    /// In the text that was read into pieces.
+    place: Range<usize>,
 }
 
 struct Cutter<'a> {
@@ -70,7 +97,26 @@ struct Cutter<'a> {
     last_comma: Option<usize>,
 }
 
-impl Cutter<'_> {
+impl<'a> Cutter<'a> {
+    fn new(marks: &'a Marks) -> Self {
+        Self { marks, done: Vec::new(), open: Vec::new(), last_comma: None }
+    }
+
+    /// Tokens of one piece: few of them are never parted, they move to the next chunk together.
+    fn add_whole(&mut self, tokens: Vec<Token>) {
+        let capacity = self.marks.capacity();
+        let is_short = tokens.len() < LEAST_TO_PART.min(capacity + 1);
+        if is_short && self.open.len() + tokens.len() > capacity {
+            self.close();
+        }
+        for token in tokens {
+            if self.open.len() == capacity {
+                self.close();
+            }
+            self.open.push(token);
+        }
+    }
+
     fn add(&mut self, token: Token) {
         let is_full = self.open.len() == self.marks.capacity();
         if token.word == ",</w>" {
@@ -102,11 +148,12 @@ impl Cutter<'_> {
 }
 
 fn close(marks: &Marks, open: Vec<Token>) -> Chunk {
-    let mut chunk = Chunk { tokens: vec![marks.begin], words: Vec::new(), weights: vec![1.0] };
+    let mut chunk = Chunk { tokens: vec![marks.begin], words: Vec::new(), weights: vec![1.0], places: Vec::new() };
     for token in open {
         chunk.tokens.push(token.id);
         chunk.weights.push(token.weight);
         chunk.words.push(token.word);
+        chunk.places.push(token.place);
     }
     chunk.tokens.push(marks.end);
     chunk.tokens.resize(marks.length, marks.padding);
@@ -120,12 +167,16 @@ mod tests {
 
     const MARKS: Marks = Marks { begin: 1, end: 2, padding: 0, length: 32 };
 
+    fn token(word: &str) -> Token {
+        Token { id: 9, word: word.to_owned(), weight: 1.0, place: 0..0 }
+    }
+
     fn cut(words: &[&str]) -> Vec<Vec<String>> {
-        let mut cutter = Cutter { marks: &MARKS, done: Vec::new(), open: Vec::new(), last_comma: None };
+        let mut cutter = Cutter::new(&MARKS);
         for word in words {
             match *word {
                 "BREAK" => cutter.close(),
-                word => cutter.add(Token { id: 9, word: word.to_owned(), weight: 1.0 }),
+                word => cutter.add(token(word)),
             }
         }
         let chunks = cutter.end();
@@ -174,5 +225,22 @@ mod tests {
         assert_eq!(lengths(&["BREAK", "a"]), [0, 1]);
         assert_eq!(lengths(&["a", "BREAK"]), [1]);
         assert_eq!(lengths(&["a", "BREAK", "BREAK", "b"]), [1, 0, 1]);
+    }
+
+    #[test]
+    fn a_short_piece_stays_whole_and_a_long_one_is_cut() {
+        let lengths = |pieces: &[usize]| -> Vec<usize> {
+            let mut cutter = Cutter::new(&MARKS);
+            for &length in pieces {
+                cutter.add_whole((0..length).map(|_| token("a")).collect());
+            }
+            cutter.end().iter().map(|chunk| chunk.words.len()).collect()
+        };
+        assert_eq!(lengths(&[]), [0]);
+        assert_eq!(lengths(&[30]), [30]);
+        assert_eq!(lengths(&[28, 7]), [28, 7]);
+        assert_eq!(lengths(&[28, 8]), [30, 6]);
+        assert_eq!(lengths(&[23, 7, 1]), [30, 1]);
+        assert_eq!(lengths(&[95]), [30, 30, 30, 5]);
     }
 }

@@ -7,6 +7,8 @@ use super::words::{is_space, is_word};
 pub struct Subprompt {
     /// The prompt, without white space at its end.
     pub text: String,
+    /// Where it begins, in bytes of the whole prompt.
+    pub start: usize,
     /// How strongly it steers; negative steers away.
     pub weight: f64,
 }
@@ -22,21 +24,21 @@ pub fn subprompts(prompt: &str) -> Vec<Subprompt> {
         let before = prompt[..at].chars().next_back();
         let after = prompt[end..].chars().next();
         if !before.is_some_and(is_word) && !after.is_some_and(is_word) {
-            parts.push(subprompt(&prompt[start..at]));
+            parts.push(subprompt(&prompt[start..at], start));
             start = end;
         }
     }
-    parts.push(subprompt(&prompt[start..]));
+    parts.push(subprompt(&prompt[start..], start));
     parts
 }
 
-fn subprompt(part: &str) -> Subprompt {
+fn subprompt(part: &str, start: usize) -> Subprompt {
     let text = part.trim_end_matches(is_space);
     let weighted = text.rsplit_once(':').and_then(|(before, number)| {
         let weight = plain_number(number.trim_start_matches(is_space))?;
-        Some(Subprompt { text: before.trim_end_matches(is_space).to_owned(), weight })
+        Some(Subprompt { text: before.trim_end_matches(is_space).to_owned(), start, weight })
     });
-    weighted.unwrap_or_else(|| Subprompt { text: text.to_owned(), weight: 1.0 })
+    weighted.unwrap_or_else(|| Subprompt { text: text.to_owned(), start, weight: 1.0 })
 }
 
 /// `1`, `1.`, `1.5`, `.5`, each with or without a sign; no exponent.

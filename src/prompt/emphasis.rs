@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::origins::Origins;
 use super::words::{is_space, is_word};
 
 /// What round brackets multiply by, and square brackets divide by, when they say no number.
@@ -15,6 +16,9 @@ pub struct Piece {
     pub text: String,
     /// 1 means as the model has it; -1 with the text `BREAK` means that a new chunk starts here.
     pub weight: f64,
+    /// Where it stood in the text that was read.
+    #[serde(skip)]
+    pub origins: Origins,
 }
 
 impl Piece {
@@ -31,6 +35,7 @@ pub fn weighted_pieces(text: &str) -> Vec<Piece> {
     let mut scan = Scan::default();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
+        scan.at = text.len() - rest.len();
         let length = scan.item(rest, first);
         rest = &rest[length..];
     }
@@ -40,7 +45,10 @@ pub fn weighted_pieces(text: &str) -> Vec<Piece> {
 /// The work of one reading.
 #[derive(Default)]
 struct Scan<'a> {
-    texts: Vec<&'a str>,
+    /// Where the item at work begins, in bytes.
+    at: usize,
+    /// Each with where it begins.
+    texts: Vec<(usize, &'a str)>,
     /// Beside the texts, so that the brackets' multiplications run over plain numbers.
     weights: Vec<f64>,
     /// How many texts stood before each open bracket.
@@ -56,7 +64,7 @@ impl<'a> Scan<'a> {
             '\\' => {
                 let is_escape = rest[1..].starts_with(['(', ')', '[', ']', '\\']);
                 let length = if is_escape { 2 } else { 1 };
-                self.push(&rest[1..length], 1.0);
+                self.push(1, &rest[1..length], 1.0);
                 length
             }
             '(' => {
@@ -90,8 +98,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn push(&mut self, text: &'a str, weight: f64) {
-        self.texts.push(text);
+    /// A text that begins so many bytes behind the item's begin.
+    fn push(&mut self, offset: usize, text: &'a str, weight: f64) {
+        self.texts.push((self.at + offset, text));
         self.weights.push(weight);
     }
 
@@ -99,11 +108,12 @@ impl<'a> Scan<'a> {
     fn text(&mut self, text: &'a str) -> usize {
         let mut rest = text;
         while let Some((before, after)) = split_at_break(rest) {
-            self.push(before, 1.0);
-            self.push("BREAK", -1.0);
+            let offset = text.len() - rest.len();
+            self.push(offset, before, 1.0);
+            self.push(offset + before.len(), "BREAK", -1.0);
             rest = after;
         }
-        self.push(rest, 1.0);
+        self.push(text.len() - rest.len(), rest, 1.0);
         text.len()
     }
 
@@ -121,14 +131,17 @@ impl<'a> Scan<'a> {
             self.multiply(Some(start), 1.0 / BRACKET_FACTOR);
         }
         let mut pieces: Vec<Piece> = Vec::new();
-        for (text, weight) in self.texts.into_iter().zip(self.weights) {
-            match pieces.last_mut() {
-                Some(last) if last.weight == weight => last.text.push_str(text),
-                _ => pieces.push(Piece { text: text.to_owned(), weight }),
+        for ((at, text), weight) in self.texts.into_iter().zip(self.weights) {
+            if pieces.last().is_none_or(|last| last.weight != weight) {
+                pieces.push(Piece { text: String::new(), weight, origins: Origins::default() });
+            }
+            if let Some(last) = pieces.last_mut() {
+                last.origins.note(last.text.len(), at);
+                last.text.push_str(text);
             }
         }
         if pieces.is_empty() {
-            pieces.push(Piece { text: String::new(), weight: 1.0 });
+            pieces.push(Piece { text: String::new(), weight: 1.0, origins: Origins::default() });
         }
         pieces
     }
@@ -230,6 +243,15 @@ mod tests {
             let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
             let all: String = weighted_pieces(&text).into_iter().map(|piece| piece.text).collect();
             prop_assert_eq!(letters(&all), letters(&text));
+        }
+
+        #[test]
+        fn every_letter_is_found_again_where_it_stood(text in "[a-c ()\\[\\]:.1\\\\é]{0,40}") {
+            for piece in weighted_pieces(&text).iter().filter(|piece| !piece.is_break()) {
+                for (at, letter) in piece.text.char_indices() {
+                    prop_assert!(text[piece.origins.of(at)..].starts_with(letter));
+                }
+            }
         }
 
         #[test]

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::origins::Origins;
 use super::words::is_space;
 
 /// A text and how long it is in force.
@@ -15,6 +16,8 @@ pub struct Scheduled {
     pub end_step: usize,
     /// What is left when the schedules are settled; its emphasis is not read yet.
     pub text: String,
+    /// Where it stands in the prompt.
+    pub origins: Origins,
 }
 
 /// The texts of `prompt` over `steps` steps, in order, at least one. Never fails: what is no schedule is text.
@@ -37,7 +40,11 @@ pub fn schedule(prompt: &str, steps: usize) -> Vec<Scheduled> {
     }
     ends.sort_unstable();
     ends.dedup();
-    ends.into_iter().map(|end_step| Scheduled { end_step, text: text_at(prompt, &brackets, end_step) }).collect()
+    let scheduled = |end_step| {
+        let (text, origins) = text_at(prompt, &brackets, end_step);
+        Scheduled { end_step, text, origins }
+    };
+    ends.into_iter().map(scheduled).collect()
 }
 
 /// A pair of brackets that changes the text; positions are bytes of the prompt.
@@ -173,11 +180,13 @@ fn when(text: &str, steps: usize) -> Option<i64> {
 }
 
 /// The text in force at `step`, counted from 1.
-fn text_at(prompt: &str, brackets: &[Bracket], step: usize) -> String {
+fn text_at(prompt: &str, brackets: &[Bracket], step: usize) -> (String, Origins) {
     let mut text = String::new();
+    let mut origins = Origins::default();
     // What is still to be read, the next on top.
     let mut ahead: Vec<Range<usize>> = std::iter::once(0..prompt.len()).collect();
     while let Some(range) = ahead.pop() {
+        origins.note(text.len(), range.start);
         let next = brackets.partition_point(|bracket| bracket.open < range.start);
         let Some(bracket) = brackets.get(next).filter(|bracket| bracket.open < range.end) else {
             text.push_str(&prompt[range]);
@@ -191,7 +200,7 @@ fn text_at(prompt: &str, brackets: &[Bracket], step: usize) -> String {
             Choice::Alternate(choices) => choices[(step - 1) % choices.len()].clone(),
         });
     }
-    text
+    (text, origins)
 }
 
 /// Which of the entries that end at `end_steps` is in force at a call of the model, counted from 0. The web UI compares

@@ -1,5 +1,7 @@
 //! CLIP's byte-pair tokenizer, from `tokenizer.json` or from `vocab.json` and `merges.txt`.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
@@ -178,13 +180,15 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The ids of `text` and how the vocabulary writes them.
+    /// The ids of `text`, how the vocabulary writes them, and which bytes of the text they are.
     ///
     /// # Errors
     /// As [`Tokenizer::ids`].
-    pub fn tokens(&self, text: &str) -> Result<Vec<(u32, String)>, TokenizerError> {
+    pub fn tokens(&self, text: &str) -> Result<Vec<(u32, String, Range<usize>)>, TokenizerError> {
+        let encoding = self.inner.encode(text, false).map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
         let word = |id: u32| self.inner.id_to_token(id).unwrap_or_default();
-        Ok(self.ids(text)?.into_iter().map(|id| (id, word(id))).collect())
+        let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+        Ok(tokens.map(|(&id, &(start, end))| (id, word(id), start..end)).collect())
     }
 
     /// What stands around the tokens of a chunk.

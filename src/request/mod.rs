@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use kinds::{NoiseSourceKind, SamplerKind, ScheduleKind};
 pub use options::{GuidanceRescale, SamplerOptions, SeedOptions, Sigmas, Variation, VariationStrength};
-pub use text::{ClipSkip, Emphasis};
+pub use text::{ClipSkip, Dialect, Emphasis, Template};
 
 /// One picture, fully determined: the same request on the same build gives the same bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,12 @@ pub struct GenerationRequest {
     /// What the weights in the prompts do.
     #[serde(default, skip_serializing_if = "text::is_default")]
     pub emphasis: Emphasis,
+    /// Whose language the prompts are in.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    pub dialect: Dialect,
+    /// What the prompts were drawn from, if from anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
     /// Where the picture starts from, if not from noise alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_to_image: Option<ImageToImage>,
@@ -435,8 +441,11 @@ mod tests {
             "schedule":"model","seed":1}"#;
         let request: GenerationRequest = serde_json::from_str(old).unwrap();
         assert_eq!((request.clip_skip, request.emphasis), (ClipSkip::default(), Emphasis::Original));
+        assert_eq!((request.dialect, &request.template), (Dialect::A1111, &None));
         let text = serde_json::to_string(&request).unwrap();
-        assert!(!text.contains("clip_skip") && !text.contains("emphasis"), "{text}");
+        for unsaid in ["clip_skip", "emphasis", "dialect", "template"] {
+            assert!(!text.contains(unsaid), "{text}");
+        }
     }
 
     #[test]
@@ -457,6 +466,8 @@ mod tests {
             sampler_options: SamplerOptions::default(),
             sigmas: None,
             seed_options: SeedOptions::default(),
+            dialect: Dialect::ComfyUi,
+            template: Some(Template { prompt: "a {fox|cat}".into(), ..Template::default() }),
             image_to_image: None,
         };
         let text = serde_json::to_string(&request).unwrap();

@@ -1,4 +1,4 @@
-//! How the text encoder is used: where it stops, and what the weights of a prompt do to its result.
+//! How the prompts are read: in which language, where the text encoder stops, and what weights do to its result.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,73 @@ impl From<ClipSkip> for u32 {
     fn from(skip: ClipSkip) -> Self {
         skip.0
     }
+}
+
+/// Whose language the prompts are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Dialect {
+    /// AUTOMATIC1111's: weights that multiply, schedules, `AND`, `BREAK`.
+    #[default]
+    #[serde(rename = "a1111")]
+    A1111,
+    /// ComfyUI's: round brackets and weights, nothing else.
+    #[serde(rename = "comfyui")]
+    ComfyUi,
+}
+
+impl Dialect {
+    /// Every member, in menu order.
+    pub const ALL: &'static [Self] = &[Self::A1111, Self::ComfyUi];
+
+    /// The name on the command line and in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A1111 => "a1111",
+            Self::ComfyUi => "comfyui",
+        }
+    }
+
+    /// The name in the window and in infotexts.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::A1111 => "AUTOMATIC1111",
+            Self::ComfyUi => "ComfyUI",
+        }
+    }
+
+    /// What weights do in the program that the language is of, unless the user says otherwise.
+    #[must_use]
+    pub fn usual_emphasis(self) -> Emphasis {
+        match self {
+            Self::A1111 => Emphasis::Original,
+            Self::ComfyUi => Emphasis::ComfyUi,
+        }
+    }
+}
+
+impl std::str::FromStr for Dialect {
+    type Err = RequestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|dialect| dialect.name() == text).ok_or_else(|| RequestError::Unknown {
+            what: "dialect",
+            found: text.to_owned(),
+            known: Self::ALL.iter().map(|dialect| dialect.name()).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// What was typed, where the prompts were drawn from it: for people to find it again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Template {
+    /// Instead of the prompt; empty where that stands as it was typed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prompt: String,
+    /// Instead of the negative prompt, likewise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub negative_prompt: String,
 }
 
 /// What the weights in a prompt do.
@@ -133,5 +200,10 @@ mod tests {
             assert_eq!(serde_json::to_value(mode).unwrap(), mode.name());
         }
         assert!("none".parse::<Emphasis>().unwrap_err().to_string().contains("comfyui"));
+        for &dialect in Dialect::ALL {
+            assert_eq!(dialect.name().parse::<Dialect>().unwrap(), dialect);
+            assert_eq!(serde_json::to_value(dialect).unwrap(), dialect.name());
+        }
+        assert!("sd.cpp".parse::<Dialect>().unwrap_err().to_string().contains("a1111, comfyui"));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::action::{Action, Effect, Question};
 use super::canvas::ShownPicture;
-use super::form::StartImage;
+use super::form::{PlannedPicture, StartImage};
 use super::gallery::Purpose;
 use super::model::ModelStatus;
 use super::queue::Stopped;
@@ -13,6 +13,7 @@ use super::{Moment, Studio};
 use crate::gallery::message::{Command, SaveId};
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelSource;
+use crate::prompt::what_is_not_applied;
 
 impl Studio {
     /// Takes in an action of the user.
@@ -135,18 +136,33 @@ impl Studio {
         if !self.form.is_seed_locked {
             self.form.seed = moment.random_seed.to_string();
         }
+        self.history.remember(&self.form.prompt);
         self.canvas.follow();
         self.failure = None;
         if matches!(self.model, ModelStatus::Asked(_)) {
             self.remembered.push((self.form.clone(), moment.random_seed));
             return Vec::new();
         }
-        if let Ok(pictures) = self.form.plan(moment.random_seed) {
-            for picture in pictures {
-                self.queue.push(picture);
+        match self.form.plan(moment.random_seed, &self.wildcards) {
+            Ok(pictures) => self.line_up(pictures, moment.now_secs),
+            Err(errors) => {
+                for error in errors {
+                    self.notices.complain(error.message, moment.now_secs);
+                }
             }
         }
         self.hand_over()
+    }
+
+    /// Puts pictures into the queue and says what of them will not be done.
+    pub(super) fn line_up(&mut self, pictures: Vec<PlannedPicture>, now_secs: f64) {
+        let missing = pictures.iter().find_map(|p| what_is_not_applied(&p.request.prompt, p.request.dialect));
+        if let Some(missing) = missing {
+            self.notices.complain(missing, now_secs);
+        }
+        for picture in pictures {
+            self.queue.push(picture);
+        }
     }
 
     fn stop(&mut self) -> Vec<Effect> {

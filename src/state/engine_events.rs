@@ -17,7 +17,7 @@ impl Studio {
     /// Takes in an event of the inference thread.
     pub fn on_engine(&mut self, event: Event, now_secs: f64) -> Vec<Effect> {
         match event {
-            Event::ModelFound(facts) => return self.model_found(facts),
+            Event::ModelFound(facts) => return self.model_found(facts, now_secs),
             Event::ModelLoading { fraction: now } => {
                 if let ModelStatus::Loading { fraction, .. } = &mut self.model {
                     *fraction = now;
@@ -26,7 +26,7 @@ impl Studio {
             Event::ModelReady { facts, colours, .. } => {
                 let mut effects = Vec::new();
                 if self.model.facts().is_none() {
-                    effects = self.model_found(facts.clone());
+                    effects = self.model_found(facts.clone(), now_secs);
                 }
                 if facts.source == *self.model.source() {
                     self.model = ModelStatus::Ready { facts };
@@ -74,7 +74,7 @@ impl Studio {
         Vec::new()
     }
 
-    fn model_found(&mut self, facts: Box<ModelFacts>) -> Vec<Effect> {
+    fn model_found(&mut self, facts: Box<ModelFacts>, now_secs: f64) -> Vec<Effect> {
         if facts.source != *self.model.source() {
             return Vec::new();
         }
@@ -85,8 +85,8 @@ impl Studio {
         self.refresh();
         for (mut form, seed) in std::mem::take(&mut self.remembered) {
             form.follow(&defaults);
-            match form.plan(seed) {
-                Ok(pictures) => pictures.into_iter().for_each(|picture| self.queue.push(picture)),
+            match form.plan(seed, &self.wildcards) {
+                Ok(pictures) => self.line_up(pictures, now_secs),
                 Err(errors) => {
                     let message = errors.into_iter().map(|error| error.message).collect::<Vec<_>>().join("\n");
                     self.failure = Some(Failure { message });

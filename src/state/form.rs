@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::fine::FineSettings;
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelDefaults;
+use crate::prompt::wildcards::{WildcardFiles, as_typed};
+use crate::prompt::{SettledPrompts, TypedPrompts};
 use crate::request::{
-    ClipSkip, Emphasis, GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind, RequestError,
-    SamplerKind, ScheduleKind, Seed, Steps, Strength,
+    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind,
+    RequestError, SamplerKind, ScheduleKind, Seed, Steps, Strength,
 };
 
 /// A value that follows the model until the user sets it.
@@ -82,6 +84,8 @@ pub struct Form {
     pub clip_skip: ClipSkip,
     /// What the weights in the prompts do.
     pub emphasis: Emphasis,
+    /// Whose language the prompts are in.
+    pub dialect: Dialect,
     /// Which generator draws the noise.
     pub noise_source: NoiseSourceKind,
     /// What most pictures want as it is.
@@ -111,6 +115,7 @@ impl Default for Form {
             schedule: Setting::models(ScheduleKind::default()),
             clip_skip: ClipSkip::default(),
             emphasis: Emphasis::default(),
+            dialect: Dialect::default(),
             noise_source: NoiseSourceKind::default(),
             fine: FineSettings::default(),
             seed: String::new(),
@@ -125,6 +130,8 @@ impl Default for Form {
 /// The part of the form that an error belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
+    /// The prompts.
+    Prompt,
     /// Width.
     Width,
     /// Height.
@@ -229,18 +236,41 @@ impl Form {
         })
     }
 
-    /// The pictures of one press: as many as the count says, with consecutive seeds from the locked one or `drawn`.
+    /// The pictures of one press: as many as the count says, with consecutive seeds from the locked one or `drawn`; each
+    /// draws its own wildcards, from `files`.
     ///
     /// # Errors
     /// Everything that is wrong with the form.
-    pub fn plan(&self, drawn: Seed) -> Result<Vec<PlannedPicture>, Vec<FieldError>> {
+    pub fn plan(&self, drawn: Seed, files: &WildcardFiles) -> Result<Vec<PlannedPicture>, Vec<FieldError>> {
         let request = self.request(drawn).map_err(|_| self.errors())?;
         let start_image = self.start_image.as_ref().map(|start| Arc::clone(&start.pixels));
-        Ok((0..u64::from(self.count.clamp(1, Self::MAX_COUNT)))
-            .map(|index| PlannedPicture { request: request.nth(index), start_image: start_image.clone() })
-            .collect())
+        let picture = |index| {
+            let nth = request.nth(index);
+            let settled = self.typed().settle(nth.seed, files);
+            let SettledPrompts { prompt, negative_prompt, template } = settled
+                .map_err(|error| vec![FieldError { field: Field::Prompt, message: sentence(&error.to_string()) }])?;
+            let (prompt, negative_prompt) = (prompt.trim().to_owned(), negative_prompt.trim().to_owned());
+            let request = GenerationRequest { prompt, negative_prompt, template, ..nth };
+            Ok(PlannedPicture { request, start_image: start_image.clone() })
+        };
+        (0..u64::from(self.count.clamp(1, Self::MAX_COUNT))).map(picture).collect()
     }
 
+    /// The prompts as they stand.
+    #[must_use]
+    pub fn typed(&self) -> TypedPrompts<'_> {
+        TypedPrompts { prompt: &self.prompt, negative_prompt: &self.negative_prompt, dialect: self.dialect }
+    }
+
+    /// Takes another language, and what weights do in its program.
+    pub fn speak(&mut self, dialect: Dialect) {
+        if dialect != self.dialect {
+            self.dialect = dialect;
+            self.emphasis = dialect.usual_emphasis();
+        }
+    }
+
+    /// Everything but the prompts, which are settled for each picture.
     fn request(&self, drawn: Seed) -> Result<GenerationRequest, String> {
         let text = |error: RequestError| error.to_string();
         let steps = self.steps().map_err(text)?;
@@ -253,8 +283,8 @@ impl Form {
             }
         };
         Ok(GenerationRequest {
-            prompt: self.prompt.trim().to_owned(),
-            negative_prompt: self.negative_prompt.trim().to_owned(),
+            prompt: String::new(),
+            negative_prompt: String::new(),
             size: ImageSize::new(self.size.value.width, self.size.value.height).map_err(text)?,
             steps,
             guidance: GuidanceScale::new(self.guidance.value).map_err(text)?,
@@ -267,6 +297,8 @@ impl Form {
             noise_source: self.noise_source,
             clip_skip: self.clip_skip,
             emphasis: self.emphasis,
+            dialect: self.dialect,
+            template: None,
             seed: self.locked_seed()?.unwrap_or(drawn),
             image_to_image,
         })
@@ -274,8 +306,9 @@ impl Form {
 
     /// Takes over what a recipe says; what it does not say stays.
     pub fn use_recipe(&mut self, recipe: &ReadRecipe) {
-        self.prompt.clone_from(&recipe.prompt);
-        self.negative_prompt.clone_from(&recipe.negative_prompt);
+        self.dialect = recipe.dialect.unwrap_or_default();
+        self.prompt = as_typed(&recipe.prompt, self.dialect);
+        self.negative_prompt = as_typed(&recipe.negative_prompt, self.dialect);
         recipe.size.into_iter().for_each(|size| self.size.choose(typed(size)));
         recipe.steps.into_iter().for_each(|steps| self.steps.choose(steps.get()));
         recipe.guidance.into_iter().for_each(|guidance| self.guidance.choose(guidance.get()));
@@ -283,7 +316,7 @@ impl Form {
         recipe.schedule.into_iter().for_each(|schedule| self.schedule.choose(schedule));
         // A recipe that does not say these means the usual.
         self.clip_skip = recipe.clip_skip.and_then(|skip| ClipSkip::new(skip).ok()).unwrap_or_default();
-        self.emphasis = recipe.emphasis.unwrap_or_default();
+        self.emphasis = recipe.emphasis.unwrap_or(self.dialect.usual_emphasis());
         self.noise_source = recipe.noise_source.unwrap_or_default();
         self.fine = FineSettings::of(recipe);
         if let Some(strength) = recipe.strength {
@@ -352,16 +385,17 @@ mod tests {
     #[test]
     fn a_count_makes_consecutive_seeds() {
         let form = Form { count: 3, ..Form::default() };
-        let seeds: Vec<u64> = form.plan(Seed(41)).unwrap().iter().map(|p| p.request.seed.0).collect();
+        let seeds: Vec<u64> =
+            form.plan(Seed(41), &WildcardFiles::default()).unwrap().iter().map(|p| p.request.seed.0).collect();
         assert_eq!(seeds, [41, 42, 43]);
     }
 
     #[test]
     fn a_locked_seed_is_used_and_nonsense_is_named() {
         let mut form = Form { seed: " 18446744073709551615 ".into(), is_seed_locked: true, ..Form::default() };
-        assert_eq!(form.plan(Seed(1)).unwrap()[0].request.seed, Seed(u64::MAX));
+        assert_eq!(form.plan(Seed(1), &WildcardFiles::default()).unwrap()[0].request.seed, Seed(u64::MAX));
         form.seed = "twelve".into();
-        let errors = form.plan(Seed(1)).unwrap_err();
+        let errors = form.plan(Seed(1), &WildcardFiles::default()).unwrap_err();
         assert_eq!(errors[0].field, Field::Seed);
         assert!(errors[0].message.contains("whole number"));
     }
@@ -384,8 +418,39 @@ mod tests {
         form.start_image = Some(StartImage { name: "x".into(), path: None, pixels: Arc::new(RgbImage::new(1, 1)) });
         assert_eq!(form.errors()[0].field, Field::Strength);
         form.strength = 0.5;
-        let planned = &form.plan(Seed(1)).unwrap()[0];
+        let planned = &form.plan(Seed(1), &WildcardFiles::default()).unwrap()[0];
         assert!(planned.start_image.is_some() && planned.request.image_to_image.is_some());
+    }
+
+    #[test]
+    fn every_picture_draws_its_own_wildcards_and_keeps_the_template() {
+        let form = Form { count: 20, prompt: "a {red|blue} cat # {x}".into(), ..Form::default() };
+        let planned = form.plan(Seed(1), &WildcardFiles::default()).unwrap();
+        let prompts: std::collections::BTreeSet<&str> = planned.iter().map(|p| p.request.prompt.as_str()).collect();
+        assert_eq!(prompts, ["a blue cat", "a red cat"].into());
+        let template = planned[0].request.template.as_ref().unwrap();
+        assert_eq!((template.prompt.trim(), template.negative_prompt.as_str()), ("a {red|blue} cat", ""));
+    }
+
+    #[test]
+    fn a_wildcard_file_that_is_not_there_is_an_error_with_its_name() {
+        let form = Form { prompt: "a __gone__".into(), ..Form::default() };
+        let errors = form.plan(Seed(1), &WildcardFiles::default()).unwrap_err();
+        assert_eq!(errors[0].field, Field::Prompt);
+        assert!(errors[0].message.starts_with("There is no wildcard file \"gone.txt\""), "{errors:?}");
+    }
+
+    #[test]
+    fn a_recipe_with_braces_is_not_drawn_again() {
+        let mut form = Form::default();
+        form.use_recipe(&ReadRecipe { prompt: "{a|b} #c".into(), ..ReadRecipe::default() });
+        let again = &form.plan(Seed(1), &WildcardFiles::default()).unwrap()[0].request;
+        // The web UI's language drops the backslashes.
+        assert_eq!((again.prompt.as_str(), &again.template), (r"\{a|b\} \#c", &None));
+        let dialect = Some(Dialect::ComfyUi);
+        form.use_recipe(&ReadRecipe { prompt: "{a|b} #c".into(), dialect, ..ReadRecipe::default() });
+        let again = &form.plan(Seed(1), &WildcardFiles::default()).unwrap()[0].request;
+        assert_eq!((again.prompt.as_str(), again.emphasis), ("{a|b} #c", Emphasis::ComfyUi));
     }
 
     #[test]

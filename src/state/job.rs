@@ -140,7 +140,8 @@ mod tests {
     use crate::state::form::Form;
 
     fn job() -> RunningJob {
-        let planned = Form::default().plan(Seed(1)).unwrap().remove(0);
+        let planned =
+            Form::default().plan(Seed(1), &crate::prompt::wildcards::WildcardFiles::default()).unwrap().remove(0);
         let mut job = RunningJob::new(JobId(1), planned.request, "a model".into());
         job.start(10.0);
         job

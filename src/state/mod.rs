@@ -10,6 +10,7 @@ pub mod fine;
 pub mod form;
 pub mod gallery;
 mod gallery_events;
+pub mod history;
 pub mod job;
 pub mod model;
 pub mod notice;
@@ -22,10 +23,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::gallery::message::Command;
 use crate::latent_image::LatentColours;
+use crate::prompt::wildcards::WildcardFiles;
 use crate::request::Seed;
 use action::Effect;
 use form::{Form, PlannedPicture};
 use gallery::Purpose;
+use history::PromptHistory;
 use model::ModelStatus;
 use settings::Settings;
 
@@ -46,6 +49,8 @@ pub struct Persisted {
     pub form: Form,
     /// Look, folders, model.
     pub settings: Settings,
+    /// Earlier prompts.
+    pub history: PromptHistory,
 }
 
 /// Why the last job ended without a picture.
@@ -76,6 +81,10 @@ pub struct Studio {
     pub notices: notice::Notices,
     /// Why the last job ended without a picture.
     pub failure: Option<Failure>,
+    /// Earlier prompts.
+    pub history: PromptHistory,
+    /// What stands behind the wildcards of the form, as it was read at the last press of Generate.
+    pub wildcards: WildcardFiles,
     /// False once the engine's thread is gone.
     pub is_engine_alive: bool,
     /// Tokens of the prompt.
@@ -90,7 +99,7 @@ impl Studio {
     /// The studio as it was left.
     #[must_use]
     pub fn new(persisted: Persisted) -> Self {
-        let Persisted { form, settings } = persisted;
+        let Persisted { form, settings, history } = persisted;
         let model = ModelStatus::Asked(settings.model.clone());
         Self {
             form,
@@ -102,6 +111,8 @@ impl Studio {
             gallery: gallery::Gallery::default(),
             notices: notice::Notices::default(),
             failure: None,
+            history,
+            wildcards: WildcardFiles::default(),
             is_engine_alive: true,
             prompt_tokens: tokens::CountedText::prompt(),
             negative_tokens: tokens::CountedText::negative_prompt(),
@@ -126,15 +137,16 @@ impl Studio {
         let mut form = self.form.clone();
         form.repair();
         let start_image = self.form.start_image.as_ref().and_then(|start| start.path.clone());
-        Persisted { form, settings: Settings { start_image, ..self.settings.clone() } }
+        let history = self.history.clone();
+        Persisted { form, settings: Settings { start_image, ..self.settings.clone() }, history }
     }
 
     /// Brings what is derived from the form up to date; called after the panels have edited it.
     pub fn refresh(&mut self) {
         let tokenizer = self.model.facts().and_then(|facts| facts.tokenizer.as_ref());
-        let steps = self.form.steps.value;
-        self.prompt_tokens.update(&self.form.prompt, steps, tokenizer);
-        self.negative_tokens.update(&self.form.negative_prompt, steps, tokenizer);
+        let (steps, dialect) = (self.form.steps.value, self.form.dialect);
+        self.prompt_tokens.update(&self.form.prompt, steps, dialect, tokenizer);
+        self.negative_tokens.update(&self.form.negative_prompt, steps, dialect, tokenizer);
     }
 
     /// How many pictures are still to come after the running one.

@@ -128,7 +128,10 @@ mod tests {
     fn queue(count: u32) -> Queue {
         let mut queue = Queue::default();
         let form = Form { count, ..Form::default() };
-        form.plan(Seed(1)).unwrap().into_iter().for_each(|picture| queue.push(picture));
+        form.plan(Seed(1), &crate::prompt::wildcards::WildcardFiles::default())
+            .unwrap()
+            .into_iter()
+            .for_each(|picture| queue.push(picture));
         queue
     }
 

@@ -4,9 +4,11 @@ mod banners;
 mod canvas;
 mod controls;
 mod gallery;
+mod history;
 mod icons;
 mod more_settings;
 mod notices;
+mod prompt_text;
 mod prompts;
 mod recipe;
 mod settings;
@@ -34,6 +36,7 @@ pub struct Panels {
     canvas: canvas::CanvasView,
     settings: settings::SettingsWindow,
     gallery: gallery::GalleryView,
+    history: history::HistoryPopup,
     /// Where the canvas is, for messages that lie over it.
     canvas_rect: Option<Rect>,
     /// Where the start image's well is, for files that are dropped on it.

@@ -6,8 +6,8 @@ use super::controls::{LABEL_WIDTH, combo_row, slider_row};
 use super::theme;
 use super::widgets::{field_errors, row_label};
 use crate::request::{
-    ClipSkip, Emphasis, GuidanceRescale, ImageSize, NoiseSourceKind, SamplerKind, SamplerOptions, Seed, SeedOptions,
-    Variation, VariationStrength,
+    ClipSkip, Dialect, Emphasis, GuidanceRescale, ImageSize, NoiseSourceKind, SamplerKind, SamplerOptions, Seed,
+    SeedOptions, Variation, VariationStrength,
 };
 use crate::state::fine::FineSettings;
 use crate::state::form::{Field, FieldError, Form, Setting};
@@ -15,11 +15,15 @@ use crate::state::form::{Field, FieldError, Form, Setting};
 /// Draws it.
 pub fn show(ui: &mut Ui, form: &mut Form, errors: &[FieldError]) {
     let usual = Form::default();
-    let is_usual = (form.clip_skip, form.emphasis, form.noise_source, &form.fine)
-        == (usual.clip_skip, usual.emphasis, usual.noise_source, &usual.fine);
+    let is_usual = (form.clip_skip, form.dialect, form.emphasis, form.noise_source, &form.fine)
+        == (usual.clip_skip, usual.dialect, usual.emphasis, usual.noise_source, &usual.fine);
     let name = if is_usual { "More settings" } else { "More settings (changed)" };
     let response = CollapsingHeader::new(name).id_salt("more settings").show(ui, |ui| {
         clip_skip(ui, form);
+        let mut dialect = Setting { value: form.dialect, is_users: true };
+        let names = ("Language", "Whose program the prompts are written for: what their brackets and signs mean");
+        combo_row(ui, names, Dialect::ALL, &mut dialect, Dialect::label);
+        form.speak(dialect.value);
         let mut emphasis = Setting { value: form.emphasis, is_users: true };
         let names = ("Emphasis", "What the weights in the prompts do");
         combo_row(ui, names, Emphasis::ALL, &mut emphasis, Emphasis::label);

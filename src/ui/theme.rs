@@ -1,6 +1,7 @@
 //! The look: the only owner of colours, sizes and spacings, for dark and for light.
 #![expect(clippy::disallowed_methods, reason = "the one place where colours are named")]
 
+use crate::state::tokens::Ink;
 use egui::{Color32, CornerRadius, FontFamily, FontId, Margin, Shadow, Stroke, Style, TextStyle, Theme, Ui, Vec2};
 
 /// Half a step of the grid that everything is laid out on, in points.
@@ -93,6 +94,22 @@ const LIGHT: Palette = Palette {
 #[must_use]
 pub fn palette(ui: &Ui) -> &'static Palette {
     if ui.visuals().dark_mode { &DARK } else { &LIGHT }
+}
+
+/// The colour of a stretch of a prompt: the more weight the nearer to the accent, the less the fainter.
+#[must_use]
+pub fn ink_colour(ui: &Ui, ink: Ink) -> Color32 {
+    let colours = palette(ui);
+    match ink {
+        Ink::Plain => colours.text,
+        Ink::Syntax => colours.faint_text,
+        Ink::Unbalanced => colours.error,
+        // Half a weight more or less is as strong as it gets.
+        Ink::Words(weight) if weight > 1.0 => {
+            colours.text.lerp_to_gamma(colours.accent, (0.4 + (weight - 1.0) as f32 * 1.2).min(1.0))
+        }
+        Ink::Words(weight) => colours.text.lerp_to_gamma(colours.faint_text, ((1.0 - weight) as f32 * 2.0).min(1.0)),
+    }
 }
 
 /// Gives the context our look, both themes of it.

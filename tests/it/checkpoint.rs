@@ -7,7 +7,7 @@ use calotype::checkpoint::{self, ModelFiles};
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::prompt::ParsedPrompt;
-use calotype::request::ClipSkip;
+use calotype::request::{ClipSkip, Dialect};
 use candle_core::{DType, Device, Tensor};
 
 use crate::golden::{fixtures, values};
@@ -61,7 +61,7 @@ pub fn edit_weights(path: &Path, change: impl FnOnce(&mut std::collections::Hash
 }
 
 fn hidden(model: &StableDiffusion) -> Vec<f32> {
-    let prompt = ParsedPrompt::negative("a red cat", 1, &model.tokenizer).unwrap();
+    let prompt = ParsedPrompt::negative("a red cat", 1, Dialect::A1111, &model.tokenizer).unwrap();
     let chunk = &prompt.parts[0].schedule[0].chunks[0].tokens;
     values(&model.text_encoder.encode(&[chunk], ClipSkip::default(), Interrupt::never()).unwrap())
 }

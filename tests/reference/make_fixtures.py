@@ -1,6 +1,6 @@
 """Makes everything under tests/fixtures from the reference implementations. See README.md.
 
-    python make_fixtures.py [models parts samplers k_samplers matrix prompts pictures]
+    python make_fixtures.py [models parts samplers k_samplers matrix prompts wildcards pictures]
 """
 
 import argparse
@@ -20,7 +20,7 @@ import tiny_models  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
-SETS = ("models", "parts", "samplers", "k_samplers", "matrix", "prompts", "pictures")
+SETS = ("models", "parts", "samplers", "k_samplers", "matrix", "prompts", "wildcards", "pictures")
 
 
 def main():
@@ -71,6 +71,10 @@ def make(sets, starter):
         import golden_prompts
 
         golden_prompts.prompts(GOLDEN, pipes)
+    if "wildcards" in sets:
+        import golden_wildcards
+
+        golden_wildcards.wildcards(GOLDEN)
     if "pictures" in sets:
         import golden_pictures
 

@@ -8,6 +8,7 @@ use crate::gallery::foreign::fields::{Field, Gathering};
 use crate::gallery::foreign::graph::{Graph, Link};
 use crate::gallery::foreign::json;
 use crate::gallery::record::{ReadLora, ReadRecipe};
+use crate::request::Dialect;
 
 /// Nodes that draw.
 const SAMPLERS: &[&str] = &["KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"];
@@ -33,7 +34,7 @@ pub fn read(nodes: &Map<String, Value>) -> Option<ReadRecipe> {
         let said = format!("node {other}{}{}{}", of("steps"), of("sampler_name"), of("denoise"));
         reading.gathering.cannot_follow("Another pass", &said);
     }
-    Some(reading.gathering.finish())
+    Some(ReadRecipe { dialect: Some(Dialect::ComfyUi), ..reading.gathering.finish() })
 }
 
 /// The samplers that lead to a picture that was saved or shown, else all; in the order of their numbers.

@@ -4,8 +4,8 @@
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::request::{
-    ClipSkip, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, ImageToImage, NoiseSourceKind,
-    SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps, Strength,
+    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, ImageToImage,
+    NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps, Strength,
 };
 use candle_core::Tensor;
 use image::RgbImage;
@@ -20,14 +20,13 @@ fn picture_of(pixels: &Tensor) -> RgbImage {
 
 fn request_of(case: &serde_json::Value) -> GenerationRequest {
     let (sampler, schedule) = match case["sampler"].as_str().unwrap() {
-        "ddim" => (SamplerKind::Ddim, ScheduleKind::Model),
+        "ddim" | "ddim-eta" => (SamplerKind::Ddim, ScheduleKind::Model),
         "ddpm" => (SamplerKind::Ddpm, ScheduleKind::Model),
         "euler" => (SamplerKind::Euler, ScheduleKind::Model),
         "euler_a" => (SamplerKind::EulerAncestral, ScheduleKind::Model),
         "heun" => (SamplerKind::Heun, ScheduleKind::Model),
         "dpmpp_2m" => (SamplerKind::DpmPlusPlus2M, ScheduleKind::Model),
         "dpmpp_2m_karras" => (SamplerKind::DpmPlusPlus2M, ScheduleKind::Karras),
-        "ddim-eta" => (SamplerKind::Ddim, ScheduleKind::Model),
         other => (other.parse().unwrap(), ScheduleKind::Model),
     };
     let asked = |key: &str| case[key].as_f64().filter(|value| *value != 0.0);
@@ -48,6 +47,8 @@ fn request_of(case: &serde_json::Value) -> GenerationRequest {
         noise_source: NoiseSourceKind::TorchCpu,
         clip_skip: ClipSkip::default(),
         emphasis: Emphasis::default(),
+        dialect: Dialect::default(),
+        template: None,
         seed: Seed(case["seed"].as_u64().unwrap()),
         image_to_image: case["strength"].as_f64().map(|strength| ImageToImage {
             strength: Strength::new(strength).unwrap(),

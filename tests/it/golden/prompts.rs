@@ -1,11 +1,14 @@
 //! The prompt language against the web UI's grammar, weighted hidden states against torch, and what must hold of
 //! pictures whose prompts change on the way.
 
+use std::collections::BTreeSet;
+
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::conditioning::Reader;
 use calotype::diffusion::pipeline::StableDiffusion;
+use calotype::prompt::wildcards::{Stream, WildcardFiles, draw as draw_prompt};
 use calotype::prompt::{ParsedPrompt, Part, schedule};
-use calotype::request::{ClipSkip, Emphasis, GenerationRequest, GuidanceScale, SamplerKind};
+use calotype::request::{ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceScale, SamplerKind, Seed};
 
 use super::pictures::{draw, plain_request};
 use super::{assert_close, golden, golden_json, model, relative_error, values};
@@ -22,8 +25,33 @@ fn schedules_are_those_of_the_web_ui() {
     }
 }
 
+/// Given by dynamicprompts' combinatorial generator.
+#[test]
+fn what_wildcards_can_draw_is_what_their_own_library_can_draw() {
+    let cases: Vec<(String, BTreeSet<String>)> = serde_json::from_value(golden_json("wildcards")).unwrap();
+    assert!(cases.len() >= 200);
+    let files = WildcardFiles::default();
+    for (template, expected) in cases {
+        let draw = |seed| draw_prompt(&template, Dialect::A1111, Seed(seed), Stream::Prompt, &files).unwrap();
+        let drawn: BTreeSet<String> = (0..400).map(draw).collect();
+        // The library leaves out orders of options that come to the same count; chance does not.
+        let sorted =
+            |texts: &BTreeSet<String>| -> BTreeSet<Vec<char>> { texts.iter().map(|text| letters(text)).collect() };
+        assert!(sorted(&drawn).is_subset(&sorted(&expected)), "{template:?}: {drawn:?}, not {expected:?}");
+        if expected.len() <= 6 {
+            assert!(expected.is_subset(&drawn), "{template:?}: {drawn:?}, not {expected:?}");
+        }
+    }
+}
+
+fn letters(text: &str) -> Vec<char> {
+    let mut letters: Vec<char> = text.chars().collect();
+    letters.sort_unstable();
+    letters
+}
+
 fn part(model: &StableDiffusion, prompt: &str) -> Part {
-    ParsedPrompt::positive(prompt, 10, &model.tokenizer).unwrap().parts.remove(0)
+    ParsedPrompt::positive(prompt, 10, Dialect::A1111, &model.tokenizer).unwrap().parts.remove(0)
 }
 
 #[test]
@@ -122,4 +150,36 @@ fn a_picture_with_changing_prompts_resumed_from_any_step_is_the_same() {
             }
         }
     }
+}
+
+#[test]
+fn prompts_of_unequal_length_do_not_change_each_other() {
+    let model = model("tiny-eps");
+    let long = "a red cat, sitting on a mat ".repeat(12);
+    let alone = |prompt: &str| {
+        let guidance = GuidanceScale::new(1.0).unwrap();
+        latents(&model, &GenerationRequest { guidance, ..with_prompt(prompt) })
+    };
+    // At guidance 0 only the negative prompt is left, whatever the length of the other.
+    let negative = |negative: &str, prompt: &str| {
+        let guidance = GuidanceScale::new(0.0).unwrap();
+        latents(&model, &GenerationRequest { guidance, negative_prompt: negative.to_owned(), ..with_prompt(prompt) })
+    };
+    for (short, long) in [("a dog", long.as_str()), (long.as_str(), "a dog")] {
+        assert!(relative_error(&negative(short, long), &alone(short)) < 1e-5);
+    }
+}
+
+#[test]
+fn a_recipe_in_comfyuis_language_draws_by_its_rules() {
+    let model = model("tiny-eps");
+    let of = |prompt: &str, dialect: Dialect| {
+        let emphasis = dialect.usual_emphasis();
+        latents(&model, &GenerationRequest { dialect, emphasis, ..with_prompt(prompt) })
+    };
+    let comfyui = |prompt: &str| of(prompt, Dialect::ComfyUi);
+    assert_eq!(comfyui("a red cat"), of("a red cat", Dialect::A1111));
+    assert_ne!(comfyui("a (red:1.3) cat"), of("a (red:1.3) cat", Dialect::A1111));
+    assert_eq!(comfyui("a ((red:1.3)) cat"), comfyui("a (red:1.3) cat"));
+    assert_ne!(comfyui("a cat AND a dog"), of("a cat AND a dog", Dialect::A1111));
 }
