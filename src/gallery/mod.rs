@@ -1,16 +1,21 @@
-//! Finished pictures on disk: a folder of the user's with one PNG a picture, its recipe inside.
+//! Finished pictures on disk: a folder of the user's with one PNG a picture, its recipe inside; copies as JPEG and WebP.
 
+mod caption;
 mod decode;
 mod error;
 mod exif;
+mod exif_block;
+pub mod export;
 mod foreign;
 pub mod infotext;
 mod keeper;
+pub mod likeness;
 pub mod message;
 mod opening;
 mod png;
 mod recipe;
 pub mod record;
+pub mod remake;
 mod stealth;
 pub mod store;
 mod texts;

@@ -1,5 +1,6 @@
 //! Reads a picture back with everything that it says about itself.
 
+use std::io::{Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +23,11 @@ use crate::gallery::texts::Texts;
 pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
     let decoded = decode(path)?;
     let texts = texts_of(&decoded, path)?;
+    let is_lossy = match decoded.format {
+        ImageFormat::Jpeg => true,
+        ImageFormat::WebP => is_lossy_webp(open(path)?),
+        _ => false,
+    };
     let mut said = said(&texts);
     if said.recipe.is_none() {
         said = said.or_hidden_in(&decoded.pixels);
@@ -29,11 +35,33 @@ pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
     Ok(OpenedPicture {
         path: path.to_owned(),
         image: Arc::new(on_white(decoded.pixels)),
+        is_lossy,
         record: said.record,
         recipe: said.recipe,
         infotext: said.infotext,
         warning: said.warning,
     })
+}
+
+/// A WebP's pixels stand in a chunk `VP8L` when they are as they were, in `VP8 ` when not.
+fn is_lossy_webp(mut file: impl Read + Seek) -> bool {
+    let mut header = [0; 8];
+    // Behind "RIFF", a size and "WEBP"; real files have few chunks before their pixels.
+    let mut skip = 12;
+    for _ in 0..16 {
+        if file.seek_relative(skip).and_then(|()| file.read_exact(&mut header)).is_err() {
+            return true;
+        }
+        let [kind @ .., a, b, c, d] = header;
+        skip = match &kind {
+            b"VP8L" => return false,
+            b"VP8 " => return true,
+            // A frame's pixels stand in chunks inside it, behind its place and time.
+            b"ANMF" => 16,
+            _ => i64::from(u32::from_le_bytes([a, b, c, d])) + i64::from(a & 1),
+        };
+    }
+    true
 }
 
 fn texts_of(decoded: &Decoded, path: &Path) -> Result<Texts, GalleryError> {
@@ -92,7 +120,8 @@ mod tests {
 
     use super::*;
     use crate::gallery::exif::samples::unicode_be;
-    use crate::gallery::png::encode;
+    use crate::gallery::export::{PictureFormat, encode};
+    use crate::gallery::message::Caption;
     use crate::gallery::record::samples::fox;
     use crate::gallery::texts::PARAMETERS_KEYWORD;
 
@@ -116,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("picture.png");
         let image = RgbImage::from_pixel(3, 2, image::Rgb([1, 2, 3]));
-        std::fs::write(&path, encode(&image, Some(&fox())).unwrap()).unwrap();
+        std::fs::write(&path, encode(&image, &Caption::of(Some(fox()), None), PictureFormat::Png).unwrap()).unwrap();
         let picture = open_picture(&path).unwrap();
         assert_eq!((&*picture.image, picture.record), (&image, Some(fox())));
         assert_eq!(picture.recipe, Some(ReadRecipe::from(&fox())));
@@ -169,6 +198,18 @@ mod tests {
             assert_eq!(picture.recipe.unwrap().seed, Some(crate::request::Seed(7)));
             assert!(picture.infotext.unwrap().starts_with("a fox"));
         }
+    }
+
+    #[test]
+    fn a_webp_is_lossy_when_its_pixels_are() {
+        let webp = |chunks: &[&[u8]]| {
+            is_lossy_webp(std::io::Cursor::new([b"RIFF\0\0\0\0WEBP", &chunks.concat()[..]].concat()))
+        };
+        let extended = b"VP8X\x0a\0\0\00123456789";
+        assert!(!webp(&[b"VP8L\0\0\0\0"]) && webp(&[b"VP8 \0\0\0\0"]));
+        assert!(!webp(&[extended, b"ICCP\x03\0\0\0abc\0", b"VP8L\0\0\0\0"]));
+        assert!(webp(&[extended, b"ANMF\x20\0\0\00123456789abcdef", b"ALPH\x02\0\0\0ab", b"VP8 \0\0\0\0"]));
+        assert!(webp(&[b"XXXX\xff\xff\xff\xff"]) && webp(&[]));
     }
 
     #[test]

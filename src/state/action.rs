@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use crate::gallery::message::{Command, SaveId};
+use crate::gallery::message::{Command, JpegQuality, SaveId};
 use crate::inference::message::{JobId, ModelSource};
 use crate::request::GenerationRequest;
 use crate::state::gallery::Purpose;
@@ -78,6 +78,8 @@ pub enum Action {
     SetTheme(ThemeChoice),
     /// Change the size of everything.
     SetScale(f32),
+    /// Change how much of a picture a JPEG keeps.
+    SetJpegQuality(JpegQuality),
     /// Take a message away.
     DismissNotice(u64),
 }

@@ -10,7 +10,7 @@ use super::gallery::Purpose;
 use super::model::ModelStatus;
 use super::queue::Stopped;
 use super::{Moment, Studio};
-use crate::gallery::message::{Command, SaveId};
+use crate::gallery::message::{Caption, Command, SaveId};
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelSource;
 
@@ -47,6 +47,7 @@ impl Studio {
                 self.settings.ui_scale = scale;
                 self.settings.repair();
             }
+            Action::SetJpegQuality(quality) => self.settings.jpeg_quality = quality,
             Action::DismissNotice(id) => self.notices.dismiss(id),
             Action::UseSettings => self.use_settings(moment.now_secs),
             Action::UseAsStartImage => self.use_as_start_image(),
@@ -201,22 +202,24 @@ impl Studio {
     fn save_shown_as(&mut self) -> Vec<Effect> {
         let Some(picture) = self.canvas.shown_picture() else { return Vec::new() };
         let name = if picture.path.is_some() { picture.name() } else { "picture.png".to_owned() };
-        let (image, record) = (Arc::clone(&picture.image), picture.record.clone());
-        let id = self.canvas.keep_unsaved(image, record);
+        let caption = Caption::of(picture.record.clone(), picture.infotext.clone());
+        let image = Arc::clone(&picture.image);
+        let id = self.canvas.keep_unsaved(image, caption);
         vec![Effect::Ask(Question::SaveAs { id, name })]
     }
 
     fn save_as(&mut self, id: SaveId, path: &Path) -> Vec<Effect> {
         let Some(unsaved) = self.canvas.retry(id) else { return Vec::new() };
         let path = if path.extension().is_some() { path.to_owned() } else { path.with_extension("png") };
-        let record = unsaved.record.clone().map(Box::new);
-        vec![Effect::Gallery(Command::SaveAs { id, path, image: Arc::clone(&unsaved.image), record })]
+        let (image, caption) = (Arc::clone(&unsaved.image), unsaved.caption.clone());
+        let quality = self.settings.jpeg_quality;
+        vec![Effect::Gallery(Command::SaveAs { id, path, image, caption, quality })]
     }
 
     fn save_again(&mut self, id: SaveId) -> Vec<Effect> {
         let Some(unsaved) = self.canvas.retry(id) else { return Vec::new() };
         let image = Arc::clone(&unsaved.image);
-        match unsaved.record.clone().map(Box::new) {
+        match unsaved.caption.record().cloned().map(Box::new) {
             Some(record) => vec![Effect::Gallery(Command::Save { id, image, record })],
             // Only pictures that were opened from elsewhere have no record: they can be saved under a name only.
             None => vec![Effect::Ask(Question::SaveAs { id, name: "picture.png".to_owned() })],
@@ -227,8 +230,8 @@ impl Studio {
         let Some(unsaved) = self.canvas.unsaved(id) else { return };
         let shown = ShownPicture {
             image: Arc::clone(&unsaved.image),
-            recipe: unsaved.record.as_ref().map(ReadRecipe::from),
-            record: unsaved.record.clone(),
+            recipe: unsaved.caption.record().map(ReadRecipe::from),
+            record: unsaved.caption.record().cloned(),
             infotext: None,
             warning: None,
             save: Some(id),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use crate::gallery::message::{OpenedPicture, SaveId};
+use crate::gallery::message::{Caption, OpenedPicture, SaveId};
 use crate::gallery::record::PictureRecord;
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::JobId;
@@ -76,8 +76,8 @@ impl ShownPicture {
 pub struct UnsavedPicture {
     /// Its pixels.
     pub image: Arc<RgbImage>,
-    /// Its recipe.
-    pub record: Option<PictureRecord>,
+    /// What is known of how it was made.
+    pub caption: Caption,
     /// Why it is not on disk; none while the save is under way.
     pub error: Option<String>,
 }
@@ -212,10 +212,10 @@ impl Canvas {
     }
 
     /// Keeps a picture until it is on disk; the name is for the save.
-    pub fn keep_unsaved(&mut self, image: Arc<RgbImage>, record: Option<PictureRecord>) -> SaveId {
+    pub fn keep_unsaved(&mut self, image: Arc<RgbImage>, caption: Caption) -> SaveId {
         self.last_save += 1;
         let id = SaveId(self.last_save);
-        self.unsaved.insert(id, UnsavedPicture { image, record, error: None });
+        self.unsaved.insert(id, UnsavedPicture { image, caption, error: None });
         id
     }
 

@@ -48,7 +48,7 @@ fn buttons(ui: &mut Ui, studio: &Studio, picture: &ShownPicture, actions: &mut V
         }
         offer(ui, "Use as start image", "Begin the next picture from this one", Action::UseAsStartImage);
         offer(ui, "Copy", "Copy the picture to the clipboard", Action::CopyPicture);
-        offer(ui, "Save as…", "Save a copy (Ctrl+S)", Action::SaveShownAs);
+        offer(ui, "Export…", "Save a copy as PNG, JPEG or WebP, its recipe inside (Ctrl+S)", Action::SaveShownAs);
         if let Some(path) = &picture.path {
             offer(ui, "Show in folder", "Show the file in the file manager", Action::ShowInFolder(path.clone()));
             if studio.gallery.index_of(path).is_some() {

@@ -9,6 +9,7 @@ mod command_line;
 mod fakes;
 mod first_light;
 mod golden;
+mod picture_files;
 mod source;
 mod studio;
 mod window;
