@@ -10,7 +10,7 @@ use super::report::{print_error, print_text};
 use crate::gallery::message::OpenedPicture;
 use crate::gallery::open_picture;
 use crate::gallery::record::{ReadRecipe, differences};
-use crate::request::{GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Steps, Strength};
+use crate::request::{Emphasis, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Steps, Strength};
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
     let (picture, recipe) = opened(&options.image)?;
@@ -57,6 +57,7 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         "model": recipe.model,
         "model_hash": recipe.model_hash,
         "clip_skip": recipe.clip_skip,
+        "emphasis": recipe.emphasis.map(Emphasis::name),
         "noise": recipe.noise_source.map(NoiseSourceKind::name),
         "variation_seed": recipe.variation_seed,
         "variation_strength": recipe.variation_strength,

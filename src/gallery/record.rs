@@ -153,6 +153,7 @@ impl ReadRecipe {
             ("Variation strength", self.variation_strength.map(|strength| strength.to_string())),
             ("Strength", self.strength.map(|strength| strength.get().to_string())),
             ("Clip skip", self.clip_skip.map(|skip| skip.to_string())),
+            ("Emphasis", self.emphasis.map(|emphasis| emphasis.label().to_owned())),
             ("Model", self.model.clone()),
             ("Model hash", self.model_hash.clone()),
             ("LoRAs", text(&loras.join(", "))),
@@ -179,9 +180,15 @@ pub fn differences(left: &ReadRecipe, right: &ReadRecipe) -> Vec<(String, Option
         let rest = recipe.not_understood.iter().filter_map(|part| part.split_once(": "));
         let mut facts: Vec<(String, String)> =
             recipe.facts().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let known = facts.len();
         for (name, value) in rest {
-            if facts.iter().all(|(known, _)| !known.eq_ignore_ascii_case(name)) {
-                facts.push((name.to_owned(), value.to_owned()));
+            match facts.iter().position(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                // Of nodes and further passes there are several.
+                Some(at) if at >= known => facts[at].1 = format!("{}; {value}", facts[at].1),
+                Some(_) => {}
+                // They are among the facts, all of them together.
+                None if name == "LoRA" => {}
+                None => facts.push((name.to_owned(), value.to_owned())),
             }
         }
         facts

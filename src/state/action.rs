@@ -38,6 +38,10 @@ pub enum Action {
     Open(PathBuf, Purpose),
     /// Select a gallery picture and show it.
     Select(PathBuf),
+    /// Compare the recipe of the picture on the canvas with this picture's; once more, no longer.
+    CompareWith(PathBuf),
+    /// Show the recipe of the picture on the canvas alone.
+    StopComparing,
     /// Take over the recipe of the picture on the canvas.
     UseSettings,
     /// Start from the picture on the canvas.
@@ -93,6 +97,8 @@ pub enum Question {
     Picture,
     /// A picture to start from.
     StartImage,
+    /// A picture to compare with.
+    OtherPicture,
     /// The gallery's folder.
     GalleryFolder,
     /// Where to save a picture.

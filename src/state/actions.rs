@@ -50,6 +50,8 @@ impl Studio {
             Action::SetJpegQuality(quality) => self.settings.jpeg_quality = quality,
             Action::DismissNotice(id) => self.notices.dismiss(id),
             Action::UseSettings => self.use_settings(moment.now_secs),
+            Action::CompareWith(path) => return self.compare_with(&path, moment.now_secs),
+            Action::StopComparing => self.comparison = None,
             Action::UseAsStartImage => self.use_as_start_image(),
             Action::ClearStartImage => self.form.start_image = None,
             Action::CopyText(text) => {
@@ -105,11 +107,12 @@ impl Studio {
     }
 
     /// Takes in the answer to a file dialog.
-    pub fn on_answer(&mut self, question: &Question, path: PathBuf) -> Vec<Effect> {
+    pub fn on_answer(&mut self, question: &Question, path: PathBuf, now_secs: f64) -> Vec<Effect> {
         match question {
             Question::ModelFolder => self.load_model(ModelSource::Folder(path)),
             Question::Picture => self.open(&path, Purpose::View),
             Question::StartImage => self.open(&path, Purpose::StartImage),
+            Question::OtherPicture => self.compare_with(&path, now_secs),
             Question::GalleryFolder => {
                 self.settings.gallery_folder = Some(path.clone());
                 vec![Effect::Gallery(Command::SetFolder(path))]

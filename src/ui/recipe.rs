@@ -3,9 +3,9 @@
 use egui::{Grid, Label, Panel, RichText, ScrollArea, Ui};
 
 use super::theme::{self, palette};
-use super::widgets;
+use super::{comparison, widgets};
 use crate::state::Studio;
-use crate::state::action::Action;
+use crate::state::action::{Action, Question};
 use crate::state::canvas::ShownPicture;
 use crate::state::recipe;
 
@@ -28,6 +28,9 @@ pub fn show_below(
         .size_range(96.0..=most)
         .show(ui, |ui| {
             buttons(ui, studio, picture, actions);
+            if let Some(comparison) = studio.comparison() {
+                return comparison::show(ui, picture, comparison, actions);
+            }
             ScrollArea::vertical().auto_shrink(false).show(ui, |ui| facts(ui, picture));
         });
     add_picture(ui);
@@ -47,6 +50,10 @@ fn buttons(ui: &mut Ui, studio: &Studio, picture: &ShownPicture, actions: &mut V
             offer(ui, "Use these settings", "Put this recipe into the form", Action::UseSettings);
         }
         offer(ui, "Use as start image", "Begin the next picture from this one", Action::UseAsStartImage);
+        if picture.recipe.is_some() && studio.comparison().is_none() {
+            let tip = "See in what another picture's recipe differs (Ctrl+click that picture in the gallery)";
+            offer(ui, "Compare…", tip, Action::Ask(Question::OtherPicture));
+        }
         offer(ui, "Copy", "Copy the picture to the clipboard", Action::CopyPicture);
         offer(ui, "Export…", "Save a copy as PNG, JPEG or WebP, its recipe inside (Ctrl+S)", Action::SaveShownAs);
         if let Some(path) = &picture.path {

@@ -6,6 +6,7 @@
 mod architecture;
 mod checkpoint;
 mod command_line;
+mod comparison;
 mod fakes;
 mod first_light;
 mod golden;

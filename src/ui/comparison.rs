@@ -1,0 +1,89 @@
+//! The recipes of two pictures beside each other: the fields that differ, and nothing else.
+
+use egui::text::LayoutJob;
+use egui::{Align, Label, Layout, RichText, ScrollArea, TextFormat, TextStyle, Ui};
+
+use super::theme::{self, palette};
+use super::widgets;
+use crate::state::action::Action;
+use crate::state::canvas::ShownPicture;
+use crate::state::comparison::{Comparison, DifferentField};
+use crate::state::word_difference::Piece;
+
+/// Width of the fields' names, in points.
+const NAMES_WIDTH: f32 = 96.0;
+
+/// Draws what differs between the picture on the canvas and the other one.
+pub fn show(ui: &mut Ui, picture: &ShownPicture, comparison: &Comparison, actions: &mut Vec<Action>) {
+    ui.horizontal_wrapped(|ui| {
+        let words = match &comparison.fields {
+            None => "Reading the other picture…",
+            Some(fields) if fields.is_empty() => "The recipes are the same",
+            Some(_) => "In what the recipes differ",
+        };
+        widgets::section(ui, words);
+        if ui.button("Stop comparing").on_hover_text("Show the recipe again (Esc)").clicked() {
+            actions.push(Action::StopComparing);
+        }
+    });
+    let Some(fields) = comparison.fields.as_ref().filter(|fields| !fields.is_empty()) else { return };
+    let other = comparison.other.file_name().unwrap_or(comparison.other.as_os_str()).to_string_lossy();
+    let name = |ui: &mut Ui, letter: &str, name: &str| {
+        let text = RichText::new(format!("{letter}  {name}")).small().strong();
+        ui.add(Label::new(text).truncate()).on_hover_text(name);
+    };
+    row(ui, |_| {}, |ui| name(ui, "A", &picture.name()), |ui| name(ui, "B", &other));
+    ui.separator();
+    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        for field in fields {
+            difference(ui, field);
+        }
+    });
+}
+
+fn difference(ui: &mut Ui, field: &DifferentField) {
+    let left = |ui: &mut Ui| {
+        widgets::faint(ui, field.name.as_str());
+    };
+    row(ui, left, |ui| value(ui, field.shown.as_deref()), |ui| value(ui, field.other.as_deref()));
+}
+
+/// A name and two values, in columns that are the same in every row.
+fn row(ui: &mut Ui, name: impl FnOnce(&mut Ui), left: impl FnOnce(&mut Ui), right: impl FnOnce(&mut Ui)) {
+    let gap = 2.0 * theme::STEP;
+    let width = ((ui.available_width() - NAMES_WIDTH - 2.0 * gap) / 2.0).max(64.0);
+    ui.horizontal_top(|ui| {
+        ui.spacing_mut().item_spacing.x = gap;
+        let mut column = |width: f32, add: &mut dyn FnMut(&mut Ui)| {
+            ui.allocate_ui_with_layout(egui::vec2(width, 0.0), Layout::top_down(Align::Min), |ui| {
+                ui.set_width(width);
+                add(ui);
+            });
+        };
+        let (mut name, mut left, mut right) = (Some(name), Some(left), Some(right));
+        column(NAMES_WIDTH, &mut |ui| name.take().into_iter().for_each(|add| add(ui)));
+        column(width, &mut |ui| left.take().into_iter().for_each(|add| add(ui)));
+        column(width, &mut |ui| right.take().into_iter().for_each(|add| add(ui)));
+    });
+}
+
+fn value(ui: &mut Ui, pieces: Option<&[Piece]>) {
+    let Some(pieces) = pieces else {
+        widgets::faint(ui, "not said");
+        return;
+    };
+    let colours = palette(ui);
+    let font = TextStyle::Body.resolve(ui.style());
+    let mut job = LayoutJob::default();
+    let has_shared = pieces.iter().any(|piece| piece.is_shared);
+    for piece in pieces {
+        let mut format = TextFormat::simple(font.clone(), colours.text);
+        if piece.is_shared {
+            format.color = colours.faint_text;
+        } else if has_shared {
+            format.background = colours.selection;
+        }
+        job.append(&piece.text, 0.0, format);
+    }
+    ui.add(Label::new(job).wrap().selectable(true));
+}
