@@ -12,6 +12,8 @@ use crate::state::word_difference::Piece;
 
 /// Width of the fields' names, in points.
 const NAMES_WIDTH: f32 = 96.0;
+/// A panel of less than this, in points, has no room for three columns.
+const NARROW: f32 = 480.0;
 
 /// Draws what differs between the picture on the canvas and the other one.
 pub fn show(ui: &mut Ui, picture: &ShownPicture, comparison: &Comparison, actions: &mut Vec<Action>) {
@@ -48,22 +50,33 @@ fn difference(ui: &mut Ui, field: &DifferentField) {
     row(ui, left, |ui| value(ui, field.shown.as_deref()), |ui| value(ui, field.other.as_deref()));
 }
 
-/// A name and two values, in columns that are the same in every row.
+/// A name and two values, in columns that are the same in every row. In a narrow panel the name stands above.
 fn row(ui: &mut Ui, name: impl FnOnce(&mut Ui), left: impl FnOnce(&mut Ui), right: impl FnOnce(&mut Ui)) {
     let gap = 2.0 * theme::STEP;
-    let width = ((ui.available_width() - NAMES_WIDTH - 2.0 * gap) / 2.0).max(64.0);
+    let room = ui.available_width();
+    let is_narrow = room < NARROW;
+    let names_width = if is_narrow { 0.0 } else { NAMES_WIDTH + gap };
+    let width = ((room - names_width - gap) / 2.0).max(64.0);
+    let beside = if is_narrow {
+        name(ui);
+        None
+    } else {
+        Some(name)
+    };
     ui.horizontal_top(|ui| {
         ui.spacing_mut().item_spacing.x = gap;
-        let mut column = |width: f32, add: &mut dyn FnMut(&mut Ui)| {
-            ui.allocate_ui_with_layout(egui::vec2(width, 0.0), Layout::top_down(Align::Min), |ui| {
-                ui.set_width(width);
-                add(ui);
-            });
-        };
-        let (mut name, mut left, mut right) = (Some(name), Some(left), Some(right));
-        column(NAMES_WIDTH, &mut |ui| name.take().into_iter().for_each(|add| add(ui)));
-        column(width, &mut |ui| left.take().into_iter().for_each(|add| add(ui)));
-        column(width, &mut |ui| right.take().into_iter().for_each(|add| add(ui)));
+        if let Some(name) = beside {
+            column(ui, NAMES_WIDTH, name);
+        }
+        column(ui, width, left);
+        column(ui, width, right);
+    });
+}
+
+fn column(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui)) {
+    ui.allocate_ui_with_layout(egui::vec2(width, 0.0), Layout::top_down(Align::Min), |ui| {
+        ui.set_width(width);
+        add(ui);
     });
 }
 
@@ -83,7 +96,10 @@ fn value(ui: &mut Ui, pieces: Option<&[Piece]>) {
         } else if has_shared {
             format.background = colours.selection;
         }
-        job.append(&piece.text, 0.0, format);
+        // Blanks behind a word belong to the line, not to the mark.
+        let (word, blanks) = piece.text.split_at(piece.text.trim_end().len());
+        job.append(word, 0.0, format);
+        job.append(blanks, 0.0, TextFormat::simple(font.clone(), colours.text));
     }
     ui.add(Label::new(job).wrap().selectable(true));
 }

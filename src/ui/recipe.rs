@@ -27,10 +27,11 @@ pub fn show_below(
         .default_size((ui.available_height() * 0.3).clamp(96.0, 210.0))
         .size_range(96.0..=most)
         .show(ui, |ui| {
-            buttons(ui, studio, picture, actions);
-            if let Some(comparison) = studio.comparison() {
+            let comparison = studio.comparison().filter(|_| studio.gallery.to_delete.is_none());
+            if let Some(comparison) = comparison {
                 return comparison::show(ui, picture, comparison, actions);
             }
+            buttons(ui, studio, picture, actions);
             ScrollArea::vertical().auto_shrink(false).show(ui, |ui| facts(ui, picture));
         });
     add_picture(ui);
@@ -50,7 +51,7 @@ fn buttons(ui: &mut Ui, studio: &Studio, picture: &ShownPicture, actions: &mut V
             offer(ui, "Use these settings", "Put this recipe into the form", Action::UseSettings);
         }
         offer(ui, "Use as start image", "Begin the next picture from this one", Action::UseAsStartImage);
-        if picture.recipe.is_some() && studio.comparison().is_none() {
+        if picture.recipe.is_some() {
             let tip = "See in what another picture's recipe differs (Ctrl+click that picture in the gallery)";
             offer(ui, "Compare…", tip, Action::Ask(Question::OtherPicture));
         }
