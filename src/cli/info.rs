@@ -32,10 +32,12 @@ fn opened(path: &Path) -> Result<(OpenedPicture, ReadRecipe), Failure> {
     if let Some(warning) = &picture.warning {
         print_error(warning);
     }
-    match picture.recipe.take() {
-        Some(recipe) => Ok((picture, recipe)),
-        None => Err(Failure::Work(format!("no recipe that can be read is stored in {}", path.display()))),
+    if let Some(recipe) = picture.recipe.take() {
+        return Ok((picture, recipe));
     }
+    // For the program that it is of: what is on stdout can go into a file.
+    picture.unread.iter().for_each(|text| print_text(text));
+    Err(Failure::Work(format!("no recipe that can be read is stored in {}", path.display())))
 }
 
 /// What the file does not hold is null.

@@ -74,6 +74,8 @@ pub struct OpenedPicture {
     pub infotext: Option<String>,
     /// What was in the file but could not be understood, for people.
     pub warning: Option<String>,
+    /// The text that holds the recipe, word for word, where it could not be read at all.
+    pub unread: Option<String>,
 }
 
 /// News from the gallery thread.

@@ -40,6 +40,7 @@ pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
         recipe: said.recipe,
         infotext: said.infotext,
         warning: said.warning,
+        unread: said.unread,
     })
 }
 
@@ -85,6 +86,7 @@ struct Said {
     recipe: Option<ReadRecipe>,
     infotext: Option<String>,
     warning: Option<String>,
+    unread: Option<String>,
 }
 
 impl Said {
@@ -103,13 +105,13 @@ fn said(texts: &Texts) -> Said {
         Some(Ok(record)) => {
             let recipe = Some(ReadRecipe::from(&record));
             let infotext = foreign::infotext_in(texts).map(str::to_owned);
-            return Said { record: Some(record), recipe, infotext, warning: None };
+            return Said { record: Some(record), recipe, infotext, ..Said::default() };
         }
         Some(Err(error)) => said.warning = Some(error.to_string()),
         None => {}
     }
     let found = foreign::read(texts);
-    (said.recipe, said.infotext) = (found.recipe, found.infotext);
+    (said.recipe, said.infotext, said.unread) = (found.recipe, found.infotext, found.unread);
     said.warning = said.warning.or(found.warning);
     said
 }
@@ -173,6 +175,7 @@ mod tests {
     fn recipes_that_cannot_be_read_are_named() {
         let picture = opened(&[("prompt", "{}"), ("workflow", "{\"nodes\": []}")]);
         assert!(picture.recipe.is_none() && picture.warning.unwrap().contains("ComfyUI"));
+        assert_eq!(picture.unread.as_deref(), Some("{}"), "the graph is kept for the user");
         let picture = opened(&[(PARAMETERS_KEYWORD, "{\"some\": \"thing\"}")]);
         assert!(picture.recipe.is_none() && picture.warning.unwrap().contains("JSON"));
         assert_eq!(opened(&[(PARAMETERS_KEYWORD, "{a|b} fox")]).recipe.unwrap().prompt, "{a|b} fox");

@@ -8,7 +8,7 @@ use crate::gallery::foreign::fields::{Field, Gathering, Keys, finite};
 use crate::gallery::foreign::json;
 use crate::gallery::infotext::InfoText;
 use crate::gallery::record::{ReadLora, ReadRecipe};
-use crate::request::{NoiseSourceKind, ScheduleKind};
+use crate::request::{Emphasis, NoiseSourceKind, ScheduleKind};
 
 /// What A1111's keys mean; its forks' are among them.
 const KEYS: Keys = &[
@@ -28,7 +28,7 @@ const KEYS: Keys = &[
     ("App", Field::Aside),
 ];
 /// Values that say what this build does anyway.
-const AS_HERE: &[(&str, &str)] = &[("ENSD", "0"), ("Emphasis", "Original")];
+const AS_HERE: &[(&str, &str)] = &[("ENSD", "0")];
 /// How the value of `Version` begins in each program, the longer first.
 const VERSIONS: &[(&str, &str)] = &[
     ("stable-diffusion.cpp", "stable-diffusion.cpp"),
@@ -61,7 +61,7 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
         if is_as_here || is_repeated || value.is_empty() || is_key("Hashes") || is_key("Lora hashes") {
             continue;
         }
-        if is_key("RNG") && noise_source(value).is_some() {
+        if is_key("RNG") && noise_source(value).is_some() || is_key("Emphasis") && emphasis(value).is_some() {
             continue;
         }
         match KEYS.iter().find(|(name, _)| is_key(name)) {
@@ -73,6 +73,7 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     }
     hashes(&mut gathering, info);
     let mut recipe = gathering.finish();
+    recipe.emphasis = info.get("Emphasis").and_then(emphasis);
     recipe.noise_source = match info.get("RNG") {
         Some(name) => noise_source(name),
         // What A1111 leaves out is its default, the card's noise; and so do we.
@@ -88,6 +89,11 @@ fn noise_source(name: &str) -> Option<NoiseSourceKind> {
         "gpu" | "nv" | "cuda" => Some(NoiseSourceKind::Philox),
         _ => None,
     }
+}
+
+/// A1111's names of what weights do; its "None" reads no brackets at all, which nothing here does.
+fn emphasis(name: &str) -> Option<Emphasis> {
+    Emphasis::ALL.iter().copied().find(|emphasis| emphasis.label().eq_ignore_ascii_case(name))
 }
 
 /// The program, by what it writes about itself; a text with A1111's settings and no such word is from its first year.
@@ -193,6 +199,13 @@ mod tests {
         assert_eq!((recipe.clip_skip, recipe.not_understood.len()), (Some(2), 0));
         assert_eq!(recipe.noise_source, Some(NoiseSourceKind::Philox), "no word means the card's");
         assert_eq!(read("Steps: 20, Sampler: Euler, RNG: CPU").noise_source, Some(NoiseSourceKind::TorchCpu));
+    }
+
+    #[test]
+    fn what_weights_do_is_understood_and_another_way_is_named() {
+        let with = |name| read(&format!("Steps: 20, Sampler: Euler, Emphasis: {name}"));
+        assert_eq!((with("No norm").emphasis, with("No norm").not_understood.len()), (Some(Emphasis::NoNorm), 0));
+        assert_eq!((with("None").emphasis, with("None").not_understood), (None, vec!["Emphasis: None".to_owned()]));
     }
 
     #[test]

@@ -83,6 +83,7 @@ mod tests {
             record: None,
             recipe: infotext.map(|text| understand(&InfoText::parse(text))),
             infotext: None,
+            unread: None,
             warning: None,
         }
     }

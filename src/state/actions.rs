@@ -236,6 +236,7 @@ impl Studio {
             recipe: unsaved.caption.record().map(ReadRecipe::from),
             record: unsaved.caption.record().cloned(),
             infotext: None,
+            unread: None,
             warning: None,
             save: Some(id),
             path: None,

@@ -39,6 +39,8 @@ pub struct ShownPicture {
     pub infotext: Option<String>,
     /// What could not be understood in the file.
     pub warning: Option<String>,
+    /// The file's text that could not be read at all.
+    pub unread: Option<String>,
     /// The save that it waits for.
     pub save: Option<SaveId>,
     /// Its file, once it has one.
@@ -56,6 +58,7 @@ impl ShownPicture {
             record: opened.record,
             infotext: opened.infotext,
             warning: opened.warning,
+            unread: opened.unread,
             save: None,
             path: Some(opened.path),
         }

@@ -115,6 +115,7 @@ mod tests {
             record: None,
             recipe,
             infotext: None,
+            unread: None,
             warning: None,
         }
     }

@@ -115,6 +115,7 @@ impl Studio {
                 recipe: Some(ReadRecipe::from(&record)),
                 record: Some(record.clone()),
                 infotext: None,
+                unread: None,
                 warning: None,
                 save: Some(id),
                 path: None,
@@ -246,6 +247,7 @@ mod tests {
             record: None,
             infotext: None,
             recipe: None,
+            unread: None,
             warning: None,
         };
         studio.on_gallery(GalleryEvent::Opened(Box::new(opened)), 1.0);

@@ -32,7 +32,7 @@ pub fn show_below(
                 return comparison::show(ui, picture, comparison, actions);
             }
             buttons(ui, studio, picture, actions);
-            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| facts(ui, picture));
+            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| facts(ui, picture, actions));
         });
     add_picture(ui);
 }
@@ -80,7 +80,7 @@ fn confirm_delete(ui: &mut Ui, path: &std::path::Path, actions: &mut Vec<Action>
     });
 }
 
-fn facts(ui: &mut Ui, picture: &ShownPicture) {
+fn facts(ui: &mut Ui, picture: &ShownPicture, actions: &mut Vec<Action>) {
     if let Some(warning) = &picture.warning {
         ui.label(RichText::new(warning).color(palette(ui).error));
     }
@@ -112,7 +112,14 @@ fn facts(ui: &mut Ui, picture: &ShownPicture) {
             widgets::faint(ui, format!("Not understood: {part}"));
         }
     } else {
-        widgets::faint(ui, "This picture holds no recipe");
+        let words = if picture.unread.is_some() { "No recipe could be read" } else { "This picture holds no recipe" };
+        widgets::faint(ui, words);
+        if let Some(text) = &picture.unread {
+            let tip = "Copy what the file says of itself, for the program that it is of";
+            if ui.button("Copy its text").on_hover_text(tip).clicked() {
+                actions.push(Action::CopyText(text.clone()));
+            }
+        }
         if let Some(path) = &picture.path {
             widgets::faint(ui, path.display().to_string());
         }

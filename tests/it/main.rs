@@ -11,6 +11,7 @@ mod fakes;
 mod first_light;
 mod golden;
 mod picture_files;
+mod recipe_files;
 mod source;
 mod studio;
 mod window;

@@ -250,6 +250,7 @@ pub fn opened(path: &str) -> OpenedPicture {
         record: None,
         infotext: Some("a quiet lake\nSteps: 31".into()),
         recipe: Some(recipe),
+        unread: None,
         warning: None,
     }
 }
