@@ -1,6 +1,7 @@
 //! Finished pictures on disk: a folder of the user's with one PNG a picture, its recipe inside; copies as JPEG and WebP.
 
 mod caption;
+mod container;
 mod decode;
 mod error;
 mod exif;
@@ -23,4 +24,4 @@ mod thumbnail;
 
 pub use error::GalleryError;
 pub use keeper::spawn;
-pub use opening::open_picture;
+pub use opening::{Said, open_picture, read_recipe};

@@ -1,97 +1,89 @@
 //! Reads a picture back with everything that it says about itself.
 
-use std::io::{Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
-use image::{DynamicImage, ImageFormat};
+use image::DynamicImage;
 
-use crate::gallery::decode::{Decoded, decode, on_white, open};
+use crate::gallery::container::{self, Container};
+use crate::gallery::decode::{decode, dimensions, on_white, open};
 use crate::gallery::error::GalleryError;
-use crate::gallery::exif;
-use crate::gallery::foreign::{self, XMP_KEYWORD};
+use crate::gallery::foreign;
 use crate::gallery::message::OpenedPicture;
-use crate::gallery::png::{self, RECORD_KEYWORD};
+use crate::gallery::png::RECORD_KEYWORD;
 use crate::gallery::record::{PictureRecord, ReadRecipe};
 use crate::gallery::stealth;
 use crate::gallery::texts::Texts;
+
+/// The most pixels that are unpacked only to look for a recipe in them. Programs that hide one there draw a few million.
+const MOST_PIXELS_SEARCHED: u64 = 6 << 20;
+
+/// What a file says about how its picture was made.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Our own record, when the file holds one that this build understands.
+    pub record: Option<PictureRecord>,
+    /// The settings, from our own record or another program's texts.
+    pub recipe: Option<ReadRecipe>,
+    /// The A1111 `parameters` text as it stands in the file.
+    pub infotext: Option<String>,
+    /// What was in the file but could not be understood, for people.
+    pub warning: Option<String>,
+    /// The text that holds the recipe, word for word, where it could not be read at all.
+    pub unread: Option<String>,
+}
 
 /// Reads a picture and its recipe. A recipe that cannot be read is a warning, not an error.
 ///
 /// # Errors
 /// When nothing or no file is there, it is no picture, or it is beyond the limits.
 pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
-    let decoded = decode(path)?;
-    let texts = texts_of(&decoded, path)?;
-    let is_lossy = match decoded.format {
-        ImageFormat::Jpeg => true,
-        ImageFormat::WebP => is_lossy_webp(open(path)?),
-        _ => false,
-    };
-    let mut said = said(&texts);
-    if said.recipe.is_none() {
-        said = said.or_hidden_in(&decoded.pixels);
-    }
+    let (container, texts) = container::read(open(path)?);
+    let pixels = decode(path)?;
+    let said = said(&texts).or_hidden_in(&pixels);
     Ok(OpenedPicture {
         path: path.to_owned(),
-        image: Arc::new(on_white(decoded.pixels)),
-        is_lossy,
+        is_lossy: container.is_lossy(),
         record: said.record,
         recipe: said.recipe,
         infotext: said.infotext,
         warning: said.warning,
         unread: said.unread,
+        image: Arc::new(on_white(pixels)),
     })
 }
 
-/// A WebP's pixels stand in a chunk `VP8L` when they are as they were, in `VP8 ` when not.
-fn is_lossy_webp(mut file: impl Read + Seek) -> bool {
-    let mut header = [0; 8];
-    // Behind "RIFF", a size and "WEBP"; real files have few chunks before their pixels.
-    let mut skip = 12;
-    for _ in 0..16 {
-        if file.seek_relative(skip).and_then(|()| file.read_exact(&mut header)).is_err() {
-            return true;
+/// Reads a picture's recipe without its pixels, but for those of pictures of a usual size that may hide one.
+///
+/// # Errors
+/// When nothing or no file is there, or it is no picture.
+pub fn read_recipe(path: &Path) -> Result<Said, GalleryError> {
+    let (container, texts) = container::read(open(path)?);
+    let said = said(&texts);
+    if said.recipe.is_some() {
+        return Ok(said);
+    }
+    let pixels = match container {
+        Container::Jpeg | Container::LossyWebP => return Ok(said),
+        Container::Png { pixels } => pixels,
+        Container::LosslessWebP | Container::Other => {
+            let (width, height) = dimensions(path)?;
+            u64::from(width) * u64::from(height)
         }
-        let [kind @ .., a, b, c, d] = header;
-        skip = match &kind {
-            b"VP8L" => return false,
-            b"VP8 " => return true,
-            // A frame's pixels stand in chunks inside it, behind its place and time.
-            b"ANMF" => 16,
-            _ => i64::from(u32::from_le_bytes([a, b, c, d])) + i64::from(a & 1),
-        };
+    };
+    if pixels > MOST_PIXELS_SEARCHED {
+        return Ok(said);
     }
-    true
-}
-
-fn texts_of(decoded: &Decoded, path: &Path) -> Result<Texts, GalleryError> {
-    let mut texts = Texts::default();
-    if decoded.format == ImageFormat::Png {
-        png::read_into(&mut texts, open(path)?);
-    }
-    if let Some(block) = &decoded.exif {
-        exif::read_into(&mut texts, block);
-    }
-    if let Some(packet) = decoded.xmp.as_deref().and_then(|packet| std::str::from_utf8(packet).ok()) {
-        texts.keep(XMP_KEYWORD, packet);
-    }
-    Ok(texts)
-}
-
-/// What the texts of a picture come to.
-#[derive(Default)]
-struct Said {
-    record: Option<PictureRecord>,
-    recipe: Option<ReadRecipe>,
-    infotext: Option<String>,
-    warning: Option<String>,
-    unread: Option<String>,
+    let pixels = decode(path)?;
+    Ok(said.or_hidden_in(&pixels))
 }
 
 impl Said {
     /// What the pixels say, where the texts say nothing; warnings of the texts stay if the pixels say nothing either.
     fn or_hidden_in(self, pixels: &DynamicImage) -> Self {
+        if self.recipe.is_some() {
+            return self;
+        }
         let mut hidden = Texts::default();
         stealth::read_into(&mut hidden, pixels);
         let found = said(&hidden);
@@ -121,6 +113,7 @@ mod tests {
     use image::RgbImage;
 
     use super::*;
+    use crate::gallery::exif;
     use crate::gallery::exif::samples::unicode_be;
     use crate::gallery::export::{PictureFormat, encode};
     use crate::gallery::message::Caption;
@@ -204,15 +197,20 @@ mod tests {
     }
 
     #[test]
-    fn a_webp_is_lossy_when_its_pixels_are() {
-        let webp = |chunks: &[&[u8]]| {
-            is_lossy_webp(std::io::Cursor::new([b"RIFF\0\0\0\0WEBP", &chunks.concat()[..]].concat()))
-        };
-        let extended = b"VP8X\x0a\0\0\00123456789";
-        assert!(!webp(&[b"VP8L\0\0\0\0"]) && webp(&[b"VP8 \0\0\0\0"]));
-        assert!(!webp(&[extended, b"ICCP\x03\0\0\0abc\0", b"VP8L\0\0\0\0"]));
-        assert!(webp(&[extended, b"ANMF\x20\0\0\00123456789abcdef", b"ALPH\x02\0\0\0ab", b"VP8 \0\0\0\0"]));
-        assert!(webp(&[b"XXXX\xff\xff\xff\xff"]) && webp(&[]));
+    fn a_recipe_is_read_without_the_pixels_that_it_is_not_hidden_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        // Eight thousand pixels a side, of which there are none.
+        let mut bytes = encode(&RgbImage::new(1, 1), &Caption::of(Some(fox()), None), PictureFormat::Png).unwrap();
+        bytes[16..24].copy_from_slice(&[0, 0, 0x20, 0, 0, 0, 0x20, 0]);
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(open_picture(&path).is_err());
+        assert_eq!(read_recipe(&path).unwrap().record, Some(fox()));
+        let bare = encode(&RgbImage::new(1, 1), &Caption::Nothing, PictureFormat::Png).unwrap();
+        std::fs::write(&path, [&bare[..16], &bytes[16..24], &bare[24..]].concat()).unwrap();
+        assert!(read_recipe(&path).unwrap().recipe.is_none(), "too large to be searched");
+        std::fs::write(&path, "no picture").unwrap();
+        assert!(matches!(read_recipe(&path), Err(GalleryError::NotAPicture { .. })));
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! Pictures as PNG bytes with their recipe inside, and the texts that any PNG carries.
 
-use std::io::{BufRead, Seek};
+use std::io::{BufRead, Read, Seek};
 
 use image::RgbImage;
 
 use crate::gallery::caption::CaptionTexts;
 use crate::gallery::error::GalleryError;
+use crate::gallery::exif;
 use crate::gallery::texts::{MAX_TEXT_BYTES, PARAMETERS_KEYWORD, Texts};
 
 /// The chunk that holds our own record, always iTXt (UTF-8).
 pub const RECORD_KEYWORD: &str = "calotype";
+/// How every PNG begins.
+pub const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+/// The most bytes that the texts of one file are unpacked to, those that are then left out among them.
+const MOST_UNPACKED_BYTES: usize = 3 * MAX_TEXT_BYTES;
 
 /// The PNG of a picture, with what is said about it. The same input gives the same bytes.
 ///
@@ -50,41 +55,90 @@ fn latin_1_bytes(text: &str) -> Option<Vec<u8>> {
     text.chars().map(|c| u8::try_from(c).ok()).collect()
 }
 
-/// Adds every text before and after the pixels, in the order tEXt, zTXt, iTXt. Never fails: what is damaged or beyond
-/// the limits is left out.
-pub fn read_into(texts: &mut Texts, file: impl BufRead + Seek) {
-    let mut decoder = png::Decoder::new_with_limits(file, png::Limits { bytes: MAX_TEXT_BYTES });
-    decoder.set_ignore_text_chunk(false);
-    decoder.set_ignore_iccp_chunk(true);
-    let Ok(mut reader) = decoder.read_info() else { return };
-    if let Err(error) = reader.finish() {
-        tracing::debug!(%error, "a PNG ends early; its texts up to there are used");
-    }
-    let info = reader.info();
-    for chunk in &info.uncompressed_latin1_text {
-        texts.keep(&chunk.keyword, &utf8_or_latin_1(chunk.text.clone()));
-    }
-    // A bomb stops at the limit, before it is unpacked.
-    for chunk in &info.compressed_latin1_text {
-        let mut chunk = chunk.clone();
-        if let Ok(text) = chunk.decompress_text_with_limit(texts.room()).and_then(|()| chunk.get_text()) {
-            texts.keep(&chunk.keyword, &utf8_or_latin_1(text));
+/// Adds every text before and after the pixels, and those of an EXIF chunk, in the order of the file; skips the rest unread.
+/// Gives back how many pixels the picture says it has. Never fails: what is damaged or beyond the limits is left out.
+pub fn read_into(texts: &mut Texts, mut file: impl BufRead + Seek) -> u64 {
+    let (mut pixels, mut header, mut skip) = (0, [0; 8], SIGNATURE.len() as i64);
+    // What was unpacked, kept or not: bombs add up.
+    let mut work = MOST_UNPACKED_BYTES;
+    while !texts.is_full() && file.seek_relative(skip).and_then(|()| file.read_exact(&mut header)).is_ok() {
+        let [a, b, c, d, kind @ ..] = header;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        let is_read = match &kind {
+            b"IHDR" | b"tEXt" | b"zTXt" | b"iTXt" => u64::from(length) <= texts.room() as u64,
+            // Its own reader bounds it.
+            b"eXIf" => true,
+            b"IEND" => break,
+            _ => false,
+        };
+        // A checksum of four bytes stands behind the data; a text with a damaged one may still be read by people.
+        skip = i64::from(length) + 4;
+        if !is_read {
+            continue;
+        }
+        let mut data = Vec::new();
+        let Ok(found) = (&mut file).take(u64::from(length).min(MAX_TEXT_BYTES as u64)).read_to_end(&mut data) else {
+            break;
+        };
+        skip -= found as i64;
+        match &kind {
+            b"IHDR" => pixels = pixels_of(&data).unwrap_or(0),
+            b"eXIf" => exif::read_into(texts, &data),
+            b"tEXt" => keep_parts(texts, until_zero(&data).map(|(keyword, text)| (keyword, plain(text)))),
+            b"zTXt" => keep_parts(texts, packed_text(&data, texts.room(), &mut work)),
+            _ => keep_parts(texts, international_text(&data, texts.room(), &mut work)),
         }
     }
-    for chunk in &info.utf8_text {
-        let mut chunk = chunk.clone();
-        if let Ok(text) = chunk.decompress_text_with_limit(texts.room()).and_then(|()| chunk.get_text()) {
-            texts.keep(&chunk.keyword, &text);
-        }
+    pixels
+}
+
+/// Width and height are the first eight bytes of the header.
+fn pixels_of(header: &[u8]) -> Option<u64> {
+    let (width, rest) = header.split_first_chunk::<4>()?;
+    Some(u64::from(u32::from_be_bytes(*width)) * u64::from(u32::from_be_bytes(*rest.first_chunk::<4>()?)))
+}
+
+fn keep_parts(texts: &mut Texts, parts: Option<(&[u8], String)>) {
+    if let Some((keyword, text)) = parts
+        && text.len() <= texts.room()
+    {
+        texts.keep(&plain(keyword), &text);
     }
 }
 
-/// A text whose bytes the decoder took for Latin-1, as it was meant: many programs write UTF-8 there against the rules.
-fn utf8_or_latin_1(text: String) -> String {
-    if text.is_ascii() {
-        return text;
-    }
-    latin_1_bytes(&text).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text)
+/// Keyword, zero, method 0, zlib.
+fn packed_text<'a>(data: &'a [u8], most: usize, work: &mut usize) -> Option<(&'a [u8], String)> {
+    let (keyword, rest) = until_zero(data)?;
+    let (0, packed) = rest.split_first()? else { return None };
+    Some((keyword, plain(&unpacked(packed, most, work)?)))
+}
+
+/// Keyword, zero, whether packed, method, language, zero, keyword in that language, zero, UTF-8.
+fn international_text<'a>(data: &'a [u8], most: usize, work: &mut usize) -> Option<(&'a [u8], String)> {
+    let (keyword, rest) = until_zero(data)?;
+    let ([is_packed, _], rest) = rest.split_first_chunk::<2>()?;
+    let (_, text) = until_zero(until_zero(rest)?.1)?;
+    Some((keyword, if *is_packed == 0 { plain(text) } else { plain(&unpacked(text, most, work)?) }))
+}
+
+fn until_zero(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = data.iter().position(|byte| *byte == 0)?;
+    Some((&data[..at], &data[at + 1..]))
+}
+
+/// At most `most` bytes, and `None` for a bomb, which stops there.
+fn unpacked(packed: &[u8], most: usize, work: &mut usize) -> Option<Vec<u8>> {
+    let mut data = Vec::new();
+    let limit = most.saturating_add(1).min(*work);
+    let outcome = flate2::read::ZlibDecoder::new(packed).take(limit as u64).read_to_end(&mut data);
+    *work -= data.len();
+    outcome.ok()?;
+    (data.len() < limit).then_some(data)
+}
+
+/// UTF-8, which many programs write against the rules, or Latin-1 when it is not that.
+fn plain(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), str::to_owned)
 }
 
 #[cfg(test)]
