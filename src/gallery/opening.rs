@@ -60,7 +60,8 @@ pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
 pub fn read_recipe(path: &Path) -> Result<Said, GalleryError> {
     let (container, texts) = container::read(open(path)?);
     let said = said(&texts);
-    if said.recipe.is_some() {
+    // A file with more texts than anyone writes is not worth its pixels.
+    if said.recipe.is_some() || texts.is_full() {
         return Ok(said);
     }
     let pixels = match container {

@@ -251,6 +251,41 @@ mod tests {
     }
 
     #[test]
+    fn a_million_texts_and_a_hundred_bombs_cost_no_more_than_the_limits() {
+        let many = foreign(
+            |encoder| {
+                for _ in 0..5000 {
+                    encoder.add_text_chunk("a".into(), "b".into()).unwrap();
+                }
+            },
+            None,
+        );
+        assert!(read(many).iter().count() <= 1024);
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, &vec![b'a'; MAX_TEXT_BYTES + 1]).unwrap();
+        let packed = packed.finish().unwrap();
+        let mut work = MOST_UNPACKED_BYTES;
+        // Each stops at the room that is left, and all of them together at the work that is done for one file.
+        for _ in 0..100 {
+            assert_eq!(unpacked(&packed, MAX_TEXT_BYTES, &mut work), None);
+        }
+        assert_eq!(work, 0);
+    }
+
+    #[test]
+    fn a_text_longer_than_the_limit_is_skipped_unread_and_what_follows_is_read() {
+        let bytes = foreign(
+            |encoder| {
+                encoder.add_text_chunk("long".into(), "a".repeat(MAX_TEXT_BYTES + 1)).unwrap();
+                encoder.add_text_chunk("after".into(), "still here".into()).unwrap();
+            },
+            None,
+        );
+        let texts = read(bytes);
+        assert_eq!((texts.get("long"), texts.get("after")), (None, Some("still here")));
+    }
+
+    #[test]
     fn a_bomb_of_text_is_left_out_and_the_rest_is_read() {
         let bytes = foreign(
             |encoder| {

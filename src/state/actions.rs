@@ -1,5 +1,6 @@
 //! What the user's actions change.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,13 +62,13 @@ impl Studio {
             Action::CopyPicture => return self.copy_picture(moment.now_secs),
             Action::ShowInFolder(path) => return vec![Effect::ShowInFolder(path)],
             Action::Ask(question) => return vec![Effect::Ask(question)],
-            files => return self.apply_to_files(files),
+            files => return self.apply_to_files(files, moment.now_secs),
         }
         Vec::new()
     }
 
     /// The actions that end at the gallery thread.
-    fn apply_to_files(&mut self, action: Action) -> Vec<Effect> {
+    fn apply_to_files(&mut self, action: Action, now_secs: f64) -> Vec<Effect> {
         match action {
             Action::Open(path, purpose) => self.open(&path, purpose),
             Action::Select(path) => {
@@ -91,7 +92,7 @@ impl Studio {
                 self.settings.gallery_folder = None;
                 vec![Effect::UseUsualGallery]
             }
-            Action::SaveShownAs => self.save_shown_as(),
+            Action::SaveShownAs => self.save_shown_as(now_secs),
             Action::SaveAgain(id) => self.save_again(id),
             Action::SaveUnsavedAs(id) => vec![Effect::Ask(Question::SaveAs { id, name: "picture.png".to_owned() })],
             Action::ShowUnsaved(id) => {
@@ -202,10 +203,14 @@ impl Studio {
         vec![Effect::CopyPicture(Arc::clone(&picture.image))]
     }
 
-    fn save_shown_as(&mut self) -> Vec<Effect> {
+    fn save_shown_as(&mut self, now_secs: f64) -> Vec<Effect> {
         let Some(picture) = self.canvas.shown_picture() else { return Vec::new() };
-        let name = if picture.path.is_some() { picture.name() } else { "picture.png".to_owned() };
+        let name = picture.path.as_deref().map_or_else(|| "picture.png".to_owned(), name_of_copy);
         let caption = Caption::of(picture.record.clone(), picture.infotext.clone());
+        if let (Caption::Nothing, Some(recipe)) = (&caption, &picture.recipe) {
+            let tool = recipe.tool.as_deref().unwrap_or("the other program");
+            self.notices.tell(format!("The copy will hold no recipe: that of {tool} stays in its file"), now_secs);
+        }
         let image = Arc::clone(&picture.image);
         let id = self.canvas.keep_unsaved(image, caption);
         vec![Effect::Ask(Question::SaveAs { id, name })]
@@ -243,4 +248,12 @@ impl Studio {
         };
         self.canvas.show_opened(shown);
     }
+}
+
+/// The name of a picture's file, with an ending that can be written.
+fn name_of_copy(path: &Path) -> String {
+    let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    let can_be_written = ending.is_some_and(|ending| ["png", "jpg", "jpeg", "webp"].contains(&ending.as_str()));
+    let path = if can_be_written { path.to_owned() } else { path.with_extension("png") };
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -3,6 +3,7 @@
 use calotype::app::{Errand, Report};
 use calotype::gallery::message::{self as gallery, Caption, Entry};
 use calotype::request::Seed;
+use calotype::state::action::Question;
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
@@ -85,4 +86,23 @@ fn a_copy_is_exported_with_what_is_known_of_the_picture() {
     let [gallery::Command::SaveAs { path, caption, quality, .. }] = &commands[..] else { panic!("{commands:?}") };
     assert_eq!((path.to_str(), quality.get()), (Some("/other/mine.jpg"), 92));
     assert_eq!(caption, &Caption::Infotext("a quiet lake\nSteps: 31".into()));
+}
+
+#[test]
+fn a_copy_that_cannot_hold_the_recipe_says_so_and_gets_a_name_that_can_be_written() {
+    let mut studio = Studio::open_ready();
+    studio.click("Open a picture…");
+    let Some(Errand::Ask(question)) = studio.desktop.take() else { panic!("no dialog was opened") };
+    studio.desktop.say(Report::Chosen(question, "/other/mine.tif".into()));
+    studio.window().run();
+    let mut picture = opened("/other/mine.tif");
+    picture.infotext = None;
+    if let Some(recipe) = &mut picture.recipe {
+        recipe.tool = Some("ComfyUI".into());
+    }
+    studio.gallery_says(gallery::Event::Opened(Box::new(picture)));
+    studio.click("Export…");
+    studio.assert_sees("The copy will hold no recipe: that of ComfyUI stays in its file");
+    let Some(Errand::Ask(question)) = studio.desktop.take() else { panic!("no dialog was opened") };
+    assert!(matches!(question, Question::SaveAs { name, .. } if name == "mine.png"));
 }
