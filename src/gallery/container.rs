@@ -165,11 +165,11 @@ mod tests {
 
     #[test]
     fn a_webp_is_lossy_when_its_pixels_are() {
-        let extended = b"VP8X\x0a\0\0\00123456789";
+        let extended = b"VP8X\x0a\0\0\0abcdefghij";
         assert_eq!(webp(&[b"VP8L\0\0\0\0"]), Container::LosslessWebP);
         assert_eq!(webp(&[b"VP8 \0\0\0\0"]), Container::LossyWebP);
         assert_eq!(webp(&[extended, b"ICCP\x03\0\0\0abc\0", b"VP8L\0\0\0\0"]), Container::LosslessWebP);
-        let frame = b"ANMF\x20\0\0\00123456789abcdef";
+        let frame = b"ANMF\x20\0\0\0ghijklmnopabcdef";
         assert_eq!(webp(&[extended, frame, b"ALPH\x02\0\0\0ab", b"VP8 \0\0\0\0"]), Container::LossyWebP);
         assert!(webp(&[b"XXXX\xff\xff\xff\xff"]).is_lossy() && webp(&[]).is_lossy());
     }

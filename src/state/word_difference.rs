@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn texts_beyond_the_limit_still_share_their_ends() {
-        let long = |seed: usize| (0..3000).map(|at| format!("w{} ", at * seed)).collect::<String>();
+        let long = |seed: usize| (0..3000).map(|at| (at * seed).to_string() + " ").collect::<String>();
         let [left, _] = word_difference(&format!("begin {}end", long(7)), &format!("begin {}end", long(11)));
         assert_eq!(left.len(), 3);
         assert!(left[0].text.starts_with("begin") && left[0].is_shared && !left[1].is_shared && left[2].is_shared);

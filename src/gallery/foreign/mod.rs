@@ -88,11 +88,14 @@ fn graph_in(object: &serde_json::Map<String, serde_json::Value>) -> Option<ReadR
 /// The most texts under one keyword that are tried.
 const MOST_OBJECTS: usize = 4;
 
+/// The longest A1111 text that is read: a hundred times the longest prompt with the longest settings.
+const MAX_INFOTEXT_BYTES: usize = 1 << 20;
+
 /// The A1111 text. Whole objects are some program's; everything else is a prompt at least.
 #[must_use]
 pub fn infotext_in(texts: &Texts) -> Option<&str> {
     let mut parameters = texts.iter().filter(|(key, _)| *key == PARAMETERS_KEYWORD).map(|(_, text)| text);
-    parameters.find(|text| json::object(text).is_none())
+    parameters.find(|text| text.len() <= MAX_INFOTEXT_BYTES && json::object(text).is_none())
 }
 
 fn infotext(text: &str) -> ReadRecipe {
@@ -113,7 +116,7 @@ const UNREAD: &[(&str, &str)] = &[
     ("Dream", "InvokeAI's and damaged"),
     (FOOOCUS_MARK, "Fooocus' and damaged"),
     (tensorart::KEYWORD, "TensorArt's and damaged"),
-    (PARAMETERS_KEYWORD, "JSON of a program that is not known"),
+    (PARAMETERS_KEYWORD, "JSON of a program that is not known, or too long"),
     (COMMENT_KEYWORD, "JSON of a program that is not known"),
 ];
 
