@@ -13,8 +13,10 @@ use crate::gallery::message::OpenedPicture;
 use crate::gallery::png::RECORD_KEYWORD;
 use crate::gallery::record::{PictureRecord, ReadRecipe};
 use crate::gallery::stealth;
-use crate::gallery::texts::Texts;
+use crate::gallery::texts::{MAX_TEXT_BYTES, Texts};
 
+/// The most bytes of text beside which a recipe is looked for in the pixels.
+const MOST_TEXT_SEARCHED: usize = 1 << 20;
 /// The most pixels that are unpacked only to look for a recipe in them. Programs that hide one there draw a few million.
 const MOST_PIXELS_SEARCHED: u64 = 6 << 20;
 
@@ -60,8 +62,8 @@ pub fn open_picture(path: &Path) -> Result<OpenedPicture, GalleryError> {
 pub fn read_recipe(path: &Path) -> Result<Said, GalleryError> {
     let (container, texts) = container::read(open(path)?);
     let said = said(&texts);
-    // A file with more texts than anyone writes is not worth its pixels.
-    if said.recipe.is_some() || texts.is_full() {
+    // A file with more text than anyone writes who hides a recipe besides is not worth its pixels.
+    if said.recipe.is_some() || texts.is_full() || texts.room() < MAX_TEXT_BYTES - MOST_TEXT_SEARCHED {
         return Ok(said);
     }
     let pixels = match container {
