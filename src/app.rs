@@ -232,7 +232,7 @@ impl App {
             match report {
                 Report::Chosen(question, path) => {
                     self.is_asking = false;
-                    let effects = self.studio.on_answer(&question, path);
+                    let effects = self.studio.on_answer(&question, path, now_secs);
                     self.perform(ctx, effects);
                 }
                 Report::NotChosen(question) => {

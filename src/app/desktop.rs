@@ -74,9 +74,11 @@ fn ask(question: &Question) -> Option<PathBuf> {
         Question::ModelFolder => dialog.set_title("Open model folder").pick_folder(),
         Question::GalleryFolder => dialog.set_title("Choose the gallery folder").pick_folder(),
         Question::Picture => pictures(dialog).set_title("Open a picture").pick_file(),
+        Question::OtherPicture => pictures(dialog).set_title("Compare with a picture").pick_file(),
         Question::StartImage => pictures(dialog).set_title("Choose a start image").pick_file(),
         Question::SaveAs { name, .. } => {
-            dialog.add_filter("PNG picture", &["png"]).set_file_name(name).set_title("Save the picture as").save_file()
+            let dialog = dialog.add_filter("PNG, JPEG and WebP, as the name ends", &["png", "jpg", "jpeg", "webp"]);
+            dialog.set_file_name(name).set_title("Export the picture").save_file()
         }
     }
 }

@@ -7,22 +7,21 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::options::InfoOptions;
 use super::report::{print_error, print_text};
-use crate::gallery::message::OpenedPicture;
-use crate::gallery::open_picture;
 use crate::gallery::record::{ReadRecipe, differences};
+use crate::gallery::{Said, read_recipe};
 use crate::request::{
     Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Sigmas,
     Steps, Strength,
 };
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
-    let (picture, recipe) = opened(&options.image)?;
+    let (said, recipe) = opened(&options.image)?;
     if let Some(other) = &options.other {
         let (_, other) = opened(other)?;
         print_differences(&recipe, &other);
     } else if options.json {
         print_text(&as_json(&recipe).to_string());
-    } else if let Some(infotext) = &picture.infotext {
+    } else if let Some(infotext) = &said.infotext {
         print_text(infotext);
     } else {
         print_text(&listing(&recipe));
@@ -30,15 +29,17 @@ pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-fn opened(path: &Path) -> Result<(OpenedPicture, ReadRecipe), Failure> {
-    let mut picture = open_picture(path).map_err(|error| Failure::Work(error.for_people()))?;
-    if let Some(warning) = &picture.warning {
+fn opened(path: &Path) -> Result<(Said, ReadRecipe), Failure> {
+    let mut said = read_recipe(path).map_err(|error| Failure::Work(error.for_people()))?;
+    if let Some(warning) = &said.warning {
         print_error(warning);
     }
-    match picture.recipe.take() {
-        Some(recipe) => Ok((picture, recipe)),
-        None => Err(Failure::Work(format!("no recipe that can be read is stored in {}", path.display()))),
+    if let Some(recipe) = said.recipe.take() {
+        return Ok((said, recipe));
     }
+    // For the program that it is of: what is on stdout can go into a file.
+    said.unread.iter().for_each(|text| print_text(text));
+    Err(Failure::Work(format!("no recipe that can be read is stored in {}", path.display())))
 }
 
 /// What the file does not hold is null.

@@ -1,11 +1,15 @@
 //! The command line: the same engine without a window.
 
+mod export;
 mod generate;
 mod info;
 mod kinds;
 mod options;
+mod picture_options;
 mod prompt;
 mod report;
+mod session;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +32,8 @@ enum Failure {
     Usage(String),
     /// The work failed.
     Work(String),
+    /// The answer is no, and that was said.
+    Told,
     /// The user asked for the end.
     Interrupted,
 }
@@ -53,6 +59,8 @@ pub fn run() -> Outcome {
         None => return Outcome::OpenStudio { model: cli.model },
         Some(Task::Generate(options)) => generate::run(&options),
         Some(Task::Info(options)) => info::run(&options),
+        Some(Task::Export(options)) => export::run(&options),
+        Some(Task::Verify(options)) => verify::run(&options),
         Some(Task::Samplers) => {
             kinds::print(SamplerKind::ALL.iter().map(|kind| (kind.name(), kind.label(), kind.summary())));
             Ok(())
@@ -67,6 +75,7 @@ pub fn run() -> Outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(problem)) => end(USAGE, &problem),
         Err(Failure::Work(problem)) => end(FAILURE, &problem),
+        Err(Failure::Told) => ExitCode::from(FAILURE),
         Err(Failure::Interrupted) => end(INTERRUPTED, "cancelled"),
     })
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::picture_options::{ExportOptions, VerifyOptions, quality};
+use crate::gallery::message::JpegQuality;
 use crate::inference::device::{DeviceChoice, Precision};
 use crate::request::{
     ClipSkip, Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, RequestError, SamplerKind,
@@ -29,6 +31,10 @@ pub enum Task {
     Generate(Box<GenerateOptions>),
     /// Print the recipe stored in a picture
     Info(InfoOptions),
+    /// Write a copy of a picture as PNG, JPEG or WebP, its recipe inside
+    Export(ExportOptions),
+    /// Render a picture's recipe again and compare the pixels
+    Verify(VerifyOptions),
     /// List the samplers: name, label, what it is
     Samplers,
     /// List the schedules: name, label, what it is
@@ -129,9 +135,12 @@ pub struct GenerateOptions {
     /// How much of the start picture is given up, above 0 and at most 1
     #[arg(long, value_name = "S", value_parser = strength, requires = "init", allow_negative_numbers = true)]
     pub strength: Option<Strength>,
-    /// Where to: a PNG file, or a folder for many [default: the gallery folder]
-    #[arg(long, value_name = "FILE.png|FOLDER")]
+    /// Where to: a PNG, JPEG or WebP file, or a folder for many PNGs [default: the gallery folder]
+    #[arg(long, alias = "out", value_name = "FILE.png|jpg|webp|FOLDER")]
     pub output: Option<PathBuf>,
+    /// How much a JPEG keeps, 1 to 100
+    #[arg(long, value_name = "N", value_parser = quality, default_value = "92")]
+    pub quality: JpegQuality,
     /// Write the rough picture of every step into this folder
     #[arg(long, value_name = "FOLDER")]
     pub previews: Option<PathBuf>,

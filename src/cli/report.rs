@@ -78,6 +78,17 @@ impl Report {
         }
     }
 
+    /// The answer to what was asked.
+    pub fn answer(&mut self, json: &Value, text: &str) {
+        match self {
+            Self::Json => print_line(json),
+            Self::Text { .. } => {
+                self.clear();
+                print_text(text);
+            }
+        }
+    }
+
     /// For programs only: people read the error that ends the run.
     pub fn failed(&mut self, seed: Option<Seed>, error: &str) {
         match self {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, RgbImage};
 
 use crate::gallery::error::GalleryError;
 
@@ -12,56 +12,56 @@ use crate::gallery::error::GalleryError;
 const MAX_PIXELS: u64 = 64 << 20;
 /// The longest side in pixels, which bounds what a decoder keeps for a row.
 const MAX_SIDE_PX: u32 = 1 << 16;
-/// The most memory that a decoder may take: the most pixels with four channels of 16 bits, and as much again for work.
-const MAX_DECODER_BYTES: u64 = 1 << 30;
+/// The most memory that a decoder may take for what stands around the pixels: colour profiles unpack to much.
+const MAX_HEADER_BYTES: u64 = 32 << 20;
+/// The most that it may take for a pixel: four channels of 16 bits, and as much again for work.
+const DECODER_BYTES_A_PIXEL: u64 = 16;
 /// The most bytes of a file: the most pixels, uncompressed.
 const MAX_FILE_BYTES: u64 = 4 * MAX_PIXELS;
 
-/// A picture as it stands in its file, turned as the file says.
-#[derive(Debug)]
-pub struct Decoded {
-    /// The pixels.
-    pub pixels: DynamicImage,
-    /// What the file is, whatever its name says.
-    pub format: ImageFormat,
-    /// The EXIF block as it stands in the file.
-    pub exif: Option<Vec<u8>>,
-    /// The XMP packet as it stands in the file.
-    pub xmp: Option<Vec<u8>>,
-}
-
-/// Reads a picture.
+/// Reads a picture, turned as its file says.
 ///
 /// # Errors
 /// When nothing or no file is there, it is no picture, or it is beyond the limits.
-pub fn decode(path: &Path) -> Result<Decoded, GalleryError> {
-    let not_a_picture = |source: ImageError| match source {
-        // The disk's own trouble, not the decoder's.
-        ImageError::IoError(source) if source.raw_os_error().is_some() => GalleryError::reading(path, source),
-        source => GalleryError::NotAPicture { path: path.to_owned(), source },
-    };
+pub fn decode(path: &Path) -> Result<DynamicImage, GalleryError> {
+    let (width, height) = dimensions(path)?;
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > MAX_PIXELS {
+        return Err(GalleryError::TooManyPixels { path: path.to_owned(), width, height, limit: MAX_PIXELS >> 20 });
+    }
+    let mut decoder = decoder(path, MAX_HEADER_BYTES + pixels * DECODER_BYTES_A_PIXEL)?;
+    let orientation = decoder.orientation().map_err(|source| not_a_picture(path, source))?;
+    let mut pixels = DynamicImage::from_decoder(decoder).map_err(|source| not_a_picture(path, source))?;
+    pixels.apply_orientation(orientation);
+    Ok(pixels)
+}
+
+/// Width and height in pixels as the file says, before it is turned.
+///
+/// # Errors
+/// As [`decode`].
+pub fn dimensions(path: &Path) -> Result<(u32, u32), GalleryError> {
+    Ok(decoder(path, MAX_HEADER_BYTES)?.dimensions())
+}
+
+fn decoder(path: &Path, max_bytes: u64) -> Result<impl ImageDecoder + use<>, GalleryError> {
     let file = open(path)?;
     let mut reader =
         ImageReader::new(file).with_guessed_format().map_err(|source| GalleryError::reading(path, source))?;
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(MAX_SIDE_PX);
     limits.max_image_height = Some(MAX_SIDE_PX);
-    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    limits.max_alloc = Some(max_bytes);
     reader.limits(limits);
-    let format = reader.format();
-    let mut decoder = reader.into_decoder().map_err(not_a_picture)?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(GalleryError::TooManyPixels { path: path.to_owned(), width, height, limit: MAX_PIXELS >> 20 });
+    reader.into_decoder().map_err(|source| not_a_picture(path, source))
+}
+
+fn not_a_picture(path: &Path, source: ImageError) -> GalleryError {
+    match source {
+        // The disk's own trouble, not the decoder's.
+        ImageError::IoError(source) if source.raw_os_error().is_some() => GalleryError::reading(path, source),
+        source => GalleryError::NotAPicture { path: path.to_owned(), source },
     }
-    // What is damaged there costs the recipe, not the picture.
-    let exif = decoder.exif_metadata().ok().flatten();
-    let xmp = decoder.xmp_metadata().ok().flatten();
-    let orientation = decoder.orientation().map_err(not_a_picture)?;
-    let mut pixels = DynamicImage::from_decoder(decoder).map_err(not_a_picture)?;
-    pixels.apply_orientation(orientation);
-    // A reader that made a decoder had a format.
-    Ok(Decoded { pixels, format: format.unwrap_or(ImageFormat::Png), exif, xmp })
 }
 
 /// Opens a file for reading; refuses what could block for ever (a pipe) or has no end (a device).
@@ -100,6 +100,7 @@ pub fn on_white(pixels: DynamicImage) -> RgbImage {
 
 #[cfg(test)]
 mod tests {
+    use image::ImageFormat;
     use proptest::prelude::*;
 
     use super::*;
@@ -122,8 +123,8 @@ mod tests {
         let image = DynamicImage::ImageRgb8(RgbImage::from_pixel(8, 9, image::Rgb([200, 10, 10])));
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff] {
             let (_folder, path) = written(&encoded(&image, format));
-            let decoded = decode(&path).unwrap();
-            assert_eq!((decoded.format, decoded.pixels.width(), decoded.pixels.height()), (format, 8, 9));
+            let pixels = decode(&path).unwrap();
+            assert_eq!((pixels.width(), pixels.height()), (8, 9), "{format:?}");
         }
     }
 

@@ -54,8 +54,8 @@ pub enum GalleryError {
         path: PathBuf,
     },
     /// The name asks for another format.
-    #[error("pictures are saved as PNG; end the name in .png: {path}")]
-    NotPng {
+    #[error("pictures are saved as PNG, JPEG or WebP; end the name in .png, .jpg or .webp: {path}")]
+    UnknownEnding {
         /// The name asked for.
         path: PathBuf,
     },
@@ -65,6 +65,23 @@ pub enum GalleryError {
         /// What the encoder said.
         #[source]
         source: png::EncodingError,
+    },
+    /// The pixels do not make a JPEG or a WebP.
+    #[error("the picture cannot be made into a {format}")]
+    EncodeAs {
+        /// The format's name.
+        format: &'static str,
+        /// What the encoder said.
+        #[source]
+        source: image::ImageError,
+    },
+    /// A JPEG has room for a little less than 64 KiB beside its pixels.
+    #[error("the recipe is too long for a JPEG ({found} KiB, at most {limit} KiB); export the picture as WebP or PNG")]
+    RecipeTooLong {
+        /// In KiB.
+        found: usize,
+        /// In KiB.
+        limit: usize,
     },
     /// The recipe does not make a record.
     #[error("the picture's recipe cannot be written into it")]

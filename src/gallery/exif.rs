@@ -1,17 +1,16 @@
 //! The texts in EXIF, where JPEG and WebP (and some PNGs) keep their recipes.
 //!
-//! EXIF is a small TIFF file: a directory of entries, one of which leads to a second directory. Only five text tags are
+//! EXIF is a small TIFF file: a directory of entries, one of which leads to a second directory. Only six tags are
 //! looked at, every offset is checked, and nothing is followed twice.
 
+use crate::gallery::exif_block::{EXIF_DIRECTORY, MAKER_NOTE, MAKER_NOTE_MARK, USER_COMMENT};
 use crate::gallery::foreign::{COMMENT_KEYWORD, json};
+use crate::gallery::png::RECORD_KEYWORD;
 use crate::gallery::texts::{PARAMETERS_KEYWORD, Texts};
 
-/// The entry that leads to the directory of the photograph's settings.
-const EXIF_DIRECTORY: u16 = 0x8769;
 const IMAGE_DESCRIPTION: u16 = 0x010e;
 const MAKE: u16 = 0x010f;
 const CAMERA_MODEL: u16 = 0x0110;
-const USER_COMMENT: u16 = 0x9286;
 /// The most entries of a directory that are looked at; real ones have a few dozen.
 const MOST_ENTRIES: usize = 64;
 /// The most bytes of EXIF that are looked at; ComfyUI's largest graphs are a quarter of it.
@@ -30,7 +29,11 @@ pub fn read_into(texts: &mut Texts, exif: &[u8]) {
         if tag == EXIF_DIRECTORY {
             let second = tiff.number(bytes).and_then(|at| usize::try_from(at).ok());
             let entries = second.map(|at| tiff.entries(at)).unwrap_or_default();
-            if let Some((_, bytes)) = entries.iter().find(|(tag, _)| *tag == USER_COMMENT) {
+            let value = |wanted: u16| entries.iter().find(|(tag, _)| *tag == wanted).map(|(_, bytes)| *bytes);
+            if let Some(record) = value(MAKER_NOTE).and_then(|bytes| bytes.strip_prefix(MAKER_NOTE_MARK)) {
+                texts.keep(RECORD_KEYWORD, &plain(record));
+            }
+            if let Some(bytes) = value(USER_COMMENT) {
                 keep_comment(texts, &comment(bytes));
             }
         } else if tag == USER_COMMENT {

@@ -96,8 +96,8 @@ impl Keeper {
                 let path = store::save(folder, &image, Some(&record), Timestamp::now())?;
                 Ok(Event::Saved { id, entry: Entry { path } })
             }
-            Command::SaveAs { id, path, image, record } => {
-                let path = store::save_as(&path, &image, record.as_deref())?;
+            Command::SaveAs { id, path, image, caption, quality } => {
+                let path = store::save_as(&path, &image, &caption, quality)?;
                 Ok(Event::Saved { id, entry: Entry { path } })
             }
             Command::Thumbnail(path) => {
@@ -171,7 +171,7 @@ mod tests {
     use image::RgbImage;
 
     use super::*;
-    use crate::gallery::message::SaveId;
+    use crate::gallery::message::{Caption, JpegQuality, SaveId};
     use crate::gallery::record::samples::fox;
 
     fn gallery() -> Worker<Command, Event> {
@@ -212,7 +212,8 @@ mod tests {
         let Event::Opened(opened) = ask(&worker, Command::Open(entry.path)) else { panic!("not opened") };
         assert_eq!((&opened.image, &opened.record), (&picture(), &Some(fox())));
         let elsewhere = root.path().join("fox.png");
-        let command = Command::SaveAs { id: SaveId(8), path: elsewhere.clone(), image: picture(), record: None };
+        let (caption, quality) = (Caption::Nothing, JpegQuality::default());
+        let command = Command::SaveAs { id: SaveId(8), path: elsewhere.clone(), image: picture(), caption, quality };
         assert!(matches!(ask(&worker, command), Event::Saved { entry, .. } if entry.path == elsewhere));
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use image::{RgbImage, RgbaImage};
 
+pub use crate::gallery::caption::Caption;
+pub use crate::gallery::export::JpegQuality;
 use crate::gallery::record::{PictureRecord, ReadRecipe};
 
 /// Names one picture that is to be saved; the sender counts.
@@ -27,7 +29,7 @@ pub enum Command {
         /// The recipe.
         record: Box<PictureRecord>,
     },
-    /// Write a finished picture to a path of the user's choice, over what is there. Answered by `Saved` or `SaveFailed`.
+    /// Write a finished picture to a path of the user's choice, over what is there, as its ending says. Answered by `Saved` or `SaveFailed`.
     SaveAs {
         /// Its name in the answer.
         id: SaveId,
@@ -35,8 +37,10 @@ pub enum Command {
         path: PathBuf,
         /// The pixels.
         image: Arc<RgbImage>,
-        /// The recipe; none for a picture that has none.
-        record: Option<Box<PictureRecord>>,
+        /// What is known of how it was made.
+        caption: Caption,
+        /// For a name that ends in `.jpg`.
+        quality: JpegQuality,
     },
     /// Make a small picture of a file. Answered by `Thumbnail` or `ThumbnailFailed`.
     Thumbnail(PathBuf),
@@ -60,6 +64,8 @@ pub struct OpenedPicture {
     pub path: PathBuf,
     /// The pixels.
     pub image: Arc<RgbImage>,
+    /// True when the file does not keep every pixel as it was: JPEG, and most WebP.
+    pub is_lossy: bool,
     /// Our own record, when the file holds one that this build understands.
     pub record: Option<PictureRecord>,
     /// The settings to take over: from our own record, else from the infotext; none when the file says nothing.
@@ -68,6 +74,8 @@ pub struct OpenedPicture {
     pub infotext: Option<String>,
     /// What was in the file but could not be understood, for people.
     pub warning: Option<String>,
+    /// The text that holds the recipe, word for word, where it could not be read at all.
+    pub unread: Option<String>,
 }
 
 /// News from the gallery thread.

@@ -38,7 +38,7 @@ const KEYS: Keys = &[
     ("App", Field::Aside),
 ];
 /// Values that say what this build does anyway.
-const AS_HERE: &[(&str, &str)] = &[("ENSD", "0"), ("Emphasis", "Original")];
+const AS_HERE: &[(&str, &str)] = &[("ENSD", "0")];
 /// How the value of `Version` begins in each program, the longer first.
 const VERSIONS: &[(&str, &str)] = &[
     ("stable-diffusion.cpp", "stable-diffusion.cpp"),
@@ -109,11 +109,6 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     recipe
 }
 
-/// By the name that A1111 and we write.
-fn emphasis(name: &str) -> Option<Emphasis> {
-    Emphasis::ALL.iter().copied().find(|mode| mode.label().eq_ignore_ascii_case(name) && *mode != Emphasis::Original)
-}
-
 /// By the name that we write.
 fn dialect(name: &str) -> Option<Dialect> {
     Dialect::ALL.iter().copied().find(|dialect| dialect.label().eq_ignore_ascii_case(name))
@@ -127,6 +122,11 @@ fn noise_source(name: &str) -> Option<NoiseSourceKind> {
         "comfyui" => Some(NoiseSourceKind::ComfyUi),
         _ => None,
     }
+}
+
+/// A1111's names of what weights do; its "None" reads no brackets at all, which nothing here does.
+fn emphasis(name: &str) -> Option<Emphasis> {
+    Emphasis::ALL.iter().copied().find(|emphasis| emphasis.label().eq_ignore_ascii_case(name))
 }
 
 /// The program, by what it writes about itself; a text with A1111's settings and no such word is from its first year.
@@ -232,6 +232,13 @@ mod tests {
         assert_eq!((recipe.clip_skip, recipe.not_understood.len()), (Some(2), 0));
         assert_eq!(recipe.noise_source, Some(NoiseSourceKind::Philox), "no word means the card's");
         assert_eq!(read("Steps: 20, Sampler: Euler, RNG: CPU").noise_source, Some(NoiseSourceKind::TorchCpu));
+    }
+
+    #[test]
+    fn what_weights_do_is_understood_and_another_way_is_named() {
+        let with = |name| read(&format!("Steps: 20, Sampler: Euler, Emphasis: {name}"));
+        assert_eq!((with("No norm").emphasis, with("No norm").not_understood.len()), (Some(Emphasis::NoNorm), 0));
+        assert_eq!((with("None").emphasis, with("None").not_understood), (None, vec!["Emphasis: None".to_owned()]));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::{
     ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind,
-    SamplerKind, SamplerOptions, ScheduleKind, Seed, Sigmas, Steps, Strength, Template,
+    SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, Template, Variation,
+    VariationStrength,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
@@ -148,6 +149,16 @@ pub struct ReadLora {
 }
 
 impl ReadRecipe {
+    /// How its noise grew out of the seed.
+    #[must_use]
+    pub fn seed_options(&self) -> SeedOptions {
+        let variation = self.variation_seed.zip(self.variation_strength).and_then(|(seed, strength)| {
+            let strength = VariationStrength::new(strength).ok().filter(|strength| strength.get() > 0.0)?;
+            Some(Variation { seed: Seed(seed), strength })
+        });
+        SeedOptions { variation, resize_from: self.seed_resize, noise_delta: self.noise_delta.unwrap_or_default() }
+    }
+
     /// Every field that the picture holds as name and value, for people, but for what was not understood.
     #[must_use]
     pub fn facts(&self) -> Vec<(&'static str, String)> {
@@ -208,9 +219,15 @@ pub fn differences(left: &ReadRecipe, right: &ReadRecipe) -> Vec<(String, Option
         let rest = recipe.not_understood.iter().filter_map(|part| part.split_once(": "));
         let mut facts: Vec<(String, String)> =
             recipe.facts().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let known = facts.len();
         for (name, value) in rest {
-            if facts.iter().all(|(known, _)| !known.eq_ignore_ascii_case(name)) {
-                facts.push((name.to_owned(), value.to_owned()));
+            match facts.iter().position(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                // Of nodes and further passes there are several.
+                Some(at) if at >= known => facts[at].1 = format!("{}; {value}", facts[at].1),
+                Some(_) => {}
+                // They are among the facts, all of them together.
+                None if name == "LoRA" => {}
+                None => facts.push((name.to_owned(), value.to_owned())),
             }
         }
         facts

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
 use crate::gallery::error::GalleryError;
-use crate::gallery::message::Entry;
-use crate::gallery::png;
+use crate::gallery::export::{self, PictureFormat};
+use crate::gallery::message::{Caption, Entry, JpegQuality};
 use crate::gallery::record::PictureRecord;
 use crate::request::Seed;
 
@@ -34,7 +34,8 @@ pub fn save(
     record: Option<&PictureRecord>,
     now: Timestamp,
 ) -> Result<PathBuf, GalleryError> {
-    let mut file = write_unfinished(folder, &png::encode(image, record)?)?;
+    let caption = Caption::of(record.cloned(), None);
+    let mut file = write_unfinished(folder, &export::encode(image, &caption, PictureFormat::Png)?)?;
     let seed = record.map(|record| record.request.seed);
     for number in 1..=MOST_NAMES {
         let path = folder.join(file_name(now, seed, number));
@@ -46,21 +47,28 @@ pub fn save(
     Err(GalleryError::Exists { path: folder.join(file_name(now, seed, 1)) })
 }
 
-/// Writes a picture to `path`, over what is there; its folder is made if it is not there. A name without an ending gets
-/// `.png`, and then nothing is written over. Returns the path.
+/// Writes a picture to `path`, over what is there, in the format that its ending says; its folder is made if it is not
+/// there. A name without an ending gets `.png`, and then nothing is written over. Returns the path.
 ///
 /// # Errors
-/// As [`save`]; and when the name ends otherwise than in `.png`, is that of a folder, or the completed name is taken.
-pub fn save_as(path: &Path, image: &RgbImage, record: Option<&PictureRecord>) -> Result<PathBuf, GalleryError> {
-    let is_complete = match path.extension() {
-        None => false,
-        Some(ending) if ending.eq_ignore_ascii_case("png") => true,
-        Some(_) => return Err(GalleryError::NotPng { path: path.to_owned() }),
+/// As [`save`]; and when the name ends otherwise, is that of a folder, or the completed name is taken, or the recipe is
+/// too long for a JPEG.
+pub fn save_as(
+    path: &Path,
+    image: &RgbImage,
+    caption: &Caption,
+    quality: JpegQuality,
+) -> Result<PathBuf, GalleryError> {
+    let is_complete = path.extension().is_some();
+    let format = match PictureFormat::of(path, quality) {
+        Some(format) => format,
+        None if is_complete => return Err(GalleryError::UnknownEnding { path: path.to_owned() }),
+        None => PictureFormat::Png,
     };
     if path.is_dir() || path.file_name().is_none() {
         return Err(GalleryError::NotAFile { path: path.to_owned() });
     }
-    let file = write_unfinished(folder_of(path), &png::encode(image, record)?)?;
+    let file = write_unfinished(folder_of(path), &export::encode(image, caption, format)?)?;
     if is_complete {
         file.persist(path).map_err(|error| GalleryError::writing(path, error.error))?;
         sync_folder(folder_of(path));
@@ -218,6 +226,16 @@ mod tests {
     use super::*;
     use crate::gallery::record::samples::fox;
 
+    /// The bytes of our own PNG.
+    fn png(record: &PictureRecord) -> Vec<u8> {
+        export::encode(&dot(), &Caption::of(Some(record.clone()), None), PictureFormat::Png).unwrap()
+    }
+
+    /// Saved under this name, nothing said about it.
+    fn named(path: &Path) -> Result<PathBuf, GalleryError> {
+        save_as(path, &dot(), &Caption::Nothing, JpegQuality::default())
+    }
+
     fn dot() -> RgbImage {
         RgbImage::from_pixel(2, 2, image::Rgb([1, 2, 3]))
     }
@@ -242,7 +260,7 @@ mod tests {
         let folder = root.path().join("deep/gallery");
         let path = save(&folder, &dot(), Some(&fox()), moment()).unwrap();
         assert_eq!(path, folder.join("20260131-235959-007-42.png"));
-        assert_eq!(std::fs::read(&path).unwrap(), png::encode(&dot(), Some(&fox())).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), png(&fox()));
         assert_eq!(everything_in(&folder), 1);
     }
 
@@ -347,9 +365,9 @@ mod tests {
     fn save_as_writes_over_the_file_that_was_chosen() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/my fox.PNG");
-        assert_eq!(save_as(&path, &dot(), None).unwrap(), path);
-        save_as(&path, &dot(), Some(&fox())).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), png::encode(&dot(), Some(&fox())).unwrap());
+        assert_eq!(named(&path).unwrap(), path);
+        save_as(&path, &dot(), &Caption::of(Some(fox()), None), JpegQuality::default()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), png(&fox()));
         assert_eq!(everything_in(path.parent().unwrap()), 1);
     }
 
@@ -357,19 +375,28 @@ mod tests {
     fn save_as_completes_a_name_but_then_writes_over_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fox");
-        assert_eq!(save_as(&path, &dot(), None).unwrap(), folder.path().join("fox.png"));
-        assert!(matches!(save_as(&path, &dot(), None), Err(GalleryError::Exists { .. })));
+        assert_eq!(named(&path).unwrap(), folder.path().join("fox.png"));
+        assert!(matches!(named(&path), Err(GalleryError::Exists { .. })));
         assert_eq!(everything_in(folder.path()), 1);
+    }
+
+    #[test]
+    fn save_as_writes_the_format_that_the_name_asks_for() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, begin) in [("a.jpg", &b"\xff\xd8\xff"[..]), ("a.webp", b"RIFF"), ("a.png", b"\x89PNG")] {
+            let path = named(&folder.path().join(name)).unwrap();
+            assert!(std::fs::read(path).unwrap().starts_with(begin), "{name}");
+        }
     }
 
     #[test]
     fn save_as_refuses_other_formats_and_folders() {
         let folder = tempfile::tempdir().unwrap();
-        let text = save_as(&folder.path().join("fox.jpg"), &dot(), None).unwrap_err().for_people();
-        assert!(text.contains("end the name in .png"), "{text}");
+        let text = named(&folder.path().join("fox.gif")).unwrap_err().for_people();
+        assert!(text.contains("end the name in .png, .jpg or .webp"), "{text}");
         assert!(matches!(
-            save_as(folder.path(), &dot(), None),
-            Err(GalleryError::NotAFile { .. } | GalleryError::NotPng { .. })
+            named(folder.path()),
+            Err(GalleryError::NotAFile { .. } | GalleryError::UnknownEnding { .. })
         ));
         assert_eq!(everything_in(folder.path()), 0);
     }

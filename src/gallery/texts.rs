@@ -14,6 +14,9 @@ pub struct Texts {
     room: usize,
 }
 
+/// The most texts of one file; Easy Diffusion has one for each of its fields.
+const MOST_TEXTS: usize = 1 << 10;
+
 impl Default for Texts {
     fn default() -> Self {
         Self { texts: Vec::new(), room: MAX_TEXT_BYTES }
@@ -36,7 +39,7 @@ impl Texts {
     /// True when nothing more is to be taken in.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.room == 0
+        self.room == 0 || self.texts.len() >= MOST_TEXTS
     }
 
     /// The first text of this keyword that is not empty.

@@ -13,7 +13,7 @@ use crate::gallery::message::THUMBNAIL_SIDE_PX;
 /// # Errors
 /// As [`decode`].
 pub fn thumbnail(path: &Path) -> Result<RgbaImage, GalleryError> {
-    let pixels = decode(path)?.pixels;
+    let pixels = decode(path)?;
     let is_small = pixels.width().max(pixels.height()) <= THUMBNAIL_SIDE_PX;
     let small = if is_small { pixels } else { pixels.thumbnail(THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX) };
     Ok(small.into_rgba8())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use crate::gallery::message::{Command, SaveId};
+use crate::gallery::message::{Command, JpegQuality, SaveId};
 use crate::inference::message::{JobId, ModelSource};
 use crate::request::GenerationRequest;
 use crate::state::gallery::Purpose;
@@ -38,6 +38,10 @@ pub enum Action {
     Open(PathBuf, Purpose),
     /// Select a gallery picture and show it.
     Select(PathBuf),
+    /// Compare the recipe of the picture on the canvas with this picture's; once more, no longer.
+    CompareWith(PathBuf),
+    /// Show the recipe of the picture on the canvas alone.
+    StopComparing,
     /// Take over the recipe of the picture on the canvas.
     UseSettings,
     /// Start from the picture on the canvas.
@@ -78,6 +82,8 @@ pub enum Action {
     SetTheme(ThemeChoice),
     /// Change the size of everything.
     SetScale(f32),
+    /// Change how much of a picture a JPEG keeps.
+    SetJpegQuality(JpegQuality),
     /// Take a message away.
     DismissNotice(u64),
 }
@@ -91,6 +97,8 @@ pub enum Question {
     Picture,
     /// A picture to start from.
     StartImage,
+    /// A picture to compare with.
+    OtherPicture,
     /// The gallery's folder.
     GalleryFolder,
     /// Where to save a picture.

@@ -1,5 +1,6 @@
 //! What the user's actions change.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::gallery::Purpose;
 use super::model::ModelStatus;
 use super::queue::Stopped;
 use super::{Moment, Studio};
-use crate::gallery::message::{Command, SaveId};
+use crate::gallery::message::{Caption, Command, SaveId};
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelSource;
 use crate::prompt::what_is_not_applied;
@@ -48,8 +49,11 @@ impl Studio {
                 self.settings.ui_scale = scale;
                 self.settings.repair();
             }
+            Action::SetJpegQuality(quality) => self.settings.jpeg_quality = quality,
             Action::DismissNotice(id) => self.notices.dismiss(id),
             Action::UseSettings => self.use_settings(moment.now_secs),
+            Action::CompareWith(path) => return self.compare_with(&path, moment.now_secs),
+            Action::StopComparing => self.comparison = None,
             Action::UseAsStartImage => self.use_as_start_image(),
             Action::ClearStartImage => self.form.start_image = None,
             Action::CopyText(text) => {
@@ -59,13 +63,13 @@ impl Studio {
             Action::CopyPicture => return self.copy_picture(moment.now_secs),
             Action::ShowInFolder(path) => return vec![Effect::ShowInFolder(path)],
             Action::Ask(question) => return vec![Effect::Ask(question)],
-            files => return self.apply_to_files(files),
+            files => return self.apply_to_files(files, moment.now_secs),
         }
         Vec::new()
     }
 
     /// The actions that end at the gallery thread.
-    fn apply_to_files(&mut self, action: Action) -> Vec<Effect> {
+    fn apply_to_files(&mut self, action: Action, now_secs: f64) -> Vec<Effect> {
         match action {
             Action::Open(path, purpose) => self.open(&path, purpose),
             Action::Select(path) => {
@@ -89,7 +93,7 @@ impl Studio {
                 self.settings.gallery_folder = None;
                 vec![Effect::UseUsualGallery]
             }
-            Action::SaveShownAs => self.save_shown_as(),
+            Action::SaveShownAs => self.save_shown_as(now_secs),
             Action::SaveAgain(id) => self.save_again(id),
             Action::SaveUnsavedAs(id) => vec![Effect::Ask(Question::SaveAs { id, name: "picture.png".to_owned() })],
             Action::ShowUnsaved(id) => {
@@ -105,11 +109,12 @@ impl Studio {
     }
 
     /// Takes in the answer to a file dialog.
-    pub fn on_answer(&mut self, question: &Question, path: PathBuf) -> Vec<Effect> {
+    pub fn on_answer(&mut self, question: &Question, path: PathBuf, now_secs: f64) -> Vec<Effect> {
         match question {
             Question::ModelFolder => self.load_model(ModelSource::Folder(path)),
             Question::Picture => self.open(&path, Purpose::View),
             Question::StartImage => self.open(&path, Purpose::StartImage),
+            Question::OtherPicture => self.compare_with(&path, now_secs),
             Question::GalleryFolder => {
                 self.settings.gallery_folder = Some(path.clone());
                 vec![Effect::Gallery(Command::SetFolder(path))]
@@ -214,25 +219,31 @@ impl Studio {
         vec![Effect::CopyPicture(Arc::clone(&picture.image))]
     }
 
-    fn save_shown_as(&mut self) -> Vec<Effect> {
+    fn save_shown_as(&mut self, now_secs: f64) -> Vec<Effect> {
         let Some(picture) = self.canvas.shown_picture() else { return Vec::new() };
-        let name = if picture.path.is_some() { picture.name() } else { "picture.png".to_owned() };
-        let (image, record) = (Arc::clone(&picture.image), picture.record.clone());
-        let id = self.canvas.keep_unsaved(image, record);
+        let name = picture.path.as_deref().map_or_else(|| "picture.png".to_owned(), name_of_copy);
+        let caption = Caption::of(picture.record.clone(), picture.infotext.clone());
+        if let (Caption::Nothing, Some(recipe)) = (&caption, &picture.recipe) {
+            let tool = recipe.tool.as_deref().unwrap_or("the other program");
+            self.notices.tell(format!("The copy will hold no recipe: that of {tool} stays in its file"), now_secs);
+        }
+        let image = Arc::clone(&picture.image);
+        let id = self.canvas.keep_unsaved(image, caption);
         vec![Effect::Ask(Question::SaveAs { id, name })]
     }
 
     fn save_as(&mut self, id: SaveId, path: &Path) -> Vec<Effect> {
         let Some(unsaved) = self.canvas.retry(id) else { return Vec::new() };
         let path = if path.extension().is_some() { path.to_owned() } else { path.with_extension("png") };
-        let record = unsaved.record.clone().map(Box::new);
-        vec![Effect::Gallery(Command::SaveAs { id, path, image: Arc::clone(&unsaved.image), record })]
+        let (image, caption) = (Arc::clone(&unsaved.image), unsaved.caption.clone());
+        let quality = self.settings.jpeg_quality;
+        vec![Effect::Gallery(Command::SaveAs { id, path, image, caption, quality })]
     }
 
     fn save_again(&mut self, id: SaveId) -> Vec<Effect> {
         let Some(unsaved) = self.canvas.retry(id) else { return Vec::new() };
         let image = Arc::clone(&unsaved.image);
-        match unsaved.record.clone().map(Box::new) {
+        match unsaved.caption.record().cloned().map(Box::new) {
             Some(record) => vec![Effect::Gallery(Command::Save { id, image, record })],
             // Only pictures that were opened from elsewhere have no record: they can be saved under a name only.
             None => vec![Effect::Ask(Question::SaveAs { id, name: "picture.png".to_owned() })],
@@ -243,13 +254,22 @@ impl Studio {
         let Some(unsaved) = self.canvas.unsaved(id) else { return };
         let shown = ShownPicture {
             image: Arc::clone(&unsaved.image),
-            recipe: unsaved.record.as_ref().map(ReadRecipe::from),
-            record: unsaved.record.clone(),
+            recipe: unsaved.caption.record().map(ReadRecipe::from),
+            record: unsaved.caption.record().cloned(),
             infotext: None,
+            unread: None,
             warning: None,
             save: Some(id),
             path: None,
         };
         self.canvas.show_opened(shown);
     }
+}
+
+/// The name of a picture's file, with an ending that can be written.
+fn name_of_copy(path: &Path) -> String {
+    let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    let can_be_written = ending.is_some_and(|ending| ["png", "jpg", "jpeg", "webp"].contains(&ending.as_str()));
+    let path = if can_be_written { path.to_owned() } else { path.with_extension("png") };
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

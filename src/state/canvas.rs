@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use crate::gallery::message::{OpenedPicture, SaveId};
+use crate::gallery::message::{Caption, OpenedPicture, SaveId};
 use crate::gallery::record::PictureRecord;
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::JobId;
@@ -39,6 +39,8 @@ pub struct ShownPicture {
     pub infotext: Option<String>,
     /// What could not be understood in the file.
     pub warning: Option<String>,
+    /// The file's text that could not be read at all.
+    pub unread: Option<String>,
     /// The save that it waits for.
     pub save: Option<SaveId>,
     /// Its file, once it has one.
@@ -56,6 +58,7 @@ impl ShownPicture {
             record: opened.record,
             infotext: opened.infotext,
             warning: opened.warning,
+            unread: opened.unread,
             save: None,
             path: Some(opened.path),
         }
@@ -76,8 +79,8 @@ impl ShownPicture {
 pub struct UnsavedPicture {
     /// Its pixels.
     pub image: Arc<RgbImage>,
-    /// Its recipe.
-    pub record: Option<PictureRecord>,
+    /// What is known of how it was made.
+    pub caption: Caption,
     /// Why it is not on disk; none while the save is under way.
     pub error: Option<String>,
 }
@@ -212,10 +215,10 @@ impl Canvas {
     }
 
     /// Keeps a picture until it is on disk; the name is for the save.
-    pub fn keep_unsaved(&mut self, image: Arc<RgbImage>, record: Option<PictureRecord>) -> SaveId {
+    pub fn keep_unsaved(&mut self, image: Arc<RgbImage>, caption: Caption) -> SaveId {
         self.last_save += 1;
         let id = SaveId(self.last_save);
-        self.unsaved.insert(id, UnsavedPicture { image, record, error: None });
+        self.unsaved.insert(id, UnsavedPicture { image, caption, error: None });
         id
     }
 

@@ -8,7 +8,7 @@ use super::action::Effect;
 use super::canvas::ShownPicture;
 use super::model::ModelStatus;
 use super::{Failure, Studio};
-use crate::gallery::message::Command;
+use crate::gallery::message::{Caption, Command};
 use crate::gallery::record::PictureRecord;
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::{Event, JobId, ModelFacts, ModelSource};
@@ -106,7 +106,7 @@ impl Studio {
     fn finished(&mut self, job: JobId, image: Arc<RgbImage>) -> Vec<Effect> {
         let Some(running) = self.queue.finish(job) else { return Vec::new() };
         let record = PictureRecord::new(running.model, running.request);
-        let id = self.canvas.keep_unsaved(Arc::clone(&image), Some(record.clone()));
+        let id = self.canvas.keep_unsaved(Arc::clone(&image), Caption::Ours(Box::new(record.clone())));
         self.canvas.finish(job);
         if self.canvas.is_following() {
             self.gallery.selected = None;
@@ -115,6 +115,7 @@ impl Studio {
                 recipe: Some(ReadRecipe::from(&record)),
                 record: Some(record.clone()),
                 infotext: None,
+                unread: None,
                 warning: None,
                 save: Some(id),
                 path: None,
@@ -242,9 +243,11 @@ mod tests {
         let opened = OpenedPicture {
             path: "/x.png".into(),
             image: pixels(),
+            is_lossy: false,
             record: None,
             infotext: None,
             recipe: None,
+            unread: None,
             warning: None,
         };
         studio.on_gallery(GalleryEvent::Opened(Box::new(opened)), 1.0);

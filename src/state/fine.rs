@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gallery::record::ReadRecipe;
-use crate::request::{
-    GuidanceRescale, RequestError, SamplerOptions, Seed, SeedOptions, Sigmas, Variation, VariationStrength,
-};
+use crate::request::{GuidanceRescale, RequestError, SamplerOptions, SeedOptions, Sigmas};
 
 /// A part of the form.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -25,18 +23,10 @@ impl FineSettings {
     /// What a recipe says; what it does not say is the usual.
     #[must_use]
     pub fn of(recipe: &ReadRecipe) -> Self {
-        let variation = recipe.variation_seed.zip(recipe.variation_strength).and_then(|(seed, strength)| {
-            let strength = VariationStrength::new(strength).ok().filter(|strength| strength.get() > 0.0)?;
-            Some(Variation { seed: Seed(seed), strength })
-        });
         Self {
             sampler_options: recipe.sampler_options,
             guidance_rescale: recipe.guidance_rescale.unwrap_or_default(),
-            seed_options: SeedOptions {
-                variation,
-                resize_from: recipe.seed_resize,
-                noise_delta: recipe.noise_delta.unwrap_or_default(),
-            },
+            seed_options: recipe.seed_options(),
             sigmas: recipe.sigmas.as_ref().map(Sigmas::to_string).unwrap_or_default(),
         }
     }

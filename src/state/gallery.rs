@@ -11,6 +11,8 @@ pub enum Purpose {
     View,
     /// To be the start image.
     StartImage,
+    /// For its recipe, to be compared with that of the picture on the canvas.
+    Comparison,
 }
 
 /// The side panel.

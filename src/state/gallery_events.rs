@@ -20,7 +20,7 @@ impl Studio {
             }
             Event::Saved { id, entry } => self.saved(id, entry, now_secs),
             Event::SaveFailed { id, error } => self.canvas.save_failed(id, error),
-            Event::Opened(opened) => return self.opened(*opened),
+            Event::Opened(opened) => return self.opened(*opened, now_secs),
             Event::OpenFailed { path, error } => {
                 self.notices.complain(error, now_secs);
                 return self.open_failed(&path);
@@ -57,7 +57,7 @@ impl Studio {
         self.gallery.add(entry);
     }
 
-    fn opened(&mut self, opened: OpenedPicture) -> Vec<Effect> {
+    fn opened(&mut self, opened: OpenedPicture, now_secs: f64) -> Vec<Effect> {
         let path = opened.path.clone();
         match self.gallery.arrived(&path) {
             Some(Purpose::StartImage) => {
@@ -72,6 +72,10 @@ impl Studio {
                 }
                 next
             }
+            Some(Purpose::Comparison) => {
+                self.compare(&opened, now_secs);
+                Vec::new()
+            }
             None => Vec::new(),
         }
     }
@@ -79,6 +83,10 @@ impl Studio {
     fn open_failed(&mut self, path: &Path) -> Vec<Effect> {
         match self.gallery.arrived(path) {
             Some(Purpose::View) => self.open_next_view(),
+            Some(Purpose::Comparison) => {
+                self.cannot_compare(path);
+                Vec::new()
+            }
             _ => Vec::new(),
         }
     }

@@ -5,6 +5,7 @@
 pub mod action;
 mod actions;
 pub mod canvas;
+pub mod comparison;
 mod engine_events;
 pub mod fine;
 pub mod form;
@@ -18,6 +19,7 @@ pub mod queue;
 pub mod recipe;
 pub mod settings;
 pub mod tokens;
+pub mod word_difference;
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +93,8 @@ pub struct Studio {
     pub prompt_tokens: tokens::CountedText,
     /// Tokens of the negative prompt.
     pub negative_tokens: tokens::CountedText,
+    /// Another picture's recipe beside that of the picture on the canvas.
+    comparison: Option<comparison::Comparison>,
     /// Generate was pressed before the model was known: the form as it was, and the seed drawn then.
     remembered: Vec<(Form, Seed)>,
 }
@@ -116,6 +120,7 @@ impl Studio {
             is_engine_alive: true,
             prompt_tokens: tokens::CountedText::prompt(),
             negative_tokens: tokens::CountedText::negative_prompt(),
+            comparison: None,
             remembered: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gallery::message::JpegQuality;
 use crate::inference::message::ModelSource;
 
 /// Which look the window has.
@@ -49,6 +50,8 @@ pub struct Settings {
     pub recent_models: Vec<PathBuf>,
     /// The start image's file, to be opened again.
     pub start_image: Option<PathBuf>,
+    /// How much of a picture an exported JPEG keeps.
+    pub jpeg_quality: JpegQuality,
 }
 
 impl Default for Settings {
@@ -60,6 +63,7 @@ impl Default for Settings {
             model: ModelSource::default(),
             recent_models: Vec::new(),
             start_image: None,
+            jpeg_quality: JpegQuality::default(),
         }
     }
 }

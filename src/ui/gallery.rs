@@ -108,6 +108,25 @@ fn grid(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Act
     });
 }
 
+/// The letters by which a comparison calls its two pictures.
+fn mark_compared(ui: &Ui, studio: &Studio, entry: &Entry, rect: Rect) {
+    let Some(comparison) = studio.comparison() else { return };
+    let is_shown = studio.canvas.shown_picture().is_some_and(|picture| picture.path.as_ref() == Some(&entry.path));
+    let letter = match (is_shown, comparison.other == entry.path) {
+        (true, _) => "A",
+        (_, true) => "B",
+        _ => return,
+    };
+    let colours = palette(ui);
+    let badge = Rect::from_min_size(rect.min, Vec2::splat(2.5 * theme::STEP));
+    ui.painter().rect_filled(badge, 4.0, colours.accent);
+    let font = egui::TextStyle::Button.resolve(ui.style());
+    ui.painter().text(badge.center(), egui::Align2::CENTER_CENTER, letter, font, colours.on_accent);
+    if letter == "B" {
+        ui.painter().rect_stroke(rect, 4.0, Stroke::new(2.0, colours.accent), StrokeKind::Inside);
+    }
+}
+
 fn tile(ui: &mut Ui, studio: &Studio, entry: &Entry, panels: &mut Panels, actions: &mut Vec<Action>) {
     let side = panels.gallery.tile_side;
     let name = entry.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -136,8 +155,11 @@ fn tile(ui: &mut Ui, studio: &Studio, entry: &Entry, panels: &mut Panels, action
     } else if response.hovered() || response.has_focus() {
         ui.painter().rect_stroke(rect, 4.0, Stroke::new(1.0, colours.text), StrokeKind::Inside);
     }
+    mark_compared(ui, studio, entry, rect);
     let response = response.on_hover_text(hover_text);
     if response.clicked() {
-        actions.push(Action::Select(entry.path.clone()));
+        let path = entry.path.clone();
+        let compares = ui.input(|input| input.modifiers.command);
+        actions.push(if compares { Action::CompareWith(path) } else { Action::Select(path) });
     }
 }

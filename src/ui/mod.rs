@@ -2,6 +2,7 @@
 
 mod banners;
 mod canvas;
+mod comparison;
 mod controls;
 mod gallery;
 mod history;

@@ -3,9 +3,9 @@
 use egui::{Grid, Label, Panel, RichText, ScrollArea, Ui};
 
 use super::theme::{self, palette};
-use super::widgets;
+use super::{comparison, widgets};
 use crate::state::Studio;
-use crate::state::action::Action;
+use crate::state::action::{Action, Question};
 use crate::state::canvas::ShownPicture;
 use crate::state::recipe;
 
@@ -27,8 +27,12 @@ pub fn show_below(
         .default_size((ui.available_height() * 0.3).clamp(96.0, 210.0))
         .size_range(96.0..=most)
         .show(ui, |ui| {
+            let comparison = studio.comparison().filter(|_| studio.gallery.to_delete.is_none());
+            if let Some(comparison) = comparison {
+                return comparison::show(ui, picture, comparison, actions);
+            }
             buttons(ui, studio, picture, actions);
-            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| facts(ui, picture));
+            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| facts(ui, picture, actions));
         });
     add_picture(ui);
 }
@@ -47,8 +51,12 @@ fn buttons(ui: &mut Ui, studio: &Studio, picture: &ShownPicture, actions: &mut V
             offer(ui, "Use these settings", "Put this recipe into the form", Action::UseSettings);
         }
         offer(ui, "Use as start image", "Begin the next picture from this one", Action::UseAsStartImage);
+        if picture.recipe.is_some() {
+            let tip = "See in what another picture's recipe differs (Ctrl+click that picture in the gallery)";
+            offer(ui, "Compare…", tip, Action::Ask(Question::OtherPicture));
+        }
         offer(ui, "Copy", "Copy the picture to the clipboard", Action::CopyPicture);
-        offer(ui, "Save as…", "Save a copy (Ctrl+S)", Action::SaveShownAs);
+        offer(ui, "Export…", "Save a copy as PNG, JPEG or WebP, its recipe inside (Ctrl+S)", Action::SaveShownAs);
         if let Some(path) = &picture.path {
             offer(ui, "Show in folder", "Show the file in the file manager", Action::ShowInFolder(path.clone()));
             if studio.gallery.index_of(path).is_some() {
@@ -72,7 +80,7 @@ fn confirm_delete(ui: &mut Ui, path: &std::path::Path, actions: &mut Vec<Action>
     });
 }
 
-fn facts(ui: &mut Ui, picture: &ShownPicture) {
+fn facts(ui: &mut Ui, picture: &ShownPicture, actions: &mut Vec<Action>) {
     if let Some(warning) = &picture.warning {
         ui.label(RichText::new(warning).color(palette(ui).error));
     }
@@ -104,7 +112,14 @@ fn facts(ui: &mut Ui, picture: &ShownPicture) {
             widgets::faint(ui, format!("Not understood: {part}"));
         }
     } else {
-        widgets::faint(ui, "This picture holds no recipe");
+        let words = if picture.unread.is_some() { "No recipe could be read" } else { "This picture holds no recipe" };
+        widgets::faint(ui, words);
+        if let Some(text) = &picture.unread {
+            let tip = "Copy what the file says of itself, for the program that it is of";
+            if ui.button("Copy its text").on_hover_text(tip).clicked() {
+                actions.push(Action::CopyText(text.clone()));
+            }
+        }
         if let Some(path) = &picture.path {
             widgets::faint(ui, path.display().to_string());
         }

@@ -1,9 +1,10 @@
-//! The settings: look, size of everything, gallery folder.
+//! The settings: look, size of everything, gallery folder, exported JPEGs.
 
 use egui::{Id, Modal, RichText, Ui};
 
 use super::theme::{self, palette};
 use super::widgets::{faint, section};
+use crate::gallery::message::JpegQuality;
 use crate::state::Studio;
 use crate::state::action::{Action, Question};
 use crate::state::settings::{Settings, ThemeChoice};
@@ -37,6 +38,7 @@ impl SettingsWindow {
             ui.add_space(theme::HALF_STEP);
             look(ui, studio, actions);
             folder(ui, studio, actions);
+            jpeg_quality(ui, studio, actions);
             ui.add_space(theme::STEP);
             ui.button("Close").on_hover_text("Close the settings (Esc)").clicked()
         });
@@ -85,4 +87,17 @@ fn folder(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
             actions.push(Action::UseUsualGallery);
         }
     });
+}
+
+fn jpeg_quality(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
+    section(ui, "Quality of exported JPEGs");
+    let mut quality = studio.settings.jpeg_quality.get();
+    let slider = egui::Slider::new(&mut quality, JpegQuality::MIN..=JpegQuality::MAX);
+    let response = ui.add(slider).on_hover_text("Higher keeps more and takes more bytes; PNG and WebP keep everything");
+    response.widget_info(|| egui::WidgetInfo::slider(true, f64::from(quality), "Quality of exported JPEGs"));
+    if response.changed()
+        && let Ok(quality) = JpegQuality::new(quality)
+    {
+        actions.push(Action::SetJpegQuality(quality));
+    }
 }

@@ -36,6 +36,8 @@ fn read_escape(ui: &Ui, studio: &Studio, panels: &Panels, actions: &mut Vec<Acti
     }
     if studio.gallery.to_delete.is_some() {
         actions.push(Action::KeepPicture);
+    } else if studio.comparison().is_some() {
+        actions.push(Action::StopComparing);
     } else if studio.can_stop() {
         actions.push(Action::Stop);
     } else if let Some(focused) = ui.memory(egui::Memory::focused) {
@@ -91,7 +93,7 @@ fn veil(ui: &Ui, purpose: Purpose) {
     let rect = ui.ctx().content_rect();
     painter.rect_filled(rect, 0.0, palette(ui).veil);
     let text = match purpose {
-        Purpose::View => "Drop a picture to open it and read its recipe",
+        Purpose::View | Purpose::Comparison => "Drop a picture to open it and read its recipe",
         Purpose::StartImage => "Drop to use as the start image",
     };
     let font = FontId::new(22.0, TextStyle::Heading.resolve(ui.style()).family);

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use crate::golden::fixtures;
 
 /// The program with a data folder and home of its own.
-fn calotype(home: &Path, arguments: &[&str]) -> Output {
+pub fn calotype(home: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_calotype"))
         .args(arguments)
         .env("HOME", home)
@@ -19,25 +19,25 @@ fn calotype(home: &Path, arguments: &[&str]) -> Output {
 }
 
 /// `calotype generate` with a tiny model and few steps.
-fn generate(home: &Path, more: &[&str]) -> Output {
+pub fn generate(home: &Path, more: &[&str]) -> Output {
     let model = fixtures().join("tiny-eps");
     let mut arguments = vec!["generate", "--model", model.to_str().unwrap(), "--steps", "4", "a red cat"];
     arguments.extend(more);
     calotype(home, &arguments)
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[track_caller]
-fn assert_ends(output: &Output, code: i32, hint: &str) {
+pub fn assert_ends(output: &Output, code: i32, hint: &str) {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert!(said.contains(hint), "\"{hint}\" is not in: {said}");
 }
 
-fn json_lines(output: &Output) -> Vec<serde_json::Value> {
+pub fn json_lines(output: &Output) -> Vec<serde_json::Value> {
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -144,7 +144,7 @@ fn wrong_usage_is_told_before_the_model_is_read() {
         (&["--width", "100"][..], "nearest is 104"),
         (&["--sampler", "plums"], "euler-a"),
         (&["--count", "2", "--output", "one.png"], "name a folder"),
-        (&["--output", "picture.jpg"], "end in .png"),
+        (&["--output", "picture.gif"], "end in .png, .jpg or .webp"),
         (&["--init", "missing.png", "--strength", "0.5"], "missing.png"),
         (&["--init", "notes.txt", "--strength", "0.5"], "notes.txt"),
         (&["--strength", "0.5"], "--init"),

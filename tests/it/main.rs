@@ -6,9 +6,12 @@
 mod architecture;
 mod checkpoint;
 mod command_line;
+mod comparison;
 mod fakes;
 mod first_light;
 mod golden;
+mod picture_files;
+mod recipe_files;
 mod source;
 mod studio;
 mod window;

@@ -246,9 +246,11 @@ pub fn opened(path: &str) -> OpenedPicture {
     OpenedPicture {
         path: path.into(),
         image: picture(),
+        is_lossy: false,
         record: None,
         infotext: Some("a quiet lake\nSteps: 31".into()),
         recipe: Some(recipe),
+        unread: None,
         warning: None,
     }
 }

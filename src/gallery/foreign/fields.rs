@@ -188,6 +188,7 @@ impl Gathering {
 
     /// A LoRA, which this build does not apply.
     pub fn lora(&mut self, lora: ReadLora) {
+        let lora = ReadLora { name: name(&lora.name).unwrap_or_default(), ..lora };
         let weight = lora.weight.map(|weight| format!(" ({weight})")).unwrap_or_default();
         self.cannot_follow("LoRA", &format!("{}{weight}", lora.name));
         if self.recipe.loras.len() < MOST_LORAS {
@@ -263,7 +264,12 @@ fn fill_text(place: &mut String, text: &str) -> bool {
     true
 }
 
+/// A name; of a link to a file, which may be signed, the file's.
 fn name(text: &str) -> Option<String> {
+    let text = match text.split_once("://") {
+        Some((_, link)) => link.split('?').next().and_then(|link| link.rsplit('/').next()).unwrap_or_default(),
+        None => text,
+    };
     Some(text.trim()).filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
@@ -284,8 +290,9 @@ pub fn finite(text: &str) -> Option<f64> {
     parsed(text).filter(|number: &f64| number.is_finite())
 }
 
-/// One line of a length that people read, controls left out.
+/// One line of a length that people read, controls left out, and of links what may be a signature or a key.
 fn shortened(value: &str) -> String {
+    let value = if value.contains("://") { value.split('?').next().unwrap_or_default() } else { value };
     let shown: String = value.chars().take(LONGEST_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if value.chars().nth(LONGEST_SHOWN).is_some() { shown + "…" } else { shown }
 }

@@ -106,8 +106,20 @@ pub fn swarm(object: &Map<String, Value>) -> Option<ReadRecipe> {
             gathering.take(Field::ModelHash, "hash", hash);
         }
     }
+    let prompts = ["prompt", "negativeprompt"].map(|key| said.get(key).map(json::plain).unwrap_or_default());
+    if prompts.iter().any(|prompt| has_macro(prompt)) {
+        gathering.cannot_follow("Prompt", "macros of SwarmUI");
+    }
     gathering.take_all(SWARM, &said);
     Some(gathering.finish())
+}
+
+/// `<random:…>`, `<setvar[x]:…>`, `<segment:…>`: a word of letters in angle brackets, with what it works on.
+fn has_macro(prompt: &str) -> bool {
+    prompt.split('<').skip(1).any(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        end > 0 && rest[end..].starts_with([':', '[', '>'])
+    })
 }
 
 /// A list, or a text that is one with commas.

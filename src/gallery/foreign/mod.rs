@@ -13,6 +13,7 @@ pub mod json;
 mod names;
 mod novelai;
 mod sdcpp;
+mod tensorart;
 
 use crate::gallery::infotext::InfoText;
 use crate::gallery::recipe::understand;
@@ -34,6 +35,8 @@ pub struct Found {
     pub infotext: Option<String>,
     /// What was there and could not be read, for people.
     pub warning: Option<String>,
+    /// That text itself.
+    pub unread: Option<String>,
 }
 
 /// Reads the recipe of whichever program the texts are of. Of several the most exact counts.
@@ -47,14 +50,16 @@ pub fn read(texts: &Texts) -> Found {
         .or_else(|| dream::read(texts.get("Dream")?))
         .or_else(|| flat::easy_diffusion(texts))
         .or_else(|| novelai::read(texts))
-        .or_else(|| draw_things::read_xmp(texts.get(XMP_KEYWORD)?));
+        .or_else(|| draw_things::read_xmp(texts.get(XMP_KEYWORD)?))
+        .or_else(|| tensorart::read(&json::object(texts.get(tensorart::KEYWORD)?)?));
     if exact.is_some() {
         return Found { recipe: exact, ..Found::default() };
     }
-    match infotext_in(texts) {
-        Some(text) => Found { recipe: Some(infotext(text)), infotext: Some(text.to_owned()), warning: None },
-        None => Found { warning: unread(texts), ..Found::default() },
+    if let Some(text) = infotext_in(texts) {
+        return Found { recipe: Some(infotext(text)), infotext: Some(text.to_owned()), ..Found::default() };
     }
+    let (warning, unread) = unread(texts).unzip();
+    Found { warning, unread, ..Found::default() }
 }
 
 /// The programs whose one JSON object stands where others have a text.
@@ -83,11 +88,14 @@ fn graph_in(object: &serde_json::Map<String, serde_json::Value>) -> Option<ReadR
 /// The most texts under one keyword that are tried.
 const MOST_OBJECTS: usize = 4;
 
+/// The longest A1111 text that is read: a hundred times the longest prompt with the longest settings.
+const MAX_INFOTEXT_BYTES: usize = 1 << 20;
+
 /// The A1111 text. Whole objects are some program's; everything else is a prompt at least.
 #[must_use]
 pub fn infotext_in(texts: &Texts) -> Option<&str> {
     let mut parameters = texts.iter().filter(|(key, _)| *key == PARAMETERS_KEYWORD).map(|(_, text)| text);
-    parameters.find(|text| json::object(text).is_none())
+    parameters.find(|text| text.len() <= MAX_INFOTEXT_BYTES && json::object(text).is_none())
 }
 
 fn infotext(text: &str) -> ReadRecipe {
@@ -96,6 +104,9 @@ fn infotext(text: &str) -> ReadRecipe {
     exact.unwrap_or_else(|| understand(&info))
 }
 
+/// Says that `parameters` is Fooocus'.
+const FOOOCUS_MARK: &str = "fooocus_scheme";
+
 /// Texts by which a program's recipe is known although nothing could be read out of it.
 const UNREAD: &[(&str, &str)] = &[
     ("prompt", "ComfyUI's graph, in which no sampler is known"),
@@ -103,14 +114,17 @@ const UNREAD: &[(&str, &str)] = &[
     ("invokeai_metadata", "InvokeAI's and damaged"),
     ("sd-metadata", "InvokeAI's and damaged"),
     ("Dream", "InvokeAI's and damaged"),
-    ("fooocus_scheme", "Fooocus' and damaged"),
-    (PARAMETERS_KEYWORD, "JSON of a program that is not known"),
+    (FOOOCUS_MARK, "Fooocus' and damaged"),
+    (tensorart::KEYWORD, "TensorArt's and damaged"),
+    (PARAMETERS_KEYWORD, "JSON of a program that is not known, or too long"),
     (COMMENT_KEYWORD, "JSON of a program that is not known"),
 ];
 
-fn unread(texts: &Texts) -> Option<String> {
+fn unread(texts: &Texts) -> Option<(String, String)> {
     // Anything may be called a prompt; a graph is an object.
     let is_there = |keyword: &str| texts.get(keyword).is_some_and(|text| keyword != "prompt" || text.contains('{'));
-    let (_, why) = UNREAD.iter().find(|(keyword, _)| is_there(keyword))?;
-    Some(format!("the recipe is {why}"))
+    let (keyword, why) = UNREAD.iter().find(|(keyword, _)| is_there(keyword))?;
+    // Fooocus' mark stands beside its text.
+    let text = texts.get(PARAMETERS_KEYWORD).filter(|_| *keyword == FOOOCUS_MARK).or_else(|| texts.get(keyword))?;
+    Some((format!("the recipe is {why}"), text.to_owned()))
 }

@@ -66,6 +66,11 @@ fn understand(comment: &Map<String, Value>, description: Option<&str>, source: O
         }
         _ => {}
     }
+    let typed = said.get("prompt").map(json::plain).or_else(|| description.map(str::to_owned)).unwrap_or_default();
+    let without = said.get("uc").map(json::plain).unwrap_or_default();
+    if [typed, without].iter().any(|text| text.contains(['{', '[']) || text.contains("::")) {
+        gathering.cannot_follow("Prompt", "weights in NovelAI's own language");
+    }
     for (key, name) in [("v4_prompt", "Character"), ("v4_negative_prompt", "Character without")] {
         let characters = said.remove(key);
         let captions =

@@ -1,0 +1,47 @@
+//! What may be typed for the commands that work on a picture's file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::gallery::message::JpegQuality;
+use crate::inference::device::{DeviceChoice, Precision};
+
+/// `calotype export`.
+#[derive(Debug, Args)]
+pub struct ExportOptions {
+    /// The picture
+    pub image: PathBuf,
+    /// The copy; its ending says the format: .png, .jpg, .webp. An existing file is replaced
+    pub output: PathBuf,
+    /// How much a JPEG keeps, 1 to 100
+    #[arg(long, value_name = "N", value_parser = quality, default_value = "92")]
+    pub quality: JpegQuality,
+}
+
+/// `calotype verify`.
+#[derive(Debug, Args)]
+pub struct VerifyOptions {
+    /// The picture
+    pub image: PathBuf,
+    /// The model that made it [default: the built-in model]
+    #[arg(long, value_name = "FOLDER|FILE")]
+    pub model: Option<PathBuf>,
+    /// The picture that it started from, if it did
+    #[arg(long, value_name = "IMAGE")]
+    pub init: Option<PathBuf>,
+    /// auto or cpu
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// f32
+    #[arg(long, value_name = "NAME", default_value = "f32")]
+    pub precision: Precision,
+    /// Report as one JSON object a line on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A JPEG's quality.
+pub fn quality(text: &str) -> Result<JpegQuality, String> {
+    JpegQuality::new(text.parse().map_err(|_| format!("\"{text}\" is not a number that fits here"))?)
+}

@@ -1,0 +1,122 @@
+//! The engine as a command uses it: a model loaded, then pictures one after the other, until Ctrl-C.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use image::RgbImage;
+
+use super::Failure;
+use super::report::Report;
+use crate::inference::cancel::CancelToken;
+use crate::inference::device::{DeviceChoice, Precision};
+use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelSource, Previews};
+use crate::latent_image::{LatentColours, LatentImage};
+use crate::request::GenerationRequest;
+use crate::worker::{Waited, Worker};
+
+/// How long the end waits for the engine's thread.
+const PATIENCE_AT_END: Duration = Duration::from_millis(300);
+/// How often a wait looks whether Ctrl-C was pressed.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// An engine at work for one command.
+pub struct Session {
+    engine: Worker<Command, Event>,
+    cancel: CancelToken,
+    /// How the command says what happens.
+    pub report: Report,
+}
+
+/// A finished picture.
+pub struct Drawn {
+    /// Its pixels.
+    pub image: Arc<RgbImage>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Session {
+    /// Starts the engine; from now on Ctrl-C ends the session instead of the process.
+    pub fn start(device: DeviceChoice, precision: Precision, report: Report) -> Result<Self, Failure> {
+        let cancel = CancelToken::new();
+        let on_interrupt = cancel.clone();
+        ctrlc::set_handler(move || on_interrupt.cancel())
+            .map_err(|e| Failure::Work(format!("no way to catch Ctrl-C: {e}")))?;
+        let engine = crate::inference::spawn(device, precision, Arc::new(|| {}))
+            .map_err(|e| Failure::Work(format!("the engine's thread could not be started: {e}")))?;
+        Ok(Self { engine, cancel, report })
+    }
+
+    /// Loads a model. `check` sees what it is before its weights are read, and may refuse.
+    pub fn load(
+        &mut self,
+        source: ModelSource,
+        mut check: impl FnMut(&ModelFacts) -> Result<(), Failure>,
+    ) -> Result<(Box<ModelFacts>, LatentColours), Failure> {
+        self.send(Command::Load(source))?;
+        let mut name = String::new();
+        loop {
+            match self.next()? {
+                Event::ModelFound(facts) => {
+                    check(&facts)?;
+                    name = facts.name;
+                    self.report.loading(&name, 0.0);
+                }
+                Event::ModelLoading { fraction } => self.report.loading(&name, fraction),
+                Event::ModelReady { facts, colours, .. } => {
+                    self.report.loading(&name, 1.0);
+                    return Ok((facts, colours));
+                }
+                Event::ModelFailed { error, .. } => return Err(Failure::Work(error)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes one picture. `on_step` is given every step's number and latents.
+    pub fn draw(
+        &mut self,
+        id: JobId,
+        request: GenerationRequest,
+        start_image: Option<Arc<RgbImage>>,
+        mut on_step: impl FnMut(u32, &LatentImage) -> Result<(), Failure>,
+    ) -> Result<Drawn, Failure> {
+        let seed = request.seed;
+        let job = Job { id, request, start_image, previews: Previews::Sent, cancel: self.cancel.clone() };
+        self.send(Command::Generate(Box::new(job)))?;
+        loop {
+            match self.next()? {
+                Event::Step { step, steps, preview, .. } => {
+                    self.report.step(seed, step, steps);
+                    on_step(step, &preview)?;
+                }
+                Event::Finished { image, seconds, .. } => return Ok(Drawn { image, seconds }),
+                Event::Cancelled { .. } => return Err(Failure::Interrupted),
+                Event::Failed { error, .. } => return Err(Failure::Work(error)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets the engine go: what it still computes nobody will miss.
+    pub fn end(self) {
+        self.engine.abandon(PATIENCE_AT_END);
+    }
+
+    fn send(&self, command: Command) -> Result<(), Failure> {
+        self.engine.send(command).map_err(|_| Failure::Work("the engine has ended unexpectedly".to_owned()))
+    }
+
+    fn next(&self) -> Result<Event, Failure> {
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(Failure::Interrupted);
+            }
+            match self.engine.next_within(PATIENCE) {
+                Waited::Event(event) => return Ok(event),
+                Waited::Nothing => {}
+                Waited::Ended => return Err(Failure::Work("the engine has ended unexpectedly".to_owned())),
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! `calotype verify`: renders a picture's recipe again and says whether the pixels agree.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::picture_options::VerifyOptions;
+use super::report::Report;
+use super::session::Session;
+use crate::gallery::likeness::{ALIKE_DB, Likeness};
+use crate::gallery::message::OpenedPicture;
+use crate::gallery::record::ReadRecipe;
+use crate::gallery::{open_picture, remake};
+use crate::inference::message::{JobId, ModelFacts, ModelSource};
+use crate::request::GenerationRequest;
+
+/// What came of it.
+enum Verdict {
+    /// The picture was made again.
+    Compared {
+        likeness: Likeness,
+        /// The file kept its pixels with losses, so that no more than a likeness can be asked.
+        is_lossy: bool,
+        /// What has to be known beside the figures.
+        notes: Vec<String>,
+    },
+    /// It cannot be made here, for these reasons.
+    Impossible(Vec<String>),
+}
+
+pub(super) fn run(options: &VerifyOptions) -> Result<(), Failure> {
+    let mut report = Report::new(options.json);
+    let verdict = verdict(options);
+    match &verdict {
+        Ok(verdict) => report.answer(&verdict.to_json(), &verdict.to_string()),
+        Err(Failure::Usage(error) | Failure::Work(error)) => report.failed(None, error),
+        Err(Failure::Interrupted) => report.cancelled(None),
+        Err(Failure::Told) => {}
+    }
+    if verdict?.is_same() { Ok(()) } else { Err(Failure::Told) }
+}
+
+fn verdict(options: &VerifyOptions) -> Result<Verdict, Failure> {
+    let picture = open_picture(&options.image).map_err(|error| Failure::Work(error.for_people()))?;
+    let request = match remake::request_of(&picture).and_then(|request| of_this_size(request, &picture)) {
+        Ok(request) => request,
+        Err(reasons) => return Ok(Verdict::Impossible(reasons)),
+    };
+    let start_image = match (&request.image_to_image, &options.init) {
+        (None, None) => None,
+        (Some(_), Some(path)) => Some(open_picture(path).map_err(|error| Failure::Usage(error.for_people()))?.image),
+        (Some(start), None) => {
+            let reason = format!("it was begun from {}, which is not here: name it with --init", start.source);
+            return Ok(Verdict::Impossible(vec![reason]));
+        }
+        (None, Some(_)) => {
+            return Err(Failure::Usage("the recipe begins from noise alone: leave out --init".to_owned()));
+        }
+    };
+    if let Some(model) = options.model.as_ref().filter(|model| !model.exists()) {
+        return Err(Failure::Usage(format!("there is no such model: {}", model.display())));
+    }
+    render_and_compare(options, &picture, request, start_image)
+}
+
+/// A picture that was scaled or cut is no longer what its recipe draws.
+fn of_this_size(request: GenerationRequest, picture: &OpenedPicture) -> Result<GenerationRequest, Vec<String>> {
+    let (width, height) = picture.image.dimensions();
+    if (request.size.width(), request.size.height()) == (width, height) {
+        return Ok(request);
+    }
+    Err(vec![format!("the picture is {width}x{height}, and its recipe draws {}", request.size)])
+}
+
+fn render_and_compare(
+    options: &VerifyOptions,
+    picture: &OpenedPicture,
+    request: GenerationRequest,
+    start_image: Option<Arc<RgbImage>>,
+) -> Result<Verdict, Failure> {
+    let recipe = picture.recipe.clone().unwrap_or_default();
+    let mut session = Session::start(options.device, options.precision, Report::new(options.json))?;
+    let (mut notes, mut refusal) = (Vec::new(), None);
+    let check = |facts: &ModelFacts| match other_model(&recipe, &facts.name) {
+        None => Ok(()),
+        Some(named) if options.model.is_some() => {
+            notes.push(format!("the file names {named}; {} was used", facts.name));
+            Ok(())
+        }
+        Some(named) => {
+            refusal = Some(format!("it was made with {named}, not with {}: name its folder with --model", facts.name));
+            Err(Failure::Told)
+        }
+    };
+    let source = options.model.clone().map_or(ModelSource::BuiltIn, ModelSource::Folder);
+    let drawn = session.load(source, check).and_then(|_| session.draw(JobId(0), request, start_image, |_, _| Ok(())));
+    session.end();
+    if let Some(reason) = refusal {
+        return Ok(Verdict::Impossible(vec![reason]));
+    }
+    let drawn = drawn?;
+    if recipe.noise_source.is_none() {
+        notes.push("the file does not say which generator drew the noise; torch-cpu was taken".to_owned());
+    }
+    let likeness = Likeness::of(&picture.image, &drawn.image)
+        .ok_or_else(|| Failure::Work("the engine drew a picture of another size".to_owned()))?;
+    Ok(Verdict::Compared { likeness, is_lossy: picture.is_lossy, notes })
+}
+
+/// The file's model in words, when it is not known to be the one at hand. A folder's name is all that can be compared:
+/// hashes in files are those of single-file models.
+fn other_model(recipe: &ReadRecipe, at_hand: &str) -> Option<String> {
+    match (&recipe.model, &recipe.model_hash) {
+        (Some(model), _) if bare_name(model).eq_ignore_ascii_case(bare_name(at_hand)) => None,
+        (Some(model), Some(hash)) => Some(format!("{model} (hash {hash})")),
+        (Some(model), None) => Some(model.clone()),
+        (None, Some(hash)) => Some(format!("a model of hash {hash}")),
+        (None, None) => Some("no model".to_owned()),
+    }
+}
+
+/// A model's name without folders and the endings of its file.
+fn bare_name(name: &str) -> &str {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let ending = [".safetensors", ".ckpt", ".gguf"].into_iter().find_map(|ending| name.strip_suffix(ending));
+    ending.unwrap_or(name)
+}
+
+impl Verdict {
+    fn is_same(&self) -> bool {
+        match self {
+            Self::Compared { likeness, is_lossy: true, .. } => likeness.psnr_db >= ALIKE_DB,
+            Self::Compared { likeness, is_lossy: false, .. } => likeness.is_exact(),
+            Self::Impossible(_) => false,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Compared { likeness, is_lossy, notes } => json!({
+                "event": "verified",
+                "result": if self.is_same() { "same" } else { "different" },
+                "is_lossy": is_lossy,
+                "pixels": likeness.pixels,
+                "different": likeness.different,
+                "largest": likeness.largest,
+                // Null for equal pictures, whose ratio is infinite.
+                "psnr_db": likeness.psnr_db,
+                "notes": notes,
+            }),
+            Self::Impossible(reasons) => json!({"event": "verified", "result": "impossible", "reasons": reasons}),
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (likeness, is_lossy, notes) = match self {
+            Self::Compared { likeness, is_lossy, notes } => (likeness, is_lossy, notes),
+            Self::Impossible(reasons) => {
+                write!(f, "this picture cannot be made again here:")?;
+                return reasons.iter().try_for_each(|reason| write!(f, "\n  {reason}"));
+            }
+        };
+        let Likeness { pixels, different, largest, psnr_db } = likeness;
+        let word = if self.is_same() { "the same" } else { "different" };
+        if likeness.is_exact() {
+            write!(f, "the same: all {pixels} pixels agree")?;
+        } else if *is_lossy {
+            write!(
+                f,
+                "{word}, as far as a lossy file tells: {psnr_db:.1} dB, and {ALIKE_DB} dB are taken for the same"
+            )?;
+        } else {
+            write!(f, "{word}: {different} of {pixels} pixels, by at most {largest} of 255 ({psnr_db:.1} dB)")?;
+        }
+        notes.iter().try_for_each(|note| write!(f, "\n  {note}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_known_by_its_bare_name() {
+        let with = |model: Option<&str>, hash: Option<&str>| ReadRecipe {
+            model: model.map(str::to_owned),
+            model_hash: hash.map(str::to_owned),
+            ..ReadRecipe::default()
+        };
+        assert_eq!(other_model(&with(Some("sd\\V1-5.safetensors"), None), "v1-5"), None);
+        assert_eq!(other_model(&with(Some("v2"), Some("ab")), "v1-5").as_deref(), Some("v2 (hash ab)"));
+        assert_eq!(other_model(&with(None, Some("ab")), "v1-5").as_deref(), Some("a model of hash ab"));
+        assert_eq!(other_model(&with(None, None), "v1-5").as_deref(), Some("no model"));
+    }
+}
