@@ -112,11 +112,11 @@ mod tests {
 
     #[test]
     fn every_reason_is_named_once() {
-        let text = "a fox\nSteps: 20, Sampler: Warp drive, Seed: 3, Clip skip: 40, ENSD: 31337, Version: v1.10.1";
+        let text = "a fox\nSteps: 20, Sampler: Warp drive, Seed: 3, Clip skip: 40, Hires upscale: 2, Version: v1.10.1";
         let reasons = request_of(&picture(Some(text))).unwrap_err();
         let expected = [
             "not understood: Clip skip: 40",
-            "not understood: ENSD: 31337",
+            "not understood: Hires upscale: 2",
             "not understood: Sampler: Warp drive",
             "the file does not say the guidance",
             "the file does not say the schedule",

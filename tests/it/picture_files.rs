@@ -106,10 +106,10 @@ fn verify_names_every_reason_why_a_picture_cannot_be_made_again() {
     };
     let settings = "CFG scale: 7, Seed: 3, Size: 64x64, Model: tiny-eps, RNG: CPU";
     let file = home.path().join("a.png");
-    with_infotext(&file, &format!("a <lora:ink:0.5> fox\nSteps: 4, Sampler: Warp drive, ENSD: 31337, {settings}"));
+    with_infotext(&file, &format!("a <lora:ink:0.5> fox\nSteps: 4, Sampler: Warp drive, Tiling: True, {settings}"));
     let found = said(&verify(home.path(), &["a.png"]));
     for reason in
-        ["not understood: LoRA: ink (0.5)", "not understood: Sampler: Warp drive", "not understood: ENSD: 31337"]
+        ["not understood: LoRA: ink (0.5)", "not understood: Sampler: Warp drive", "not understood: Tiling: True"]
     {
         assert!(found.contains(reason), "{reason}: {found}");
     }

@@ -42,7 +42,8 @@ def graph(**changes):
 
 COMFY_SAID = dict(
     tool="ComfyUI", prompt="a fox", negative_prompt="fog", seed=156680208700286, steps=20, guidance=8.0,
-    sampler="euler", schedule="karras", width=512, height=768, model="v1-5.safetensors", denoise=1.0, not_understood=[],
+    sampler="euler", schedule="karras", width=512, height=768, model="v1-5.safetensors", denoise=1.0,
+    noise="comfyui", dialect="comfyui", not_understood=[],
 )
 GRAPH = json.dumps(graph())
 
@@ -144,30 +145,30 @@ FILES = [
     ("a1111-utf8-in-text", "png", [("tEXt", "parameters", infotext(
         "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 3, Size: 512x768", "un renard élégant 狐"))],
      dict(tool="AUTOMATIC1111", prompt="un renard élégant 狐", seed=3, steps=20, guidance=7.0, sampler="euler-a",
-          schedule="model", width=512, height=768, noise="philox", not_understood=[])),
+          schedule="normal", width=512, height=768, noise="philox", not_understood=[])),
     ("a1111-2022", "png", [("tEXt", "parameters", infotext(
         "Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 3, Denoising Strength: 0.75, ENSD: 31337"))],
      dict(tool="AUTOMATIC1111", prompt="a fox", seed=3, steps=20, guidance=7.0, sampler="dpmpp-2m", schedule="karras",
-          denoise=0.75, noise="philox", not_understood=["ENSD: 31337"])),
+          denoise=0.75, noise="philox", noise_seed_delta=31337, not_understood=[])),
     ("a1111-settings-alone", "png", [("tEXt", "parameters", "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 3")],
-     dict(tool="AUTOMATIC1111", seed=3, steps=20, guidance=7.0, sampler="euler", schedule="model", noise="philox",
+     dict(tool="AUTOMATIC1111", seed=3, steps=20, guidance=7.0, sampler="euler", schedule="normal", noise="philox",
           not_understood=[])),
     ("a1111-negative-alone", "png", [("tEXt", "parameters",
         "Negative prompt:\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 3")],
-     dict(tool="AUTOMATIC1111", seed=3, steps=20, guidance=7.0, sampler="euler", schedule="model", noise="philox",
+     dict(tool="AUTOMATIC1111", seed=3, steps=20, guidance=7.0, sampler="euler", schedule="normal", noise="philox",
           not_understood=[])),
     ("a1111-hires", "png", [("tEXt", "parameters", infotext(
         "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 3, Size: 512x768, Denoising strength: 0.5, Emphasis: No norm, "
         "Pad conds: True, Hires upscale: 2, Hires upscaler: Latent, Version: v1.10.1"))],
-     dict(tool="AUTOMATIC1111", prompt="a fox", seed=3, steps=20, guidance=7.0, sampler="euler", schedule="model",
+     dict(tool="AUTOMATIC1111", prompt="a fox", seed=3, steps=20, guidance=7.0, sampler="euler", schedule="normal",
           width=512, height=768, noise="philox", emphasis="no-norm", not_understood=[
               "Denoising strength: 0.5", "Pad conds: True", "Hires upscale: 2", "Hires upscaler: Latent"])),
     ("a1111-late-zero-crlf", "png", [("late", "parameters",
         "a fox\r\n\r\nNegative prompt: fog\r\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 3\0")],
      dict(tool="AUTOMATIC1111", prompt="a fox", negative_prompt="fog", seed=3, steps=20, guidance=7.0, sampler="euler",
-          schedule="model", noise="philox", not_understood=[])),
+          schedule="normal", noise="philox", not_understood=[])),
     ("a-png-named-jpeg", "png", [("iTXt", "parameters", infotext("Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 3"))],
-     dict(tool="AUTOMATIC1111", prompt="a fox", seed=3, steps=20, guidance=7.0, sampler="euler", schedule="model",
+     dict(tool="AUTOMATIC1111", prompt="a fox", seed=3, steps=20, guidance=7.0, sampler="euler", schedule="normal",
           noise="philox", not_understood=[])),
     ("prompt-that-looks-like-json", "png", [("tEXt", "parameters", infotext(
         "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 3, App: SD.Next", '{"subject": "a fox"}'))],

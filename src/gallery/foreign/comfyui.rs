@@ -8,7 +8,7 @@ use crate::gallery::foreign::fields::{Field, Gathering};
 use crate::gallery::foreign::graph::{Graph, Link};
 use crate::gallery::foreign::json;
 use crate::gallery::record::{ReadLora, ReadRecipe};
-use crate::request::Dialect;
+use crate::request::{Dialect, NoiseSourceKind, SamplerKind, SamplerOptions};
 
 /// Nodes that draw.
 const SAMPLERS: &[&str] = &["KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"];
@@ -34,7 +34,22 @@ pub fn read(nodes: &Map<String, Value>) -> Option<ReadRecipe> {
         let said = format!("node {other}{}{}{}", of("steps"), of("sampler_name"), of("denoise"));
         reading.gathering.cannot_follow("Another pass", &said);
     }
-    Some(ReadRecipe { dialect: Some(Dialect::ComfyUi), ..reading.gathering.finish() })
+    let recipe = reading.gathering.finish();
+    Some(ReadRecipe {
+        dialect: Some(Dialect::ComfyUi),
+        noise_source: Some(NoiseSourceKind::ComfyUi),
+        sampler_options: options(recipe.sampler),
+        ..recipe
+    })
+}
+
+/// k-diffusion's own defaults, where ours are A1111's.
+fn options(sampler: Option<SamplerKind>) -> SamplerOptions {
+    let usual = SamplerOptions::default();
+    match sampler {
+        Some(SamplerKind::DpmFast | SamplerKind::DpmAdaptive) => usual.with_eta(0.0).unwrap_or(usual),
+        _ => usual,
+    }
 }
 
 /// The samplers that lead to a picture that was saved or shown, else all; in the order of their numbers.
