@@ -91,12 +91,8 @@ fn solver(ui: &mut Ui, kind: SamplerKind, options: &mut SamplerOptions) {
 fn sigmas(ui: &mut Ui, fine: &mut FineSettings, errors: &[FieldError]) {
     ui.horizontal(|ui| {
         row_label(ui, "Sigmas", LABEL_WIDTH);
-        let field = TextEdit::singleline(&mut fine.sigmas)
-            .hint_text("as scheduled")
-            .margin(egui::vec2(8.0, 5.0))
-            .desired_width(ui.available_width())
-            .min_size(egui::vec2(0.0, theme::CONTROL_HEIGHT));
-        ui.add(field).accessible_name("Sigmas").on_hover_text(
+        let field = TextEdit::singleline(&mut fine.sigmas).hint_text("as scheduled").margin(egui::vec2(8.0, 5.0));
+        ui.add_sized([ui.available_width(), theme::CONTROL_HEIGHT], field).accessible_name("Sigmas").on_hover_text(
             "Noise levels by hand, falling: 14.6, 7, 3, 1, 0. They take the place of schedule and steps",
         );
     });
@@ -128,7 +124,7 @@ fn resized_noise(ui: &mut Ui, options: &mut SeedOptions) {
         row_label(ui, "Noise of", LABEL_WIDTH);
         let size = options.resize_from.map_or((0, 0), |size| (size.width(), size.height()));
         let (mut width, mut height) = size;
-        let room = (ui.available_width() - theme::STEP) / 2.0;
+        let room = (ui.available_width() - ui.spacing().item_spacing.x) / 2.0;
         for (name, side) in [("Width of the noise", &mut width), ("Height of the noise", &mut height)] {
             let drag = DragValue::new(side).speed(4.0).range(0..=ImageSize::MAX).custom_formatter(|side, _| match side {
                 0.0 => "own size".to_owned(),
@@ -157,6 +153,6 @@ fn delta(ui: &mut Ui, options: &mut SeedOptions) {
 /// A slider for a share or a factor.
 fn number_row(ui: &mut Ui, (name, tip): (&str, &str), value: f64, range: std::ops::RangeInclusive<f64>) -> f64 {
     let mut changed = value;
-    slider_row(ui, name, tip, |ui| ui.add(Slider::new(&mut changed, range).max_decimals(3)));
+    slider_row(ui, name, tip, |ui| ui.add(Slider::new(&mut changed, range).fixed_decimals(2)));
     changed
 }

@@ -79,6 +79,59 @@ fn info_tells_a_recipe_as_json_and_in_what_two_differ() {
 }
 
 #[test]
+fn every_fine_setting_is_in_the_file_and_changes_the_picture() {
+    let home = tempfile::tempdir().unwrap();
+    let made = |name: &str, more: &[&str]| {
+        let options = [&["--seed", "7", "--output", name][..], more].concat();
+        assert_ends(&generate(home.path(), &options), 0, "");
+        let told = json_lines(&calotype(home.path(), &["info", "--json", name])).remove(0);
+        assert_eq!(told["not_understood"], serde_json::json!([]));
+        (image::open(home.path().join(name)).unwrap().into_rgb8(), told)
+    };
+    let (plain, _) = made("plain.png", &["--sampler", "euler-a"]);
+    for (option, value, key, told) in [
+        ("--eta", "0.5", "eta", serde_json::json!(0.5)),
+        ("--s-noise", "1.1", "s_noise", serde_json::json!(1.1)),
+        ("--guidance-rescale", "0.7", "guidance_rescale", serde_json::json!(0.7)),
+        ("--seed-resize", "96x64", "seed_resize", serde_json::json!("96x64")),
+        ("--ensd", "31337", "noise_seed_delta", serde_json::json!(31337)),
+        ("--noise", "comfyui", "noise", serde_json::json!("comfyui")),
+    ] {
+        let (picture, said) = made("one.png", &["--sampler", "euler-a", option, value]);
+        assert!(picture != plain, "{option}");
+        assert_eq!(said[key], told, "{option}");
+    }
+    let (_, said) = made("churn.png", &["--sampler", "euler", "--s-churn", "4", "--s-tmin", "0.1", "--s-tmax", "9"]);
+    assert_eq!((&said["s_churn"], &said["s_tmin"], &said["s_tmax"]), (&4.0.into(), &0.1.into(), &9.0.into()));
+    let sigmas = ["--sampler", "euler", "--sigmas", "14.5,5,1,0"];
+    let output = generate(home.path(), &[&["--seed", "7", "--output", "sigmas.png"][..], &sigmas].concat());
+    assert_ends(&output, 2, "--steps");
+    let model = fixtures().join("tiny-eps");
+    let own = ["generate", "--model", model.to_str().unwrap(), "a red cat", "--output", "sigmas.png"];
+    assert_ends(&calotype(home.path(), &[&own[..], &sigmas].concat()), 0, "");
+    let said = json_lines(&calotype(home.path(), &["info", "--json", "sigmas.png"])).remove(0);
+    assert_eq!((&said["steps"], &said["sigmas"]), (&3.into(), &serde_json::json!([14.5, 5.0, 1.0, 0.0])));
+}
+
+#[test]
+fn a_batch_of_variations_keeps_the_seed_and_counts_the_variations() {
+    let home = tempfile::tempdir().unwrap();
+    let varied = ["--seed", "7", "--variation-seed", "40", "--variation-strength", "0.3"];
+    let output = generate(home.path(), &[&varied[..], &["--count", "2", "--output", "out", "--json"]].concat());
+    assert_ends(&output, 0, "");
+    let lines = json_lines(&output);
+    let paths: Vec<&str> = lines.iter().filter_map(|line| line["path"].as_str()).collect();
+    let told = |path: &str| json_lines(&calotype(home.path(), &["info", "--json", path])).remove(0);
+    let seeds: Vec<_> =
+        paths.iter().map(|path| (told(path)["seed"].clone(), told(path)["variation_seed"].clone())).collect();
+    assert_eq!(seeds, [(7.into(), 40.into()), (7.into(), 41.into())]);
+    let alone = ["--seed", "7", "--variation-seed", "41", "--variation-strength", "0.3", "--output", "alone.png"];
+    assert_ends(&generate(home.path(), &alone), 0, "");
+    let bytes = |path: &str| std::fs::read(home.path().join(path)).unwrap();
+    assert_eq!(bytes("alone.png"), bytes(paths[1]));
+}
+
+#[test]
 fn count_makes_seeds_in_order_and_json_tells_every_step() {
     let home = tempfile::tempdir().unwrap();
     let output = generate(home.path(), &["--seed", "10", "--count", "3", "--output", "out", "--json"]);
