@@ -126,9 +126,9 @@ named_kinds! {
         /// DEIS of second order in the logarithm of sigma (Zhang & Chen 2022, arXiv:2204.13902).
         Deis => "deis", "DEIS", ["deis_multistep"], "second order from two steps, exact in the logarithm of the noise";
         /// Pseudo linear multistep (Liu et al. 2022, arXiv:2202.09778), without the Runge-Kutta start.
-        Pndm => "pndm", "PLMS", ["plms", "pndm_plms"], "fourth order on even timesteps, one call a step and one more";
+        Pndm => "pndm", "PLMS", ["plms", "pndm_plms"], "fourth order on even timesteps, one call a step and one more; wants 50";
         /// Improved pseudo numerical methods (Zhang & Chen 2022, arXiv:2204.13902, section 4), order four, as ComfyUI has it.
-        Ipndm => "ipndm", "IPNDM", [], "fourth order as if steps were even, one call a step";
+        Ipndm => "ipndm", "IPNDM", [], "fourth order as if steps were even, one call a step; wants many";
         /// Latent consistency models (Luo et al. 2023, arXiv:2310.04378).
         Lcm => "lcm", "LCM", [], "for models distilled to few steps; guidance near 1";
         /// Trajectory consistency distillation, eta 0.3 (Zheng et al. 2024, arXiv:2402.19159).

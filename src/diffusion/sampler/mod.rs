@@ -264,10 +264,9 @@ impl Sampler {
     /// # Errors
     /// When the device fails.
     pub fn latents(&self) -> Result<Tensor, DiffusionError> {
-        let sigma = match (&self.pace, self.schedule.risen_from(self.step)) {
-            (Some(pace), _) => dpm_solver::sigma(pace.time),
-            (None, Some(low)) => low.sigma,
-            (None, None) => self.schedule.levels[self.step].sigma,
+        let sigma = match &self.pace {
+            Some(pace) => dpm_solver::sigma(pace.time),
+            None => self.schedule.risen_from(self.step).unwrap_or(self.schedule.levels[self.step]).sigma,
         };
         let is_done = self.step >= self.steps();
         let scale = if is_done { self.schedule.final_scale } else { 1.0 / (1.0 + sigma * sigma).sqrt() };

@@ -105,6 +105,25 @@ fn the_same_request_gives_the_same_bytes() {
 }
 
 #[test]
+fn every_sampler_makes_a_picture_and_goes_on_with_one() {
+    let model = model("tiny-eps");
+    let from_image = ImageToImage { strength: Strength::new(0.5).unwrap(), source: "x".to_owned() };
+    let start = picture_of(&golden("vae")["start_image"]);
+    for &sampler in SamplerKind::ALL {
+        for image_to_image in [None, Some(from_image.clone())] {
+            let request = GenerationRequest { sampler, image_to_image, ..plain_request() };
+            let whole = draw(&model, &request, Some(&start));
+            let mut generation = model.begin(&request, Some(&start), Interrupt::never()).unwrap();
+            let progress = generation.advance(Interrupt::never()).unwrap().unwrap();
+            assert!(progress.step == 1 && progress.steps >= 1, "{}", sampler.name());
+            let mut resumed = model.resume(&request, &generation.state().unwrap(), Interrupt::never()).unwrap();
+            while resumed.advance(Interrupt::never()).unwrap().is_some() {}
+            assert_eq!(resumed.decode(Interrupt::never()).unwrap(), whole.1, "{}", sampler.name());
+        }
+    }
+}
+
+#[test]
 fn the_number_of_threads_does_not_change_a_byte() {
     let model = model("tiny-v");
     let expected = draw(&model, &plain_request(), None);
