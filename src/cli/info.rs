@@ -23,6 +23,8 @@ pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
         print_text(&as_json(&recipe).to_string());
     } else if let Some(infotext) = &said.infotext {
         print_text(infotext);
+        // The text stands alone on stdout: it can be given to other programs.
+        recipe.not_understood.iter().for_each(|part| print_error(&format!("not understood: {part}")));
     } else {
         print_text(&listing(&recipe));
     }
@@ -63,7 +65,8 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         "model_hash": recipe.model_hash,
         "clip_skip": recipe.clip_skip,
         "dialect": recipe.dialect.map(Dialect::name),
-        "template": recipe.template.as_ref().map(|template| &template.prompt),
+        "template": recipe.template.as_ref().and_then(|template| text(&template.prompt)),
+        "negative_template": recipe.template.as_ref().and_then(|template| text(&template.negative_prompt)),
         "noise": recipe.noise_source.map(NoiseSourceKind::name),
         "variation_seed": recipe.variation_seed,
         "variation_strength": recipe.variation_strength,

@@ -117,7 +117,8 @@ pub struct GenerateOptions {
     /// What weights in the prompt do: original, no-norm, ignore or comfyui [default: what they do in the dialect's program]
     #[arg(long, value_name = "NAME")]
     pub emphasis: Option<Emphasis>,
-    /// Which generator draws the noise: torch-cpu as diffusers and ComfyUI, philox as AUTOMATIC1111 on a card
+    /// Which generator draws the noise: torch-cpu as diffusers, philox as AUTOMATIC1111 on a card,
+    /// comfyui as ComfyUI on a card
     #[arg(long, value_name = "NAME", default_value = "torch-cpu")]
     pub noise: NoiseSourceKind,
     /// Seed of the first picture [default: random]

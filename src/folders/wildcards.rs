@@ -10,6 +10,10 @@ const FOLDER: &str = "wildcards";
 const SUFFIX: &str = "txt";
 /// The largest part of a file that is read, in bytes.
 const MOST_BYTES: u64 = 16 << 20;
+/// Longer lines are no wildcards; in bytes.
+const LONGEST_LINE: usize = 10_000;
+/// So many lines stand behind one name.
+const MOST_LINES: usize = 200_000;
 /// So many files and folders are looked at for a pattern.
 const MOST_ENTRIES: usize = 20_000;
 /// So deep are folders looked into.
@@ -35,12 +39,26 @@ pub fn wildcard_lines(folder: &Path, name: &str) -> Option<Vec<String>> {
     pattern.dedup_by(|a, b| *a == "**" && a == b);
     let mut names = all_names(folder);
     names.retain(|name| fits(&pattern, &name.split('/').collect::<Vec<_>>()));
-    let found: Vec<Vec<String>> =
-        names.iter().filter_map(|name| lines(&folder.join(format!("{name}.{SUFFIX}")))).collect();
-    if found.is_empty() { None } else { Some(found.concat()) }
+    let mut found: Option<Vec<String>> = None;
+    for name in names {
+        let read = lines(&folder.join(format!("{name}.{SUFFIX}")));
+        found = read.map(|read| found.take().unwrap_or_default().into_iter().chain(read).collect()).or(found);
+        if found.as_ref().is_some_and(|found| found.len() >= MOST_LINES) {
+            break;
+        }
+    }
+    found.map(|mut found| {
+        found.truncate(MOST_LINES);
+        found
+    })
 }
 
 fn lines(file: &Path) -> Option<Vec<String>> {
+    // A pipe or a device would be read for ever.
+    if fs::metadata(file).is_ok_and(|about| !about.is_file()) {
+        tracing::warn!("a wildcard that is no file is left out: {}", file.display());
+        return None;
+    }
     let mut bytes = Vec::new();
     if let Err(error) = fs::File::open(file).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes)) {
         if error.kind() != std::io::ErrorKind::NotFound {
@@ -48,9 +66,26 @@ fn lines(file: &Path) -> Option<Vec<String>> {
         }
         return None;
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    Some(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
+    let text = decoded(&bytes);
+    // Also the line ends of old Macs.
+    let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let is_too_long = |line: &&str| line.len() > LONGEST_LINE;
+    if lines.clone().any(|line| is_too_long(&line)) {
+        tracing::warn!("lines of more than {LONGEST_LINE} bytes are left out: {}", file.display());
+    }
+    Some(lines.filter(|line| !is_too_long(line)).take(MOST_LINES).map(str::to_owned).collect())
+}
+
+/// UTF-8, or UTF-16 where the file begins as such: what Windows calls Unicode.
+fn decoded(bytes: &[u8]) -> String {
+    let units = |read: fn([u8; 2]) -> u16| -> Vec<u16> {
+        bytes[2..].chunks_exact(2).map(|pair| read([pair[0], pair[1]])).collect()
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => String::from_utf16_lossy(&units(u16::from_le_bytes)),
+        [0xfe, 0xff, ..] => String::from_utf16_lossy(&units(u16::from_be_bytes)),
+        _ => String::from_utf8_lossy(bytes).trim_start_matches('\u{feff}').to_owned(),
+    }
 }
 
 /// The names of all files, in order, so that the same seed finds the same line.
@@ -141,6 +176,21 @@ mod tests {
         assert_eq!(of("**/*s"), ["brown bear", "tabby", "poodle", "red", "blue"]);
         assert_eq!(of("*"), ["red", "blue"]);
         assert_eq!(wildcard_lines(folder.path(), "x*"), None);
+    }
+
+    #[test]
+    fn files_of_other_systems_are_read_and_what_is_no_list_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let wide: Vec<u8> = "\u{feff}bleu\r\nröd".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(folder.path().join("wide.txt"), wide).unwrap();
+        fs::write(folder.path().join("mac.txt"), "red\rblue\r").unwrap();
+        fs::write(folder.path().join("long.txt"), format!("short\n{}", "x".repeat(LONGEST_LINE + 1))).unwrap();
+        fs::create_dir(folder.path().join("folder.txt")).unwrap();
+        let of = |name: &str| wildcard_lines(folder.path(), name);
+        assert_eq!(of("wide").unwrap(), ["bleu", "röd"]);
+        assert_eq!(of("mac").unwrap(), ["red", "blue"]);
+        assert_eq!(of("long").unwrap(), ["short"]);
+        assert_eq!(of("folder"), None);
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub enum GalleryError {
         path: PathBuf,
     },
     /// Nothing is there.
-    #[error("this file is no longer there; read the gallery again: {path}")]
+    #[error("there is no such file, or no longer: {path}")]
     Missing {
         /// What should be there.
         path: PathBuf,

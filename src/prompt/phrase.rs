@@ -22,12 +22,22 @@ struct Frame {
 }
 
 /// Gives `text` with the phrases that the selection touches moved past a neighbour, and the new selection; both
-/// selections are in bytes. Phrases are what commas part, within the innermost brackets around the selection. None where
-/// there is no neighbour.
+/// selections are in bytes. Phrases are what commas part, within the innermost brackets around the selection; what fills
+/// its brackets moves with them. None where there is no neighbour.
 #[must_use]
 pub fn moved(text: &str, selection: Range<usize>, direction: Move) -> Option<(String, Range<usize>)> {
+    /// Brackets around a lone phrase; more than people write.
+    const MOST_BRACKETS: usize = 8;
     text.get(selection.clone())?;
-    let (section, commas) = section(text, &selection)?;
+    let mut selection = selection;
+    let (mut section, mut commas) = find_section(text, &selection)?;
+    for _ in 0..MOST_BRACKETS {
+        if !commas.is_empty() || section.start == 0 {
+            break;
+        }
+        selection = around(text, &section)?;
+        (section, commas) = find_section(text, &selection)?;
+    }
     let starts = std::iter::once(section.start).chain(commas.iter().map(|comma| comma + 1));
     let ends = commas.iter().copied().chain([section.end]);
     let phrases: Vec<Range<usize>> = starts.zip(ends).map(|(start, end)| core(text, start..end)).collect();
@@ -66,7 +76,7 @@ pub fn moved(text: &str, selection: Range<usize>, direction: Move) -> Option<(St
 }
 
 /// The innermost stretch around the selection in which phrases can change places, and its commas.
-fn section(text: &str, selection: &Range<usize>) -> Option<(Range<usize>, Vec<usize>)> {
+fn find_section(text: &str, selection: &Range<usize>) -> Option<(Range<usize>, Vec<usize>)> {
     let frame = |closing, start| Frame { closing, start, commas: Vec::new(), stops: Vec::new() };
     let mut frames = vec![frame(None, 0)];
     let mut chars = text.char_indices();
@@ -104,6 +114,28 @@ fn within(frame: &Frame, end: usize, selection: &Range<usize>) -> Option<(Range<
     Some((start..end, frame.commas.iter().copied().filter(|comma| (start..end).contains(comma)).collect()))
 }
 
+/// The brackets around a section, themselves included.
+fn around(text: &str, section: &Range<usize>) -> Option<Range<usize>> {
+    let mut open = Vec::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => {
+                chars.next();
+            }
+            '(' | '[' | '{' => open.push(at),
+            ')' | ']' | '}' => {
+                let start = open.pop()?;
+                if start < section.start && section.end <= at {
+                    return Some(start..at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    open.into_iter().rev().find(|&start| start < section.start).map(|start| start..text.len())
+}
+
 /// Without the white space around it; where there is nothing else, its begin.
 fn core(text: &str, range: Range<usize>) -> Range<usize> {
     let phrase = &text[range.clone()];
@@ -132,7 +164,9 @@ mod tests {
             ("a<>, b", None, Some("b, a<>")),
             ("a, <b, c>, d", Some("<b, c>, a, d"), Some("a, d, <b, c>")),
             ("x, (a, b<>:1.2), y", Some("x, (b<>, a:1.2), y"), None),
-            ("x, (a:1<>.2), y", None, None),
+            ("x, (a:1<>.2), y", Some("<(a:1.2)>, x, y"), Some("x, y, <(a:1.2)>")),
+            ("x, ((<a>:1.1)), y", Some("<((a:1.1))>, x, y"), Some("x, y, <((a:1.1))>")),
+            ("x, (<a>", Some("<(a>, x"), None),
             ("x, (a, b), <>y", Some("x, <>y, (a, b)"), None),
             ("x, [cat, d<>og|bird, fish:3]", Some("x, [d<>og, cat|bird, fish:3]"), None),
             (r"a, \(b, c<>\)", Some(r"a, c<>\), \(b"), None),

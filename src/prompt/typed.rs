@@ -41,7 +41,7 @@ impl TypedPrompts<'_> {
         Ok(SettledPrompts { prompt, negative_prompt, template })
     }
 
-    /// The prompt, and the template if it was drawn from one.
+    /// The prompt, and what was typed if it came to something else.
     fn settle_one(
         &self,
         typed: &str,
@@ -51,7 +51,9 @@ impl TypedPrompts<'_> {
     ) -> Result<(String, String), WildcardError> {
         let text = read_as_typed(typed, self.dialect);
         let drawn = draw(&text, self.dialect, seed, stream, files)?;
-        Ok((drawn, if has_wildcards(&text) { text } else { String::new() }))
+        // Freed of a backslash it would, read again, be another prompt.
+        let is_another = has_wildcards(&text) || drawn != text;
+        Ok((drawn, if is_another { text } else { String::new() }))
     }
 
     /// The wildcard files that they name.
@@ -104,6 +106,9 @@ mod tests {
         assert_eq!((found.prompt.as_str(), found.negative_prompt.as_str()), ("a cat \n", "dark"));
         assert_eq!(found.template, None);
         assert_eq!(settled("a #cat", "", Dialect::ComfyUi).prompt, "a #cat");
+        let freed = settled(r"\{a|b\} cat", "", Dialect::ComfyUi);
+        let kept = freed.template.map(|template| template.prompt);
+        assert_eq!((freed.prompt.as_str(), kept.as_deref()), ("{a|b} cat", Some(r"\{a|b\} cat")));
     }
 
     #[test]

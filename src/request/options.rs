@@ -253,6 +253,8 @@ pub struct Sigmas(Vec<f64>);
 impl Sigmas {
     /// Far above what any model was trained on.
     const HIGHEST: f64 = 10_000.0;
+    /// Far below; smaller ones leave the range of an f32 on the way.
+    const LOWEST: f64 = 1e-6;
 
     /// Checks the list.
     ///
@@ -264,6 +266,8 @@ impl Sigmas {
             format!("there are {}, not 2 to {most}", sigmas.len())
         } else if let Some(wrong) = sigmas.iter().find(|sigma| !(0.0..=Self::HIGHEST).contains(*sigma)) {
             format!("{wrong} is not from 0 to {}", Self::HIGHEST)
+        } else if let Some(wrong) = sigmas.iter().find(|&&sigma| sigma > 0.0 && sigma < Self::LOWEST) {
+            format!("{wrong} is neither 0 nor at least {}", Self::LOWEST)
         } else if let Some([before, after]) = sigmas.array_windows().find(|[before, after]| before <= after) {
             format!("{after} after {before} does not fall")
         } else {

@@ -141,6 +141,7 @@ impl Studio {
         if !self.form.is_seed_locked {
             self.form.seed = moment.random_seed.to_string();
         }
+        self.notices.forget_refusals();
         self.history.remember(&self.form.prompt);
         self.canvas.follow();
         self.failure = None;
@@ -152,7 +153,7 @@ impl Studio {
             Ok(pictures) => self.line_up(pictures, moment.now_secs),
             Err(errors) => {
                 for error in errors {
-                    self.notices.complain(error.message, moment.now_secs);
+                    self.notices.refuse(error.message, moment.now_secs);
                 }
             }
         }
@@ -163,7 +164,7 @@ impl Studio {
     pub(super) fn line_up(&mut self, pictures: Vec<PlannedPicture>, now_secs: f64) {
         let missing = pictures.iter().find_map(|p| what_is_not_applied(&p.request.prompt, p.request.dialect));
         if let Some(missing) = missing {
-            self.notices.complain(missing, now_secs);
+            self.notices.refuse(missing, now_secs);
         }
         for picture in pictures {
             self.queue.push(picture);
@@ -194,13 +195,38 @@ impl Studio {
     fn use_settings(&mut self, now_secs: f64) {
         if let Some(recipe) = self.canvas.shown_picture().and_then(|picture| picture.recipe.clone()) {
             self.form.use_recipe(&recipe);
-            let hint = if recipe.strength.is_some() && self.form.start_image.is_none() {
-                "Settings taken over; the start image has to be chosen again"
+            let left = self.left_behind(&recipe);
+            if left.is_empty() {
+                self.notices.tell("Settings taken over", now_secs);
             } else {
-                "Settings taken over"
-            };
-            self.notices.tell(hint, now_secs);
+                self.notices.refuse(format!("Settings taken over, but: {}", left.join("; ")), now_secs);
+            }
         }
+    }
+
+    /// What of a recipe the form could not take over.
+    fn left_behind(&self, recipe: &ReadRecipe) -> Vec<String> {
+        const MOST_NAMED: usize = 4;
+        let mut left = Vec::new();
+        if recipe.strength.is_some() && self.form.start_image.is_none() {
+            left.push("the start image has to be chosen again".to_owned());
+        }
+        let loaded = self.model.facts().map(|facts| facts.name.as_str());
+        if let Some((wanted, loaded)) = recipe.model.as_deref().zip(loaded).filter(|(wanted, loaded)| wanted != loaded)
+        {
+            left.push(format!("it was made with the model {wanted}, and {loaded} is loaded"));
+        }
+        let mut parts: Vec<&str> = recipe
+            .not_understood
+            .iter()
+            .map(|part| part.split_once(": ").map_or(part.as_str(), |(key, _)| key))
+            .collect();
+        parts.dedup();
+        if !parts.is_empty() {
+            let more = if parts.len() > MOST_NAMED { ", …" } else { "" };
+            left.push(format!("not understood: {}{more}", parts[..parts.len().min(MOST_NAMED)].join(", ")));
+        }
+        left
     }
 
     fn use_as_start_image(&mut self) {

@@ -352,7 +352,8 @@ fn typed(size: ImageSize) -> TypedSize {
 }
 
 /// With a capital letter at the front.
-fn sentence(text: &str) -> String {
+#[must_use]
+pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

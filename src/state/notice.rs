@@ -12,6 +12,8 @@ pub enum NoticeKind {
     GoodNews,
     /// Something went wrong.
     Error,
+    /// What was asked could not be; the next press of Generate says so again, or not.
+    Refusal,
 }
 
 /// One message.
@@ -45,6 +47,16 @@ impl Notices {
         self.push(NoticeKind::Error, text.into(), now_secs);
     }
 
+    /// Says why what was asked could not be.
+    pub fn refuse(&mut self, text: impl Into<String>, now_secs: f64) {
+        self.push(NoticeKind::Refusal, text.into(), now_secs);
+    }
+
+    /// Takes the refusals away: something new was asked.
+    pub fn forget_refusals(&mut self) {
+        self.shown.retain(|notice| notice.kind != NoticeKind::Refusal);
+    }
+
     fn push(&mut self, kind: NoticeKind, text: String, since_secs: f64) {
         // The same words again say nothing new.
         self.shown.retain(|notice| notice.text != text);
@@ -62,7 +74,7 @@ impl Notices {
     /// Lets old good news go; gives back in how many seconds the next goes.
     pub fn expire(&mut self, now_secs: f64) -> Option<f64> {
         let left = |notice: &Notice| notice.since_secs + GOOD_NEWS_SECS - now_secs;
-        self.shown.retain(|notice| notice.kind == NoticeKind::Error || left(notice) > 0.0);
+        self.shown.retain(|notice| notice.kind != NoticeKind::GoodNews || left(notice) > 0.0);
         let news = self.shown.iter().filter(|notice| notice.kind == NoticeKind::GoodNews);
         news.map(left).min_by(f64::total_cmp)
     }

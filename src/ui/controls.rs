@@ -9,10 +9,13 @@ use super::{Panels, more_settings, prompts, start_image};
 use crate::request::{ImageSize, SamplerKind, ScheduleKind};
 use crate::state::Studio;
 use crate::state::action::Action;
-use crate::state::form::{Field, FieldError, Form, Setting, TypedSize};
+use crate::state::form::{Field, FieldError, Form, Setting, TypedSize, sentence};
 
 /// Width of the first column, in points.
 pub const LABEL_WIDTH: f32 = 72.0;
+
+/// The most of a list that is seen at once, in points.
+const LIST_HEIGHT: f32 = 480.0;
 
 /// Width of the number beside a slider, in points.
 const NUMBER_WIDTH: f32 = 52.0;
@@ -171,26 +174,34 @@ pub fn slider_row(ui: &mut Ui, name: &str, tip: &str, add: impl FnOnce(&mut Ui) 
 
 fn kinds(ui: &mut Ui, form: &mut Form) {
     let sampler = ("Sampler", "How the noise is taken away, step by step");
-    combo_row(ui, sampler, SamplerKind::ALL, &mut form.sampler, SamplerKind::label);
+    combo_row(ui, sampler, SamplerKind::ALL, &mut form.sampler, |kind| (kind.label(), kind.summary()));
     let schedule = ("Schedule", "Which noise levels the steps visit");
-    combo_row(ui, schedule, ScheduleKind::ALL, &mut form.schedule, ScheduleKind::label);
+    combo_row(ui, schedule, ScheduleKind::ALL, &mut form.schedule, |kind| (kind.label(), kind.summary()));
 }
 
-/// A label and a list to choose from.
+/// A label and a list to choose from; `words` are an entry's name and what it is, which may be nothing.
 pub fn combo_row<T: Copy + PartialEq>(
     ui: &mut Ui,
     (name, tip): (&str, &str),
     all: &[T],
     setting: &mut Setting<T>,
-    label: impl Fn(T) -> &'static str,
+    words: impl Fn(T) -> (&'static str, &'static str),
 ) {
     ui.horizontal(|ui| {
         row_label(ui, name, LABEL_WIDTH);
-        let combo = ComboBox::from_id_salt(name).width(ui.available_width()).selected_text(label(setting.value));
+        let combo = ComboBox::from_id_salt(name)
+            .width(ui.available_width())
+            .height(LIST_HEIGHT)
+            .selected_text(words(setting.value).0);
         let response = combo
             .show_ui(ui, |ui| {
                 for &kind in all {
-                    if ui.selectable_label(kind == setting.value, label(kind)).clicked() {
+                    let (name, summary) = words(kind);
+                    let mut entry = ui.selectable_label(kind == setting.value, name);
+                    if !summary.is_empty() {
+                        entry = entry.on_hover_text(sentence(summary));
+                    }
+                    if entry.clicked() {
                         setting.choose(kind);
                     }
                 }

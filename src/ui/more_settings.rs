@@ -22,11 +22,11 @@ pub fn show(ui: &mut Ui, form: &mut Form, errors: &[FieldError]) {
         clip_skip(ui, form);
         let mut dialect = Setting { value: form.dialect, is_users: true };
         let names = ("Language", "Whose program the prompts are written for: what their brackets and signs mean");
-        combo_row(ui, names, Dialect::ALL, &mut dialect, Dialect::label);
+        combo_row(ui, names, Dialect::ALL, &mut dialect, |dialect| (dialect.label(), ""));
         form.speak(dialect.value);
         let mut emphasis = Setting { value: form.emphasis, is_users: true };
         let names = ("Emphasis", "What the weights in the prompts do");
-        combo_row(ui, names, Emphasis::ALL, &mut emphasis, Emphasis::label);
+        combo_row(ui, names, Emphasis::ALL, &mut emphasis, |emphasis| (emphasis.label(), ""));
         form.emphasis = emphasis.value;
         rescale(ui, &mut form.fine);
         solver(ui, form.sampler.value, &mut form.fine.sampler_options);
@@ -34,7 +34,7 @@ pub fn show(ui: &mut Ui, form: &mut Form, errors: &[FieldError]) {
         let mut noise = Setting { value: form.noise_source, is_users: true };
         let names =
             ("Noise", "The generator of the noise: a seed of AUTOMATIC1111 means its GPU noise unless it says CPU");
-        combo_row(ui, names, NoiseSourceKind::ALL, &mut noise, NoiseSourceKind::label);
+        combo_row(ui, names, NoiseSourceKind::ALL, &mut noise, |source| (source.label(), source.summary()));
         form.noise_source = noise.value;
         variation(ui, &mut form.fine.seed_options);
         resized_noise(ui, &mut form.fine.seed_options);

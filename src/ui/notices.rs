@@ -23,21 +23,20 @@ pub fn show(ui: &Ui, studio: &Studio, canvas: Option<Rect>, actions: &mut Vec<Ac
             let colours = palette(ui);
             let (fill, colour) = match notice.kind {
                 NoticeKind::GoodNews => (colours.control, colours.text),
-                NoticeKind::Error => (colours.error_panel, colours.error),
+                NoticeKind::Error | NoticeKind::Refusal => (colours.error_panel, colours.error),
             };
             theme::message_frame(ui, fill).show(ui, |ui| {
                 ui.set_width(width);
                 ScrollArea::vertical().max_height(120.0).id_salt(notice.id).show(ui, |ui| {
                     ui.set_width(width);
                     ui.horizontal_top(|ui| {
-                        let room = width - if notice.kind == NoticeKind::Error { 104.0 } else { 40.0 };
+                        let is_news = notice.kind == NoticeKind::GoodNews;
+                        let room = width - if is_news { 40.0 } else { 104.0 };
                         ui.allocate_ui(vec2(room, 0.0), |ui| {
                             ui.set_width(room);
                             ui.add(egui::Label::new(RichText::new(&notice.text).color(colour)).wrap());
                         });
-                        if notice.kind == NoticeKind::Error
-                            && ui.button("Copy").on_hover_text("Copy this message").clicked()
-                        {
+                        if !is_news && ui.button("Copy").on_hover_text("Copy this message").clicked() {
                             actions.push(Action::CopyText(notice.text.clone()));
                         }
                         if icon_button(ui, Icon::Cross, "Dismiss", "Take this message away").clicked() {

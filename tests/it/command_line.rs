@@ -234,7 +234,9 @@ fn a_failure_ends_with_1_and_is_a_json_line_too() {
 #[test]
 fn samplers_and_schedules_are_listed_a_line_each() {
     let home = tempfile::tempdir().unwrap();
-    for (list, line) in [("samplers", "dpmpp-2m-sde      DPM++ 2M SDE "), ("schedules", "karras            Karras ")] {
+    for (list, line) in
+        [("samplers", "dpmpp-2m-sde       DPM++ 2M SDE "), ("schedules", "karras               Karras ")]
+    {
         let output = calotype(home.path(), &[list]);
         assert!(output.status.success());
         assert!(text(&output.stdout).lines().any(|found| found.starts_with(line)), "{}", text(&output.stdout));
