@@ -243,6 +243,25 @@ fn a_gallery_picture_opens_with_its_recipe_which_can_be_used() {
 }
 
 #[test]
+fn what_a_recipe_says_and_the_form_cannot_take_over_is_told_until_the_next_press() {
+    let mut studio = Studio::open_ready();
+    let entries = vec![Entry { path: "/usual/1.png".into() }];
+    studio.gallery_says(gallery::Event::Listed { folder: "/usual".into(), entries });
+    studio.click("1.png");
+    let mut picture = opened("/usual/1.png");
+    let recipe = picture.recipe.as_mut().unwrap();
+    recipe.model = Some("dreams".into());
+    recipe.not_understood = vec!["Hires upscale: 2".into(), "LoRA: ink (0.8)".into()];
+    studio.gallery_says(gallery::Event::Opened(Box::new(picture)));
+    studio.click("Use these settings");
+    let told = "Settings taken over, but: it was made with the model dreams, and Calotype starter is loaded; not \
+                understood: Hires upscale, LoRA";
+    studio.assert_sees(told);
+    studio.press_generate();
+    studio.assert_sees_not(told);
+}
+
+#[test]
 fn deleting_asks_first() {
     let mut studio = Studio::open_ready();
     let entries = vec![Entry { path: "/usual/1.png".into() }];
