@@ -128,12 +128,25 @@ pub fn list(folder: &Path) -> Result<Vec<Entry>, GalleryError> {
     for file in found {
         let path = file.map_err(trouble)?.path();
         if is_shown(&path) && path.is_file() {
-            entries.push(Entry { path });
+            entries.push((time_and_name(&path), Entry { path }));
         }
     }
-    // By stem, so that "x-2.png" counts as younger than "x.png".
-    entries.sort_by(|a, b| (b.path.file_stem(), &b.path).cmp(&(a.path.file_stem(), &a.path)));
-    Ok(entries)
+    entries.sort_by(|(a_key, a), (b_key, b)| (b_key, &b.path).cmp(&(a_key, &a.path)));
+    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+}
+
+/// What a file is sorted by. Our own names begin with their time, whatever has become of the file since; by stem, so that
+/// "x-2.png" counts as younger than "x.png". Other files are as old as their content.
+fn time_and_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let is_ours = stem.len() > 15
+        && stem.char_indices().take(15).all(|(at, c)| if at == 8 { c == '-' } else { c.is_ascii_digit() });
+    if is_ours {
+        return stem.into_owned();
+    }
+    let changed = std::fs::metadata(path).and_then(|about| about.modified()).ok();
+    let time = changed.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_default();
+    format!("{}-{stem}", time.strftime("%Y%m%d-%H%M%S"))
 }
 
 /// Moves a picture to the trash.
@@ -280,6 +293,15 @@ mod tests {
                 "20260131-235959-006.png"
             ]
         );
+    }
+
+    #[test]
+    fn pictures_of_other_names_stand_where_their_time_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["fox.png", "20260131-235959-007-42.png", "29990131-000000-000-1.png"] {
+            named(&folder.path().join(name)).unwrap();
+        }
+        assert_eq!(names(folder.path()), ["29990131-000000-000-1.png", "fox.png", "20260131-235959-007-42.png"]);
     }
 
     #[test]

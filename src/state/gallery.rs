@@ -51,7 +51,12 @@ impl Gallery {
         if !is_in_folder || self.entries.contains(&entry) {
             return;
         }
-        let at = self.entries.partition_point(|known| known.path.file_name() > entry.path.file_name());
+        // What was just written is the youngest, but for what was written after it and is listed already. Names that do not
+        // begin with a time say nothing about that.
+        let name = |entry: &Entry| entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let new = name(&entry);
+        let is_younger = |known: &&Entry| name(known) > new && name(known).starts_with(|c: char| c.is_ascii_digit());
+        let at = self.entries.iter().take_while(is_younger).count();
         self.entries.insert(at, entry);
     }
 
