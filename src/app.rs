@@ -6,7 +6,7 @@ mod outgoing;
 mod stored;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -162,7 +162,7 @@ impl App {
             if action == Action::Generate {
                 self.read_wildcards();
             }
-            let effects = self.studio.apply(folder_to_model(action), self.moment());
+            let effects = self.studio.apply(model_from_drop(action), self.moment());
             self.perform(ui, effects);
         }
         if has_news {
@@ -364,10 +364,13 @@ impl eframe::App for App {
     }
 }
 
-/// A folder that is dropped on the window is a model, not a picture.
-fn folder_to_model(action: Action) -> Action {
+/// A folder or a file of tensors that is dropped on the window is a model, not a picture.
+fn model_from_drop(action: Action) -> Action {
+    let is_checkpoint = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
     match action {
-        Action::Open(path, Purpose::View) if path.is_dir() => Action::LoadModel(ModelSource::Folder(path)),
+        Action::Open(path, Purpose::View) if path.is_dir() || is_checkpoint(&path) => {
+            Action::LoadModel(ModelSource::OnDisk(path))
+        }
         other => other,
     }
 }

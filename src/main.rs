@@ -14,7 +14,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match cli::run() {
         Outcome::Exit(code) => Ok(code),
         Outcome::OpenStudio { model } => {
-            let options = StudioOptions { model: model.map(ModelSource::Folder), ..StudioOptions::usual() };
+            let options = StudioOptions { model: model.map(ModelSource::OnDisk), ..StudioOptions::usual() };
             let engine = |wake| inference::spawn(DeviceChoice::Auto, Precision::F32, wake);
             app::run(options, Crew::new(engine, gallery::spawn)).map_err(|error| {
                 anyhow::anyhow!(

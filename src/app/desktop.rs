@@ -60,8 +60,7 @@ fn answer(question: Question, outbox: &Outbox<Report>) {
     }
     outbox.send(Report::NotChosen(question));
     if asked_at.elapsed() < FASTER_THAN_ANYONE {
-        let what_helps =
-            "install xdg-desktop-portal or zenity; pictures and model folders can also be dropped on the window";
+        let what_helps = "install xdg-desktop-portal or zenity; pictures and models can also be dropped on the window";
         outbox.send(Report::Failed(format!("The desktop shows no file dialog: {what_helps}")));
     }
 }
@@ -72,6 +71,9 @@ fn ask(question: &Question) -> Option<PathBuf> {
     let dialog = FileDialog::new();
     match question {
         Question::ModelFolder => dialog.set_title("Open model folder").pick_folder(),
+        Question::ModelFile => {
+            dialog.add_filter("Checkpoints", &["safetensors"]).set_title("Open a model file").pick_file()
+        }
         Question::GalleryFolder => dialog.set_title("Choose the gallery folder").pick_folder(),
         Question::Picture => pictures(dialog).set_title("Open a picture").pick_file(),
         Question::OtherPicture => pictures(dialog).set_title("Compare with a picture").pick_file(),

@@ -19,11 +19,11 @@ const MERGES: usize = SIZE - 512 - 2;
 /// # Errors
 /// Never, as long as the list inside the program is sound.
 pub fn clip_tokenizer() -> Result<Tokenizer, TokenizerError> {
-    tokenizer(77)
+    tokenizer(77, &SpecialTokens::default())
 }
 
-/// CLIP's tokenizer; pads with the end mark, as Stable Diffusion 1 does.
-pub(super) fn tokenizer(chunk_length: usize) -> Result<Tokenizer, TokenizerError> {
+/// CLIP's tokenizer; pads with the end mark, as Stable Diffusion 1 does, unless `special` says otherwise.
+pub(super) fn tokenizer(chunk_length: usize, special: &SpecialTokens) -> Result<Tokenizer, TokenizerError> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(MERGES_GZ)
         .read_to_string(&mut text)
@@ -38,7 +38,7 @@ pub(super) fn tokenizer(chunk_length: usize) -> Result<Tokenizer, TokenizerError
         .chain(["<|startoftext|>".to_owned(), "<|endoftext|>".to_owned()]);
     let vocab: HashMap<String, usize> = entries.zip(0..).collect();
     let vocab = serde_json::to_string(&vocab).map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
-    Tokenizer::from_vocab_and_merges(&vocab, &merges.join("\n"), &SpecialTokens::default(), chunk_length)
+    Tokenizer::from_vocab_and_merges(&vocab, &merges.join("\n"), special, chunk_length)
 }
 
 /// The letters that stand for the 256 bytes, in the vocabulary's order: printable bytes as themselves, then the rest
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_published_ids_come_out() {
-        let tokenizer = tokenizer(77).unwrap();
+        let tokenizer = clip_tokenizer().unwrap();
         assert_eq!(tokenizer.vocabulary_size(), SIZE);
         // transformers' CLIPTokenizer of openai/clip-vit-large-patch14, from its documentation and tests.
         assert_eq!(tokenizer.ids("a photo of a cat").unwrap(), [320, 1125, 539, 320, 2368]);

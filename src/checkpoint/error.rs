@@ -14,12 +14,19 @@ pub enum CheckpointError {
         /// What was asked for.
         path: PathBuf,
     },
-    /// The path leads to a single file.
-    #[error(
-        "single-file checkpoints cannot be opened yet, only folders in the diffusers layout (with unet, vae, text_encoder inside): {}",
-        path.display()
-    )]
-    SingleFile {
+    /// The file is something else.
+    #[error("this is {what}; single files of Stable Diffusion 1 and 2 in safetensors can be opened: {}", path.display())]
+    Foreign {
+        /// What it is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A single file holds only some parts of a model.
+    #[error("this file has no {part} inside, which a whole model needs: {}", path.display())]
+    MissingPart {
+        /// Which, with the prefix that its names would have.
+        part: &'static str,
         /// The file.
         path: PathBuf,
     },

@@ -1,4 +1,4 @@
-//! The files of one model, wherever they lie: in a folder, or inside the binary.
+//! The files of one model, wherever they lie: in a folder, in one file, or inside the binary.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -18,6 +18,8 @@ const MAX_TEXT_BYTES: u64 = 64 << 20;
 pub enum ModelFiles {
     /// On disk.
     Folder(PathBuf),
+    /// On disk, all parts in one file: the inner path is empty.
+    Single(PathBuf),
     /// In the binary.
     Starter,
 }
@@ -29,14 +31,16 @@ pub(super) enum Source {
 }
 
 impl ModelFiles {
+    /// The model at `path`, a folder or a single file.
+    ///
     /// # Errors
-    /// When the path leads nowhere or to a file.
-    pub fn folder(path: &Path) -> Result<Self, CheckpointError> {
+    /// When the path leads nowhere.
+    pub fn at(path: &Path) -> Result<Self, CheckpointError> {
         let path = path.to_owned();
         if path.is_dir() {
             Ok(Self::Folder(path))
         } else if path.exists() {
-            Err(CheckpointError::SingleFile { path })
+            Ok(Self::Single(path))
         } else {
             Err(CheckpointError::NotFound { path })
         }
@@ -46,6 +50,7 @@ impl ModelFiles {
     pub(super) fn path(&self, inner: &str) -> PathBuf {
         match self {
             Self::Folder(root) => root.join(inner),
+            Self::Single(path) => path.clone(),
             Self::Starter => Path::new("built-in model").join(inner),
         }
     }
@@ -54,6 +59,7 @@ impl ModelFiles {
     pub(super) fn has(&self, inner: &str) -> bool {
         match self {
             Self::Folder(root) => root.join(inner).is_file(),
+            Self::Single(_) => false,
             Self::Starter => starter_file(inner).is_some(),
         }
     }
@@ -64,6 +70,7 @@ impl ModelFiles {
             Self::Folder(root) => std::fs::read_dir(root.join(folder))
                 .map(|entries| entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
                 .unwrap_or_default(),
+            Self::Single(_) => Vec::new(),
             Self::Starter => STARTER_FILES
                 .iter()
                 .filter_map(|(path, _)| path.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned))
@@ -87,6 +94,7 @@ impl ModelFiles {
                 }
                 Ok(Cow::Owned(bytes))
             }
+            Self::Single(_) => Err(io(std::io::ErrorKind::NotFound.into())),
             Self::Starter => match starter_file(inner) {
                 Some(bytes) => Ok(Cow::Borrowed(bytes)),
                 None => Err(io(std::io::ErrorKind::NotFound.into())),
@@ -116,6 +124,7 @@ impl ModelFiles {
         let io = |source| CheckpointError::Io { source, path: self.path(inner) };
         match self {
             Self::Folder(root) => Ok(Source::Disk(open_regular(&root.join(inner)).map_err(io)?)),
+            Self::Single(path) => Ok(Source::Disk(open_regular(path).map_err(io)?)),
             Self::Starter => {
                 starter_file(inner).map(Source::Embedded).ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))
             }

@@ -1,13 +1,17 @@
-//! Files on disk to named weights and configurations: diffusers folders, and the model inside the binary.
+//! Files on disk to named weights and configurations: diffusers folders, single files, and the model inside the binary.
 
 mod clip_vocabulary;
 mod error;
 mod files;
+mod foreign;
 mod hints;
 mod meter;
 mod model;
+mod original_names;
 mod safetensors_file;
+mod single_file;
 mod starter;
+mod unet_blocks;
 mod weights;
 
 pub use clip_vocabulary::clip_tokenizer;

@@ -1,4 +1,4 @@
-//! A model folder to a model: first its configuration, which is quick, then its weights.
+//! A model's files to a model: first its configuration, which is quick, then its weights.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::clip_vocabulary;
 use super::files::ModelFiles;
 use super::meter::{LoadProgress, Meter};
+use super::single_file::{Part, SingleFile};
 use super::weights::Weights;
 use super::{CheckpointError, ModelHints};
 use crate::diffusion::DiffusionError;
@@ -47,11 +48,25 @@ struct ModelIndex {
     class_name: String,
 }
 
-/// Reads the configuration files and the tokenizer.
+/// The configurations of the parts, as a folder's files say them or as a single file shows them.
+struct Configs {
+    text_encoder: TextEncoderConfig,
+    unet: UNetConfig,
+    vae: VaeConfig,
+    scheduler: SchedulerConfig,
+}
+
+/// Reads what the model's files say, or show, about it, and the tokenizer.
 ///
 /// # Errors
-/// When the folder is no model, or one that is not understood.
+/// When the files are no model, or one that is not understood.
 pub fn describe(files: &ModelFiles) -> Result<Description, CheckpointError> {
+    if matches!(files, ModelFiles::Single(_)) {
+        let single = SingleFile::open(files)?;
+        let (text_encoder, unet, vae) = (single.text_encoder()?, single.unet()?, single.vae()?);
+        let configs = Configs { text_encoder, unet, vae, scheduler: single.scheduler()? };
+        return describe_parts(files, configs, single.tokenizer()?);
+    }
     for part in ["unet/config.json", "vae/config.json", "text_encoder/config.json"] {
         if !files.has(part) {
             check_pipeline(files)?;
@@ -63,8 +78,13 @@ pub fn describe(files: &ModelFiles) -> Result<Description, CheckpointError> {
     let unet: UNetConfig = files.json("unet/config.json")?;
     let vae: VaeConfig = files.json("vae/config.json")?;
     let scheduler: SchedulerConfig = files.json("scheduler/scheduler_config.json")?;
+    let tokenizer = load_tokenizer(files, &text_encoder)?;
+    describe_parts(files, Configs { text_encoder, unet, vae, scheduler }, tokenizer)
+}
+
+fn describe_parts(files: &ModelFiles, configs: Configs, tokenizer: Tokenizer) -> Result<Description, CheckpointError> {
+    let Configs { text_encoder, unet, vae, scheduler } = configs;
     let noise_schedule = NoiseSchedule::new(&scheduler).map_err(|source| model_error(files, "scheduler", source))?;
-    let tokenizer = Arc::new(load_tokenizer(files, &text_encoder)?);
     // diffusers' own default where a configuration is silent.
     let (height, width) = unet.sample_size().unwrap_or((64, 64));
     let px = |latent: usize| {
@@ -78,7 +98,7 @@ pub fn describe(files: &ModelFiles) -> Result<Description, CheckpointError> {
     Ok(Description {
         native_size_px,
         hints: files.json_if_present("calotype.json")?.unwrap_or_default(),
-        tokenizer,
+        tokenizer: Arc::new(tokenizer),
         text_encoder,
         unet,
         vae,
@@ -98,13 +118,18 @@ pub fn load(
     progress: LoadProgress,
 ) -> Result<StableDiffusion, CheckpointError> {
     let meter = Arc::new(Meter::new(progress));
-    let builder = |folder: &str, stem: &str| -> Result<VarBuilder<'static>, CheckpointError> {
-        Ok(Weights::open(files, folder, stem, Arc::clone(&meter))?.into_builder(dtype, device))
+    let builder = |part: Part, folder: &str, stem: &str| -> Result<VarBuilder<'static>, CheckpointError> {
+        let meter = Arc::clone(&meter);
+        let weights = match files {
+            ModelFiles::Single(_) => SingleFile::open(files)?.into_weights(part, meter)?,
+            ModelFiles::Folder(_) | ModelFiles::Starter => Weights::open(files, folder, stem, meter)?,
+        };
+        Ok(weights.into_builder(dtype, device))
     };
     // All headers are read before the first weight, so that a missing file is known at once.
-    let text_weights = builder("text_encoder", "model")?;
-    let unet_weights = builder("unet", "diffusion_pytorch_model")?;
-    let vae_weights = builder("vae", "diffusion_pytorch_model")?;
+    let text_weights = builder(Part::TextEncoder, "text_encoder", "model")?;
+    let unet_weights = builder(Part::UNet, "unet", "diffusion_pytorch_model")?;
+    let vae_weights = builder(Part::Vae, "vae", "diffusion_pytorch_model")?;
     let fail = |folder: &'static str| {
         let meter = Arc::clone(&meter);
         move |source: DiffusionError| {
@@ -150,7 +175,7 @@ fn load_tokenizer(files: &ModelFiles, encoder: &TextEncoderConfig) -> Result<Tok
         let (vocab, merges) = (files.text("tokenizer/vocab.json")?, files.text("tokenizer/merges.txt")?);
         Tokenizer::from_vocab_and_merges(&vocab, &merges, &special, length)
     } else if encoder.vocab_size == clip_vocabulary::SIZE {
-        clip_vocabulary::tokenizer(length)
+        clip_vocabulary::tokenizer(length, &special)
     } else {
         return Err(CheckpointError::NotAModel { missing: "tokenizer/tokenizer.json", path: files.path("") });
     };

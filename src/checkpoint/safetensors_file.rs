@@ -26,6 +26,7 @@ pub(super) struct SafetensorsFile {
     /// A lock because a file has one position; held for one piece at a time.
     source: Mutex<Source>,
     tensors: HashMap<String, StoredTensor>,
+    metadata: HashMap<String, String>,
 }
 
 /// Where a tensor lies and what it is.
@@ -36,6 +37,19 @@ pub(super) struct StoredTensor {
     /// From the file's start.
     offset: u64,
     pub len_bytes: u64,
+}
+
+impl StoredTensor {
+    /// The rows of one third, counted from 0; `None` when they cannot be cut in three.
+    pub fn third(&self, index: usize) -> Option<Self> {
+        let [rows, rest @ ..] = self.shape.as_slice() else { return None };
+        if !rows.is_multiple_of(3) || !self.len_bytes.is_multiple_of(3) || index > 2 {
+            return None;
+        }
+        let len_bytes = self.len_bytes / 3;
+        let shape = [&[rows / 3], rest].concat();
+        Some(Self { shape, dtype: self.dtype, offset: self.offset + index as u64 * len_bytes, len_bytes })
+    }
 }
 
 impl SafetensorsFile {
@@ -75,7 +89,8 @@ impl SafetensorsFile {
             };
             tensors.insert(name.clone(), stored);
         }
-        Ok(Self { path, source: Mutex::new(source), tensors })
+        let metadata = metadata.metadata().clone().unwrap_or_default();
+        Ok(Self { path, source: Mutex::new(source), tensors, metadata })
     }
 
     pub fn path(&self) -> &PathBuf {
@@ -88,6 +103,11 @@ impl SafetensorsFile {
 
     pub fn get(&self, name: &str) -> Option<&StoredTensor> {
         self.tensors.get(name)
+    }
+
+    /// What the file says about itself under this key.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 
     /// The values of a tensor, converted to f32 piece by piece.

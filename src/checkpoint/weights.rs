@@ -1,4 +1,5 @@
-//! The weights of one part of a model under their names, from one file or from shards, handed to the layers as they ask.
+//! The weights of one part of a model under their names, from a file, from shards or from a part of a single file, handed
+//! to the layers as they ask.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use super::CheckpointError;
 use super::files::ModelFiles;
 use super::meter::Meter;
+use super::original_names::{OriginalNames, StoredName};
 use super::safetensors_file::{SafetensorsFile, StoredTensor};
 
 /// All files of one part.
@@ -21,6 +23,8 @@ pub(super) struct Weights {
     index: HashMap<String, usize>,
     /// The folder, for messages.
     path: PathBuf,
+    /// The names of a single file; a folder's are those that the layers ask for.
+    original: Option<OriginalNames>,
     meter: Arc<Meter>,
 }
 
@@ -58,15 +62,31 @@ impl Weights {
             .iter()
             .map(|name| SafetensorsFile::open(files, &format!("{folder}/{name}")))
             .collect::<Result<Vec<_>, _>>()?;
+        let path = if let [only] = shards.as_slice() { only.path().clone() } else { files.path(folder) };
+        Ok(Self::indexed(shards, path, None, meter))
+    }
+
+    /// The part of a single file that `names` is for.
+    pub fn in_single_file(file: SafetensorsFile, names: OriginalNames, meter: Arc<Meter>) -> Self {
+        let path = file.path().clone();
+        Self::indexed(vec![file], path, Some(names), meter)
+    }
+
+    fn indexed(
+        shards: Vec<SafetensorsFile>,
+        path: PathBuf,
+        original: Option<OriginalNames>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        let prefix = original.as_ref().map_or("", OriginalNames::prefix);
         let mut index = HashMap::new();
         for (number, shard) in shards.iter().enumerate() {
-            for (name, tensor) in shard.tensors() {
+            for (name, tensor) in shard.tensors().filter(|(name, _)| name.starts_with(prefix)) {
                 meter.expect(tensor.len_bytes);
                 index.insert(name.clone(), number);
             }
         }
-        let path = if let [only] = shards.as_slice() { only.path().clone() } else { files.path(folder) };
-        Ok(Self { shards, index, path, meter })
+        Self { shards, index, path, original, meter }
     }
 
     /// For the layers to ask from.
@@ -74,18 +94,26 @@ impl Weights {
         VarBuilder::from_backend(Box::new(self), dtype, device.clone())
     }
 
-    /// The tensor called `name`, or what it was called before.
-    fn find(&self, name: &str) -> Option<(&SafetensorsFile, &StoredTensor, String)> {
-        [Some(name.to_owned()), former_name(name)].into_iter().flatten().find_map(|name| {
+    /// The tensor called `name`, by the name that the files have for it.
+    fn find(&self, name: &str) -> Option<(&SafetensorsFile, StoredTensor, String)> {
+        let candidates = match &self.original {
+            Some(original) => [original.stored(name), None],
+            None => [Some(name.to_owned().into()), former_name(name).map(StoredName::from)],
+        };
+        candidates.into_iter().flatten().find_map(|StoredName { name, third }| {
             let shard = &self.shards[*self.index.get(&name)?];
-            Some((shard, shard.get(&name)?, name))
+            let tensor = shard.get(&name)?;
+            let tensor = third.map_or_else(|| Some(tensor.clone()), |index| tensor.third(index))?;
+            Some((shard, tensor, name))
         })
     }
 
     fn tensor(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>), CheckpointError> {
         let Some((shard, stored, stored_name)) = self.find(name) else {
             let expected = expected.map_or_else(Vec::new, |s| s.dims().to_vec());
-            return Err(CheckpointError::MissingTensor { name: name.to_owned(), expected, path: self.path.clone() });
+            let stored = self.original.as_ref().and_then(|original| original.stored(name));
+            let name = stored.map_or_else(|| name.to_owned(), |stored| stored.name);
+            return Err(CheckpointError::MissingTensor { name, expected, path: self.path.clone() });
         };
         let shape = match expected {
             Some(expected) if is_same_but_for_ones(expected.dims(), &stored.shape) => expected.dims().to_vec(),
@@ -99,7 +127,7 @@ impl Weights {
             }
             None => stored.shape.clone(),
         };
-        let values = shard.read_f32(&stored_name, stored)?;
+        let values = shard.read_f32(&stored_name, &stored)?;
         self.meter.advance(stored.len_bytes)?;
         Ok((values, shape))
     }

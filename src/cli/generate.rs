@@ -85,7 +85,7 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
 
 impl Run<'_> {
     fn all(&mut self) -> Result<(), Failure> {
-        let source = self.options.model.clone().map_or(ModelSource::BuiltIn, ModelSource::Folder);
+        let source = self.options.model.clone().map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
         let first = self.options.seed.unwrap_or_else(random_seed);
         // What the options and the model's defaults make together is checked before the weights are read.
         let (options, wildcards) = (self.options, &self.wildcards);

@@ -43,7 +43,7 @@ enum Failure {
 pub enum Outcome {
     /// The window is wanted.
     OpenStudio {
-        /// With this model folder instead of the last one.
+        /// With this model instead of the last one.
         model: Option<PathBuf>,
     },
     /// The work is done, or could not be.

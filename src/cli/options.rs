@@ -16,8 +16,8 @@ use crate::request::{
 #[derive(Debug, Parser)]
 #[command(name = "calotype", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// Open the window with this model folder instead of the last one.
-    #[arg(long, value_name = "FOLDER")]
+    /// Open the window with this model, a folder or a .safetensors file, instead of the last one.
+    #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// What to do instead of opening the window.
     #[command(subcommand)]
@@ -87,7 +87,7 @@ pub struct GenerateOptions {
     /// What to stay away from
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub negative: String,
-    /// A model folder in the diffusers layout [default: the built-in model]
+    /// A model folder in the diffusers layout, or a .safetensors checkpoint of SD 1 or 2 [default: the built-in model]
     #[arg(long, value_name = "FOLDER|FILE")]
     pub model: Option<PathBuf>,
     /// Width in pixels, a multiple of 8 from 64 to 4096 [default: the model's]

@@ -90,11 +90,11 @@ fn render_and_compare(
             Ok(())
         }
         Some(named) => {
-            refusal = Some(format!("it was made with {named}, not with {}: name its folder with --model", facts.name));
+            refusal = Some(format!("it was made with {named}, not with {}: name it with --model", facts.name));
             Err(Failure::Told)
         }
     };
-    let source = options.model.clone().map_or(ModelSource::BuiltIn, ModelSource::Folder);
+    let source = options.model.clone().map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
     let drawn = session.load(source, check).and_then(|_| session.draw(JobId(0), request, start_image, |_, _| Ok(())));
     session.end();
     if let Some(reason) = refusal {

@@ -52,7 +52,7 @@ impl Engine<'_> {
         let started = Instant::now();
         let files = match source {
             ModelSource::BuiltIn => ModelFiles::Starter,
-            ModelSource::Folder(path) => ModelFiles::folder(path)?,
+            ModelSource::OnDisk(path) => ModelFiles::at(path)?,
         };
         let description = checkpoint::describe(&files)?;
         let facts = self.facts(source, &description);
@@ -70,7 +70,7 @@ impl Engine<'_> {
         let hints = &description.hints;
         let named = match source {
             ModelSource::BuiltIn => STARTER_NAME.to_owned(),
-            ModelSource::Folder(path) => folder_name(path),
+            ModelSource::OnDisk(path) => model_name(path),
         };
         ModelFacts {
             name: hints.name.clone().unwrap_or(named),
@@ -164,8 +164,11 @@ fn defaults(description: &Description) -> ModelDefaults {
     }
 }
 
-fn folder_name(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+fn model_name(path: &Path) -> String {
+    let Some(name) = path.file_name() else { return path.display().to_string() };
+    let name = name.to_string_lossy();
+    // As the web UIs write it into recipes; a folder's name may have a dot in it.
+    name.strip_suffix(".safetensors").unwrap_or(&name).to_owned()
 }
 
 /// A panic's message: a fault of ours, said as one.
@@ -196,7 +199,7 @@ mod tests {
     use crate::worker::{Waited, Worker};
 
     fn tiny() -> ModelSource {
-        ModelSource::Folder(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-eps"))
+        ModelSource::OnDisk(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-eps"))
     }
 
     fn engine() -> Worker<Command, Event> {
@@ -328,7 +331,7 @@ mod tests {
     #[test]
     fn without_a_model_a_job_says_so() {
         let engine = engine();
-        engine.send(Command::Load(ModelSource::Folder("/nowhere/at/all".into()))).unwrap();
+        engine.send(Command::Load(ModelSource::OnDisk("/nowhere/at/all".into()))).unwrap();
         let Event::ModelFailed { error, .. } = next(&engine) else { panic!("loaded") };
         assert!(error.contains("/nowhere/at/all"), "{error}");
         engine.send(job(1, CancelToken::new())).unwrap();

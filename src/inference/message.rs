@@ -21,15 +21,16 @@ pub enum ModelSource {
     /// The model inside the binary.
     #[default]
     BuiltIn,
-    /// A model folder in the diffusers layout.
-    Folder(PathBuf),
+    /// A model folder in the diffusers layout, or a single file. Settings of before single files say `Folder`.
+    #[serde(alias = "Folder")]
+    OnDisk(PathBuf),
 }
 
 impl std::fmt::Display for ModelSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::BuiltIn => f.write_str("built-in model"),
-            Self::Folder(path) => path.display().fmt(f),
+            Self::OnDisk(path) => path.display().fmt(f),
         }
     }
 }
@@ -72,7 +73,7 @@ pub enum Previews {
 /// What a model is and likes; known before its weights are loaded.
 #[derive(Debug, Clone)]
 pub struct ModelFacts {
-    /// For people: the folder's name, or "Calotype starter".
+    /// For people: the name of the folder or file, or "Calotype starter".
     pub name: String,
     /// Where it came from.
     pub source: ModelSource,
@@ -176,4 +177,15 @@ pub enum Event {
         /// Why, for people.
         error: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_from_before_single_files_still_name_their_model() {
+        let source: ModelSource = serde_json::from_str(r#"{"Folder":"/models/mine"}"#).unwrap();
+        assert_eq!(source, ModelSource::OnDisk("/models/mine".into()));
+    }
 }

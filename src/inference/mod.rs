@@ -30,6 +30,6 @@ pub fn tokenizer(model: Option<&Path>) -> Result<Arc<Tokenizer>, String> {
     let Some(path) = model else {
         return checkpoint::clip_tokenizer().map(Arc::new).map_err(|error| error.to_string());
     };
-    let described = ModelFiles::folder(path).and_then(|files| checkpoint::describe(&files));
+    let described = ModelFiles::at(path).and_then(|files| checkpoint::describe(&files));
     described.map(|description| description.tokenizer).map_err(|error| error.to_string())
 }

@@ -88,6 +88,12 @@ impl TokenText {
 }
 
 impl SpecialTokens {
+    /// CLIP's own, but for what fills a chunk up.
+    #[must_use]
+    pub fn padding_with(text: &str) -> Self {
+        Self { pad_token: Some(TokenText::Plain(text.to_owned())), ..Self::default() }
+    }
+
     /// Fills what this file leaves out from another.
     #[must_use]
     pub fn or(self, other: Self) -> Self {

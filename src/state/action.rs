@@ -93,6 +93,8 @@ pub enum Action {
 pub enum Question {
     /// A model's folder.
     ModelFolder,
+    /// A model in a single file.
+    ModelFile,
     /// A picture to look at.
     Picture,
     /// A picture to start from.

@@ -111,7 +111,7 @@ impl Studio {
     /// Takes in the answer to a file dialog.
     pub fn on_answer(&mut self, question: &Question, path: PathBuf, now_secs: f64) -> Vec<Effect> {
         match question {
-            Question::ModelFolder => self.load_model(ModelSource::Folder(path)),
+            Question::ModelFolder | Question::ModelFile => self.load_model(ModelSource::OnDisk(path)),
             Question::Picture => self.open(&path, Purpose::View),
             Question::StartImage => self.open(&path, Purpose::StartImage),
             Question::OtherPicture => self.compare_with(&path, now_secs),

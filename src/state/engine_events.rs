@@ -197,7 +197,7 @@ mod tests {
     fn another_model_brings_its_own_defaults() {
         let mut studio = studio();
         studio.form.steps.choose(7);
-        let folder = ModelSource::Folder("/m".into());
+        let folder = ModelSource::OnDisk("/m".into());
         studio.apply(Action::LoadModel(folder.clone()), NOW);
         ready(&mut studio, folder.clone(), 512, "big");
         assert_eq!((studio.form.size.value.width, studio.form.steps.value), (512, 20));
@@ -208,17 +208,17 @@ mod tests {
     #[test]
     fn news_of_a_model_that_is_no_longer_wanted_is_ignored() {
         let mut studio = studio();
-        studio.apply(Action::LoadModel(ModelSource::Folder("/m".into())), NOW);
+        studio.apply(Action::LoadModel(ModelSource::OnDisk("/m".into())), NOW);
         studio.on_engine(Event::ModelFound(Box::new(facts(ModelSource::BuiltIn, 128, "starter"))), 0.0);
         studio.on_engine(Event::ModelFailed { source: ModelSource::BuiltIn, error: "late".into() }, 0.0);
-        assert!(matches!(studio.model, ModelStatus::Asked(ModelSource::Folder(_))));
+        assert!(matches!(studio.model, ModelStatus::Asked(ModelSource::OnDisk(_))));
     }
 
     #[test]
     fn a_picture_is_recorded_with_the_model_that_made_it() {
         let mut studio = studio();
         let job = generated(&studio.apply(Action::Generate, NOW));
-        studio.apply(Action::LoadModel(ModelSource::Folder("/m".into())), NOW);
+        studio.apply(Action::LoadModel(ModelSource::OnDisk("/m".into())), NOW);
         let effects = studio.on_engine(Event::Finished { job, image: pixels(), seconds: 1.0 }, 2.0);
         assert!(matches!(&effects[0], Effect::Gallery(Command::Save { record, .. }) if record.model == "starter"));
     }
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn jobs_asked_for_while_a_model_loads_wait_for_it() {
         let mut studio = studio();
-        let folder = ModelSource::Folder("/m".into());
+        let folder = ModelSource::OnDisk("/m".into());
         studio.apply(Action::LoadModel(folder.clone()), NOW);
         studio.form.count = 2;
         assert!(studio.apply(Action::Generate, NOW).is_empty());

@@ -67,12 +67,12 @@ impl ModelStatus {
     }
 }
 
-/// A folder's last part, or "Built-in model".
+/// The path's last part, or "Built-in model".
 #[must_use]
 pub fn short_name(source: &ModelSource) -> String {
     match source {
         ModelSource::BuiltIn => "Built-in model".to_owned(),
-        ModelSource::Folder(path) => {
+        ModelSource::OnDisk(path) => {
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
         }
     }

@@ -46,7 +46,7 @@ pub struct Settings {
     pub gallery_folder: Option<PathBuf>,
     /// The model to load at the start.
     pub model: ModelSource,
-    /// Model folders used before, the latest first.
+    /// Model folders and files used before, the latest first.
     pub recent_models: Vec<PathBuf>,
     /// The start image's file, to be opened again.
     pub start_image: Option<PathBuf>,
@@ -71,14 +71,14 @@ impl Default for Settings {
 impl Settings {
     /// The scales that the settings offer.
     pub const SCALES: [f32; 6] = [0.75, 0.9, 1.0, 1.25, 1.5, 2.0];
-    /// How many model folders are remembered.
+    /// How many models are remembered.
     const RECENT: usize = 8;
 
-    /// Puts a model folder at the front of the recent ones.
+    /// Puts a model from disk at the front of the recent ones.
     pub fn remember_model(&mut self, source: &ModelSource) {
-        if let ModelSource::Folder(folder) = source {
-            self.recent_models.retain(|known| known != folder);
-            self.recent_models.insert(0, folder.clone());
+        if let ModelSource::OnDisk(path) = source {
+            self.recent_models.retain(|known| known != path);
+            self.recent_models.insert(0, path.clone());
             self.recent_models.truncate(Self::RECENT);
         }
     }

@@ -66,12 +66,15 @@ fn model_menu(ui: &mut Ui, studio: &Studio) -> Option<Action> {
             }
         };
         choose(ui, &ModelSource::BuiltIn);
-        for folder in &studio.settings.recent_models {
-            choose(ui, &ModelSource::Folder(folder.clone()));
+        for path in &studio.settings.recent_models {
+            choose(ui, &ModelSource::OnDisk(path.clone()));
         }
         ui.separator();
         if ui.button("Open model folder…").on_hover_text("A folder in the diffusers layout").clicked() {
             asked = Some(Action::Ask(Question::ModelFolder));
+        }
+        if ui.button("Open a model file…").on_hover_text("A .safetensors checkpoint of SD 1 or 2").clicked() {
+            asked = Some(Action::Ask(Question::ModelFile));
         }
     });
     let tip = format!("The model that draws: {}", studio.model.source());

@@ -34,7 +34,7 @@ fn copy(from: &Path, to: &Path) {
 
 pub fn load(folder: &Path) -> Result<StableDiffusion, String> {
     let text = |error: checkpoint::CheckpointError| error.to_string();
-    let files = ModelFiles::folder(folder).map_err(text)?;
+    let files = ModelFiles::at(folder).map_err(text)?;
     let description = checkpoint::describe(&files).map_err(text)?;
     checkpoint::load(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).map_err(text)
 }
@@ -132,7 +132,7 @@ fn what_is_no_model_is_called_so() {
     assert!(error_of(Path::new("/no/such/folder")).contains("no such file or folder"));
     let file = empty.path().join("model.safetensors");
     std::fs::write(&file, "x").unwrap();
-    assert!(error_of(&file).contains("single-file checkpoints cannot be opened yet"));
+    assert!(error_of(&file).contains("damaged safetensors file"));
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_damaged_tokenizer_or_json_is_named() {
 
 #[test]
 fn loading_stops_when_asked_to() {
-    let files = ModelFiles::folder(&fixtures().join("tiny-eps")).unwrap();
+    let files = ModelFiles::at(&fixtures().join("tiny-eps")).unwrap();
     let description = checkpoint::describe(&files).unwrap();
     let progress = Arc::new(|fraction: f32| fraction < 0.5);
     let stopped = checkpoint::load(&files, &description, DType::F32, &Device::Cpu, progress);

@@ -12,6 +12,7 @@ mod first_light;
 mod golden;
 mod picture_files;
 mod recipe_files;
+mod single_files;
 mod source;
 mod studio;
 mod window;

@@ -333,7 +333,7 @@ impl egui::DroppedFile for Dropped {
 }
 
 #[test]
-fn a_dropped_picture_is_opened_and_a_dropped_folder_is_a_model() {
+fn a_dropped_picture_is_opened_and_a_dropped_folder_or_checkpoint_is_a_model() {
     let mut studio = Studio::open_ready();
     let drop_on = |studio: &mut Studio, path: &str| {
         studio.window().input_mut().dropped_files.push(std::sync::Arc::new(Dropped(path.into())));
@@ -344,7 +344,29 @@ fn a_dropped_picture_is_opened_and_a_dropped_folder_is_a_model() {
     let folder = env!("CARGO_MANIFEST_DIR");
     drop_on(&mut studio, folder);
     let commands = studio.engine.take_all();
-    assert!(matches!(&commands[..], [engine::Command::Load(ModelSource::Folder(path))] if path.ends_with(folder)));
+    assert!(matches!(&commands[..], [engine::Command::Load(ModelSource::OnDisk(path))] if path.ends_with(folder)));
+    drop_on(&mut studio, "/somewhere/model.safetensors");
+    let commands = studio.engine.take_all();
+    assert!(
+        matches!(&commands[..], [engine::Command::Load(ModelSource::OnDisk(path))] if path.ends_with("model.safetensors"))
+    );
+}
+
+#[test]
+fn a_model_file_is_opened_and_found_again_among_the_last_models() {
+    let mut studio = Studio::open_ready();
+    studio.window().get_by_role_and_label(Role::ComboBox, "Model").click();
+    studio.window().run();
+    studio.window().get_by_label("Open a model file…").click();
+    studio.window().run();
+    let desktop = &studio.desktop;
+    let Some(Errand::Ask(question)) = desktop.take() else { panic!("no dialog") };
+    desktop.say(Report::Chosen(question, "/models/mine.safetensors".into()));
+    studio.window().run();
+    let source = ModelSource::OnDisk("/models/mine.safetensors".into());
+    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load(asked)] if *asked == source));
+    studio.engine_says(engine::Event::ModelFound(Box::new(crate::studio::facts(source))));
+    assert_eq!(studio.window().state().studio().settings.recent_models, [PathBuf::from("/models/mine.safetensors")]);
 }
 
 #[test]
@@ -358,8 +380,8 @@ fn a_model_that_fails_offers_the_built_in_one() {
     let Some(Errand::Ask(question)) = desktop.take() else { panic!("no dialog") };
     desktop.say(Report::Chosen(question, "/models/broken".into()));
     studio.window().run();
-    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load(ModelSource::Folder(_))]));
-    let source = ModelSource::Folder("/models/broken".into());
+    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load(ModelSource::OnDisk(_))]));
+    let source = ModelSource::OnDisk("/models/broken".into());
     studio.engine_says(engine::Event::ModelFailed { source, error: "unet/config.json is missing".into() });
     studio.assert_sees("unet/config.json is missing");
     studio.click("Use the built-in model");

@@ -5,7 +5,7 @@ mod k_samplers;
 mod matrix;
 mod noise;
 mod parts;
-mod pictures;
+pub mod pictures;
 mod prompts;
 mod samplers;
 mod tokens;
@@ -38,7 +38,7 @@ pub fn golden_json(name: &str) -> serde_json::Value {
 
 /// One of the tiny models, through the same loader as any folder.
 pub fn model(name: &str) -> StableDiffusion {
-    let files = ModelFiles::folder(&fixtures().join(name)).unwrap();
+    let files = ModelFiles::at(&fixtures().join(name)).unwrap();
     let description = checkpoint::describe(&files).unwrap();
     checkpoint::load(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
 }

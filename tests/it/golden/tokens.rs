@@ -12,8 +12,8 @@ fn ids(value: &serde_json::Value) -> Vec<u32> {
 fn every_text_has_the_ids_of_transformers() {
     let cases = golden_json("tokens");
     for (name, files) in [
-        ("tiny-eps", ModelFiles::folder(&fixtures().join("tiny-eps")).unwrap()),
-        ("tiny-v", ModelFiles::folder(&fixtures().join("tiny-v")).unwrap()),
+        ("tiny-eps", ModelFiles::at(&fixtures().join("tiny-eps")).unwrap()),
+        ("tiny-v", ModelFiles::at(&fixtures().join("tiny-v")).unwrap()),
         ("starter", ModelFiles::Starter),
     ] {
         let tokenizer = checkpoint::describe(&files).unwrap().tokenizer;

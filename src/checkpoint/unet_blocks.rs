@@ -1,0 +1,158 @@
+//! Where a single file keeps the blocks of its U-Net: CompVis' layout numbers them in one row down and one row up.
+
+use std::collections::BTreeSet;
+
+use super::original_names::resnet_part;
+
+/// What stands before the names of the U-Net.
+pub(super) const UNET_PREFIX: &str = "model.diffusion_model.";
+
+/// The numbers of the blocks, level by level. Read from the file and not computed: converters of U-Nets with one block
+/// a level leave gaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UNetBlocks {
+    /// In `input_blocks`, from the finest level in.
+    pub down: Vec<BlockLevel>,
+    /// In `output_blocks`, from the deepest level out.
+    pub up: Vec<BlockLevel>,
+}
+
+/// The blocks of one level.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct BlockLevel {
+    pub blocks: Vec<usize>,
+    /// Number and slot of the change of size that ends the level.
+    sampler: Option<(usize, usize)>,
+}
+
+impl UNetBlocks {
+    /// Finds the blocks among the names of a file.
+    pub fn read<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let (mut inputs, mut outputs) = (BTreeSet::new(), BTreeSet::new());
+        let (mut shrinking, mut growing) = (BTreeSet::new(), BTreeSet::new());
+        for name in names.filter_map(|name| name.strip_prefix(UNET_PREFIX)) {
+            let mut parts = name.split('.');
+            let (row, number, slot) = (parts.next(), parts.next(), parts.next());
+            let (Some(Ok(number)), Some(Ok(slot))) = (number.map(str::parse), slot.map(str::parse)) else { continue };
+            match (row, parts.next()) {
+                (Some("input_blocks"), Some("op")) => _ = shrinking.insert((number, slot)),
+                // The first is the convolution before all levels.
+                (Some("input_blocks"), _) if number > 0 => _ = inputs.insert(number),
+                (Some("output_blocks"), Some("conv")) => _ = growing.insert((number, slot)),
+                (Some("output_blocks"), _) => _ = outputs.insert(number),
+                _ => {}
+            }
+        }
+        // Down, the change of size has a number of its own; up, it shares that of the level's last block.
+        Self { down: levels(inputs, &shrinking), up: levels(outputs, &growing) }
+    }
+
+    /// The file's name, below the prefix, for a name of diffusers' layout; `None` for a block that is not there.
+    pub fn stored(&self, name: &str) -> Option<String> {
+        let parts: Vec<&str> = name.split('.').collect();
+        let (row, levels) = match parts[0] {
+            "down_blocks" => ("input_blocks", &self.down),
+            "up_blocks" => ("output_blocks", &self.up),
+            _ => return outer(&parts).or_else(|| Some(name.to_owned())),
+        };
+        let [_, level, kind, index, rest @ ..] = parts.as_slice() else { return None };
+        let level = levels.get(level.parse::<usize>().ok()?)?;
+        match *kind {
+            "downsamplers" | "upsamplers" => {
+                let (number, slot) = level.sampler?;
+                let conv = if row == "input_blocks" { "op" } else { "conv" };
+                Some(format!("{row}.{number}.{slot}.{conv}.{}", rest.last()?))
+            }
+            _ => {
+                let number = level.blocks.get(index.parse::<usize>().ok()?)?;
+                Some(match *kind {
+                    "resnets" => format!("{row}.{number}.0.{}", resnet(rest)),
+                    _ => format!("{row}.{number}.1.{}", rest.join(".")),
+                })
+            }
+        }
+    }
+}
+
+/// Cuts a row of blocks where the size changes.
+fn levels(numbers: BTreeSet<usize>, samplers: &BTreeSet<(usize, usize)>) -> Vec<BlockLevel> {
+    let mut levels = Vec::new();
+    let mut level = BlockLevel::default();
+    let mut samplers = samplers.iter().copied().peekable();
+    for number in numbers {
+        // The change of size lies before this block, or is its own last part.
+        while let Some(sampler) = samplers.next_if(|(at, _)| *at < number) {
+            close(&mut level, sampler, &mut levels);
+        }
+        level.blocks.push(number);
+        if let Some(sampler) = samplers.next_if(|(at, _)| *at == number) {
+            close(&mut level, sampler, &mut levels);
+        }
+    }
+    if !level.blocks.is_empty() {
+        levels.push(level);
+    }
+    levels
+}
+
+fn close(level: &mut BlockLevel, sampler: (usize, usize), levels: &mut Vec<BlockLevel>) {
+    level.sampler = Some(sampler);
+    levels.push(std::mem::take(level));
+}
+
+/// What lies outside the numbered rows.
+fn outer(parts: &[&str]) -> Option<String> {
+    Some(match parts {
+        ["conv_in", leaf] => format!("input_blocks.0.0.{leaf}"),
+        ["time_embedding", "linear_1", leaf] => format!("time_embed.0.{leaf}"),
+        ["time_embedding", "linear_2", leaf] => format!("time_embed.2.{leaf}"),
+        ["mid_block", "resnets", "0", rest @ ..] => format!("middle_block.0.{}", resnet(rest)),
+        ["mid_block", "attentions", "0", rest @ ..] => format!("middle_block.1.{}", rest.join(".")),
+        ["mid_block", "resnets", "1", rest @ ..] => format!("middle_block.2.{}", resnet(rest)),
+        ["conv_norm_out", leaf] => format!("out.0.{leaf}"),
+        // out.1 is the activation.
+        ["conv_out", leaf] => format!("out.2.{leaf}"),
+        _ => return None,
+    })
+}
+
+fn resnet(rest: &[&str]) -> String {
+    let [part, leaf] = rest else { return rest.join(".") };
+    format!("{}.{leaf}", resnet_part(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(names: &[&str]) -> UNetBlocks {
+        let names: Vec<String> = names.iter().map(|name| format!("{UNET_PREFIX}{name}")).collect();
+        UNetBlocks::read(names.iter().map(String::as_str))
+    }
+
+    #[test]
+    fn gaps_in_the_numbers_are_followed() {
+        // BK-SDM tiny: one block a level, numbered as if there were two.
+        let found = blocks(&[
+            "input_blocks.0.0.weight",
+            "input_blocks.1.0.in_layers.0.weight",
+            "input_blocks.3.0.op.weight",
+            "input_blocks.4.0.in_layers.0.weight",
+            "output_blocks.0.0.in_layers.0.weight",
+            "output_blocks.1.0.in_layers.0.weight",
+            "output_blocks.1.1.conv.weight",
+            "output_blocks.3.0.in_layers.0.weight",
+            "output_blocks.4.0.in_layers.0.weight",
+        ]);
+        let numbers = |levels: &[BlockLevel]| levels.iter().map(|level| level.blocks.clone()).collect::<Vec<_>>();
+        assert_eq!(numbers(&found.down), [vec![1], vec![4]]);
+        assert_eq!(numbers(&found.up), [vec![0, 1], vec![3, 4]]);
+        assert_eq!(found.stored("down_blocks.0.downsamplers.0.conv.bias").as_deref(), Some("input_blocks.3.0.op.bias"));
+        assert_eq!(
+            found.stored("up_blocks.1.resnets.0.conv_shortcut.weight").as_deref(),
+            Some("output_blocks.3.0.skip_connection.weight")
+        );
+        assert_eq!(found.stored("up_blocks.1.upsamplers.0.conv.weight"), None);
+        assert_eq!(found.stored("down_blocks.7.resnets.0.conv1.weight"), None);
+    }
+}
