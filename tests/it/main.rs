@@ -16,3 +16,5 @@ mod single_files;
 mod source;
 mod studio;
 mod window;
+mod window_prompts;
+mod window_settings;

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use calotype::app::{Errand, Report, read_stored};
 use calotype::gallery::message::{self as gallery, Entry};
 use calotype::inference::message::{self as engine, JobId, ModelSource};
-use calotype::request::{SamplerKind, Seed};
+use calotype::request::Seed;
 use calotype::state::Persisted;
-use calotype::state::form::Form;
 use egui::Key;
 use egui::accesskit::Role;
 use egui_kittest::kittest::Queryable as _;
@@ -40,41 +39,6 @@ fn the_prompt_has_the_focus_when_the_window_opens() {
     studio.window().event(egui::Event::Text("a cat".into()));
     studio.window().run();
     assert_eq!(studio.window().state().studio().form.prompt, "a cat");
-}
-
-fn with_form(change: impl FnOnce(&mut Form)) -> Studio {
-    let mut persisted = Persisted::default();
-    change(&mut persisted.form);
-    let mut studio = Studio::open_with(persisted, [1280.0, 1100.0]);
-    studio.ready();
-    studio
-}
-
-#[test]
-fn the_fine_settings_are_those_that_the_sampler_looks_at() {
-    let rows = |kind: SamplerKind| {
-        let mut studio = with_form(|form| form.sampler.choose(kind));
-        studio.window().get_by_label("More settings").click();
-        studio.window().run();
-        ["Eta", "Churn", "Noise ×"].map(|row| studio.sees(row))
-    };
-    assert_eq!(rows(SamplerKind::DpmPlusPlus2M), [false, false, false]);
-    assert_eq!(rows(SamplerKind::Euler), [false, true, true]);
-    assert_eq!(rows(SamplerKind::EulerAncestral), [true, false, true]);
-}
-
-#[test]
-fn sigmas_by_hand_take_the_place_of_the_steps_and_wrong_ones_are_told() {
-    let mut studio = with_form(|form| form.fine.sigmas = "7, 3, 0".into());
-    studio.type_prompt("a fox");
-    studio.press_generate();
-    let request = studio.one_job().request;
-    assert_eq!((request.steps.get(), request.sigmas.unwrap().as_slice()), (2, &[7.0, 3.0, 0.0][..]));
-    let mut studio = with_form(|form| form.fine.sigmas = "3, 7".into());
-    studio.type_prompt("a fox");
-    studio.press_generate();
-    studio.assert_sees("The sigmas must be falling numbers, the last one 0 or more: 7 after 3 does not fall");
-    assert!(studio.jobs().is_empty());
 }
 
 #[test]
@@ -491,67 +455,4 @@ fn ctrl_up_and_down_change_the_weight_of_the_word_at_the_cursor() {
     assert_eq!(press(Key::ArrowUp), "a (fox:1.2)");
     assert_eq!(press(Key::ArrowDown), "a (fox:1.1)");
     assert_eq!(press(Key::ArrowDown), "a fox");
-}
-
-#[test]
-fn a_bracket_without_a_partner_is_hinted_at() {
-    let mut studio = Studio::open_ready();
-    studio.type_prompt("a (fox");
-    studio.assert_sees("is never closed");
-    studio.type_prompt(")");
-    studio.assert_sees_not("is never closed");
-}
-
-#[test]
-fn alt_left_and_right_move_the_phrase_at_the_cursor() {
-    let mut studio = Studio::open_ready();
-    studio.type_prompt("a fox, red, old");
-    let mut press = |modifiers, key| {
-        studio.window().key_press_modifiers(modifiers, key);
-        studio.window().run();
-        studio.window().state().studio().form.prompt.clone()
-    };
-    assert_eq!(press(egui::Modifiers::ALT, Key::ArrowLeft), "a fox, old, red");
-    assert_eq!(press(egui::Modifiers::ALT, Key::ArrowLeft), "old, a fox, red");
-    assert_eq!(press(egui::Modifiers::ALT, Key::ArrowRight), "a fox, old, red");
-    assert_eq!(press(egui::Modifiers::COMMAND, Key::Z), "old, a fox, red");
-}
-
-#[test]
-fn an_earlier_prompt_is_found_and_undo_brings_the_new_one_back() {
-    let mut studio = Studio::open_ready();
-    studio.type_prompt("a fox");
-    studio.press_generate();
-    studio.type_prompt(" in snow");
-    studio.press_generate();
-    studio.type_prompt(" at night");
-    let prompt = |studio: &mut Studio| studio.window().state().studio().form.prompt.clone();
-    studio.window().key_press_modifiers(egui::Modifiers::COMMAND, Key::H);
-    studio.window().run();
-    studio.window().get_by_role_and_label(Role::TextInput, "Search earlier prompts").type_text("fox");
-    studio.window().run();
-    studio.assert_sees("a fox in snow");
-    studio.press(Key::ArrowDown);
-    studio.press(Key::Enter);
-    assert_eq!(prompt(&mut studio), "a fox");
-    studio.window().run();
-    studio.window().key_press_modifiers(egui::Modifiers::COMMAND, Key::Z);
-    studio.window().run();
-    assert_eq!(prompt(&mut studio), "a fox in snow at night");
-    assert_eq!(read_stored(&studio.window().state().stored()).history.search(""), ["a fox in snow", "a fox"]);
-}
-
-#[test]
-fn wildcards_are_drawn_for_each_picture_and_a_lora_is_said_not_to_be_applied() {
-    let mut studio = Studio::open_ready();
-    studio.type_prompt("a {fox|fox} <lora:ink:0.8>");
-    studio.press_generate();
-    let request = studio.one_job().request;
-    assert_eq!(request.prompt, "a fox <lora:ink:0.8>");
-    assert_eq!(request.template.unwrap().prompt, "a {fox|fox} <lora:ink:0.8>");
-    studio.assert_sees("<lora:ink> is not applied");
-    studio.type_prompt(" __no such file__");
-    studio.press_generate();
-    assert!(studio.jobs().is_empty());
-    studio.assert_sees("There is no wildcard file \"no such file.txt\"");
 }

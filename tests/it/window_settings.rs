@@ -1,0 +1,43 @@
+//! The folded settings of the window: which are there, and what they do to the request.
+
+use calotype::request::SamplerKind;
+use calotype::state::Persisted;
+use calotype::state::form::Form;
+use egui_kittest::kittest::Queryable as _;
+
+use crate::studio::Studio;
+
+fn with_form(change: impl FnOnce(&mut Form)) -> Studio {
+    let mut persisted = Persisted::default();
+    change(&mut persisted.form);
+    let mut studio = Studio::open_with(persisted, [1280.0, 1100.0]);
+    studio.ready();
+    studio
+}
+
+#[test]
+fn the_fine_settings_are_those_that_the_sampler_looks_at() {
+    let rows = |kind: SamplerKind| {
+        let mut studio = with_form(|form| form.sampler.choose(kind));
+        studio.window().get_by_label("More settings").click();
+        studio.window().run();
+        ["Eta", "Churn", "Noise ×"].map(|row| studio.sees(row))
+    };
+    assert_eq!(rows(SamplerKind::DpmPlusPlus2M), [false, false, false]);
+    assert_eq!(rows(SamplerKind::Euler), [false, true, true]);
+    assert_eq!(rows(SamplerKind::EulerAncestral), [true, false, true]);
+}
+
+#[test]
+fn sigmas_by_hand_take_the_place_of_the_steps_and_wrong_ones_are_told() {
+    let mut studio = with_form(|form| form.fine.sigmas = "7, 3, 0".into());
+    studio.type_prompt("a fox");
+    studio.press_generate();
+    let request = studio.one_job().request;
+    assert_eq!((request.steps.get(), request.sigmas.unwrap().as_slice()), (2, &[7.0, 3.0, 0.0][..]));
+    let mut studio = with_form(|form| form.fine.sigmas = "3, 7".into());
+    studio.type_prompt("a fox");
+    studio.press_generate();
+    studio.assert_sees("The sigmas must be falling numbers, the last one 0 or more: 7 after 3 does not fall");
+    assert!(studio.jobs().is_empty());
+}
