@@ -11,7 +11,7 @@ use super::options::GenerateOptions;
 use super::report::Report;
 use super::session::Session;
 use crate::folders;
-use crate::gallery::export::PictureFormat;
+use crate::gallery::export::{self, PictureFormat};
 use crate::gallery::message::{Caption, JpegQuality};
 use crate::gallery::record::PictureRecord;
 use crate::gallery::{open_picture, store};
@@ -111,13 +111,26 @@ impl Run<'_> {
         let (seed, size) = (request.seed, request.size);
         self.seed = Some(seed);
         let record = PictureRecord::new(model.to_owned(), request.clone());
+        self.check_room_for(&record)?;
         let previews = self.options.previews.as_deref();
+        // Pictures of one seed are told apart by their variation.
+        let variation = request.seed_options.variation.map(|variation| format!("-{}", variation.seed));
+        let name = format!("{seed}{}", variation.unwrap_or_default());
         let drawn = self.session.draw(id, request, self.start_image.clone(), |step, preview| {
-            previews.map_or(Ok(()), |folder| save_preview(folder, seed, step, &colours.paint(preview), size))
+            previews.map_or(Ok(()), |folder| save_preview(folder, &name, step, &colours.paint(preview), size))
         })?;
         let path = self.save(&drawn.image, record)?;
         self.session.report.finished(&path, seed, drawn.seconds);
         Ok(())
+    }
+
+    /// A picture whose recipe does not fit into its file is not worth computing.
+    fn check_room_for(&self, record: &PictureRecord) -> Result<(), Failure> {
+        let Output::File(path) = &self.output else { return Ok(()) };
+        let Some(format) = PictureFormat::of(path, self.options.quality) else { return Ok(()) };
+        let caption = Caption::Ours(Box::new(record.clone()));
+        let dot = RgbImage::new(1, 1);
+        export::encode(&dot, &caption, format).map(drop).map_err(|error| Failure::Usage(error.for_people()))
     }
 
     fn save(&self, image: &RgbImage, record: PictureRecord) -> Result<PathBuf, Failure> {
@@ -201,10 +214,10 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
     })
 }
 
-/// `SEED-step-001.png`, grown to the picture's size.
-fn save_preview(folder: &Path, seed: Seed, step: u32, rough: &RgbImage, size: ImageSize) -> Result<(), Failure> {
+/// `SEED-step-001.png`, with a variation `SEED-VARIATION-step-001.png`, grown to the picture's size.
+fn save_preview(folder: &Path, name: &str, step: u32, rough: &RgbImage, size: ImageSize) -> Result<(), Failure> {
     let grown = image::imageops::resize(rough, size.width(), size.height(), FilterType::CatmullRom);
-    let path = folder.join(format!("{seed}-step-{step:03}.png"));
+    let path = folder.join(format!("{name}-step-{step:03}.png"));
     store::save_as(&path, &grown, &Caption::Nothing, JpegQuality::default())
         .map_err(|error| Failure::Work(error.for_people()))?;
     Ok(())

@@ -10,7 +10,7 @@ use super::form::{PlannedPicture, StartImage};
 use super::gallery::Purpose;
 use super::model::ModelStatus;
 use super::queue::Stopped;
-use super::{Moment, Studio};
+use super::{Moment, RememberedPress, Studio};
 use crate::gallery::message::{Caption, Command, SaveId};
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelSource;
@@ -146,7 +146,8 @@ impl Studio {
         self.canvas.follow();
         self.failure = None;
         if matches!(self.model, ModelStatus::Asked(_)) {
-            self.remembered.push((self.form.clone(), moment.random_seed));
+            let wildcards = self.wildcards.clone();
+            self.remembered.push(RememberedPress { form: self.form.clone(), seed: moment.random_seed, wildcards });
             return Vec::new();
         }
         match self.form.plan(moment.random_seed, &self.wildcards) {

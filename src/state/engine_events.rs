@@ -7,7 +7,7 @@ use image::RgbImage;
 use super::action::Effect;
 use super::canvas::ShownPicture;
 use super::model::ModelStatus;
-use super::{Failure, Studio};
+use super::{Failure, RememberedPress, Studio};
 use crate::gallery::message::{Caption, Command};
 use crate::gallery::record::PictureRecord;
 use crate::gallery::record::ReadRecipe;
@@ -83,9 +83,9 @@ impl Studio {
         self.form.follow(&defaults);
         self.model = ModelStatus::Loading { facts, fraction: 0.0 };
         self.refresh();
-        for (mut form, seed) in std::mem::take(&mut self.remembered) {
+        for RememberedPress { mut form, seed, wildcards } in std::mem::take(&mut self.remembered) {
             form.follow(&defaults);
-            match form.plan(seed, &self.wildcards) {
+            match form.plan(seed, &wildcards) {
                 Ok(pictures) => self.line_up(pictures, now_secs),
                 Err(errors) => {
                     let message = errors.into_iter().map(|error| error.message).collect::<Vec<_>>().join("\n");
@@ -145,6 +145,7 @@ mod tests {
     use crate::gallery::message::{Event as GalleryEvent, OpenedPicture};
     use crate::inference::message::ModelDefaults;
     use crate::latent_image::{LatentColours, LatentImage};
+    use crate::prompt::wildcards::WildcardFiles;
     use crate::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps};
     use crate::state::action::Action;
     use crate::state::gallery::Purpose;
@@ -233,6 +234,29 @@ mod tests {
         assert_eq!(studio.waiting_count(), 2);
         let effects = ready(&mut studio, folder, 512, "big");
         assert!(matches!(&effects[..], [Effect::Generate { request, .. }] if request.size.width() == 512));
+    }
+
+    #[test]
+    fn a_press_before_the_model_is_known_keeps_its_own_wildcards() {
+        let mut studio = Studio::new(Persisted::default());
+        for line in ["red", "blue"] {
+            studio.form.prompt = format!("__{line}s__");
+            let read = |_: &str| Some(vec![line.to_owned()]);
+            studio.wildcards = WildcardFiles::gather("/w".into(), &[&studio.form.prompt], read);
+            studio.apply(Action::Generate, NOW);
+        }
+        let effects = ready(&mut studio, ModelSource::BuiltIn, 128, "starter");
+        let first = generated(&effects);
+        let next = studio.on_engine(Event::Finished { job: first, image: pixels(), seconds: 1.0 }, 2.0);
+        let prompts: Vec<_> = effects
+            .iter()
+            .chain(&next)
+            .filter_map(|effect| match effect {
+                Effect::Generate { request, .. } => Some(request.prompt.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(prompts, ["red", "blue"]);
     }
 
     #[test]

@@ -95,8 +95,19 @@ pub struct Studio {
     pub negative_tokens: tokens::CountedText,
     /// Another picture's recipe beside that of the picture on the canvas.
     comparison: Option<comparison::Comparison>,
-    /// Generate was pressed before the model was known: the form as it was, and the seed drawn then.
-    remembered: Vec<(Form, Seed)>,
+    /// Presses of Generate before the model was known.
+    remembered: Vec<RememberedPress>,
+}
+
+/// A press of Generate, to be taken up later.
+#[derive(Debug)]
+struct RememberedPress {
+    /// The form as it was.
+    form: Form,
+    /// The seed drawn then.
+    seed: Seed,
+    /// What stood behind its wildcards.
+    wildcards: WildcardFiles,
 }
 
 impl Studio {
@@ -157,7 +168,7 @@ impl Studio {
     /// How many pictures are still to come after the running one.
     #[must_use]
     pub fn waiting_count(&self) -> usize {
-        let remembered: usize = self.remembered.iter().map(|(form, _)| form.count as usize).sum();
+        let remembered: usize = self.remembered.iter().map(|press| press.form.count as usize).sum();
         self.queue.waiting_count() + remembered
     }
 

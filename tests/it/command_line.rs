@@ -117,7 +117,10 @@ fn every_fine_setting_is_in_the_file_and_changes_the_picture() {
 fn a_batch_of_variations_keeps_the_seed_and_counts_the_variations() {
     let home = tempfile::tempdir().unwrap();
     let varied = ["--seed", "7", "--variation-seed", "40", "--variation-strength", "0.3"];
-    let output = generate(home.path(), &[&varied[..], &["--count", "2", "--output", "out", "--json"]].concat());
+    let output = generate(
+        home.path(),
+        &[&varied[..], &["--count", "2", "--output", "out", "--previews", "p", "--json"]].concat(),
+    );
     assert_ends(&output, 0, "");
     let lines = json_lines(&output);
     let paths: Vec<&str> = lines.iter().filter_map(|line| line["path"].as_str()).collect();
@@ -125,6 +128,10 @@ fn a_batch_of_variations_keeps_the_seed_and_counts_the_variations() {
     let seeds: Vec<_> =
         paths.iter().map(|path| (told(path)["seed"].clone(), told(path)["variation_seed"].clone())).collect();
     assert_eq!(seeds, [(7.into(), 40.into()), (7.into(), 41.into())]);
+    // Neither run over the other's previews.
+    let previews = home.path().join("p");
+    assert_eq!(std::fs::read_dir(&previews).unwrap().count(), 2 * 4);
+    assert!(previews.join("7-41-step-004.png").is_file());
     let alone = ["--seed", "7", "--variation-seed", "41", "--variation-strength", "0.3", "--output", "alone.png"];
     assert_ends(&generate(home.path(), &alone), 0, "");
     let bytes = |path: &str| std::fs::read(home.path().join(path)).unwrap();
