@@ -15,7 +15,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The file is something else.
-    #[error("this is {what}; single files of Stable Diffusion 1 and 2 in safetensors can be opened: {}", path.display())]
+    #[error("this is {what}; single files of Stable Diffusion 1, 2 and XL in safetensors can be opened: {}", path.display())]
     Foreign {
         /// What it is.
         what: &'static str,
@@ -39,7 +39,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The folder's model is of a family that this build does not know.
-    #[error("this is a {found}, which is not supported yet; known is StableDiffusionPipeline: {}", path.display())]
+    #[error("this is a {found}, which is not supported; known are those of Stable Diffusion 1, 2 and XL: {}", path.display())]
     UnknownPipeline {
         /// The class in model_index.json.
         found: String,

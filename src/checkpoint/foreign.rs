@@ -43,7 +43,6 @@ const RELATIVES: &[(&str, &str)] = &[
     ("time_embed.cond_proj.", "a latent consistency model with guidance embedding"),
     ("edm_mean", "a Playground 2.5 model"),
     ("edm_vpred.", "a CosXL model"),
-    ("conditioner.embedders.1.model.", "a Stable Diffusion XL model, which cannot be opened yet"),
 ];
 
 /// Parts of names that tell what a file without a U-Net is; the more telling first.
@@ -92,18 +91,15 @@ pub(super) fn by_input_channels(channels: usize) -> Option<&'static str> {
         5 => Some("a depth model (5 input channels)"),
         7 => Some("an upscaling model (7 input channels)"),
         8 => Some("an editing model (8 input channels)"),
-        9 => Some("an inpainting model (9 input channels), which cannot be opened yet"),
         _ => None,
     }
 }
 
 /// What a U-Net is by the width of what joins its time embedding (`label_emb`).
-pub(super) fn by_label_width(width: usize) -> &'static str {
+pub(super) fn by_label_width(width: usize) -> Option<&'static str> {
     match width {
-        2816 => "a Stable Diffusion XL model, which cannot be opened yet",
-        2560 => "a Stable Diffusion XL refiner, which cannot be opened yet",
-        1536 | 2048 => "a Stable Diffusion 2 unCLIP model",
-        768 => "a Stable Video Diffusion model",
-        _ => "a model with class labels",
+        1536 | 2048 => Some("a Stable Diffusion 2 unCLIP model"),
+        768 => Some("a Stable Video Diffusion model"),
+        _ => None,
     }
 }

@@ -16,7 +16,8 @@ use super::{CheckpointError, ModelHints};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::noise_schedule::{NoiseSchedule, SchedulerConfig};
 use crate::diffusion::pipeline::StableDiffusion;
-use crate::diffusion::text_encoder::{TextEncoder, TextEncoderConfig};
+use crate::diffusion::text_encoder::{HiddenStates, TextEncoder, TextEncoderConfig};
+use crate::diffusion::text_encoders::{TextEncoders, Tower};
 use crate::diffusion::unet::{UNet, UNetConfig};
 use crate::diffusion::vae::{Vae, VaeConfig};
 use crate::prompt::{SpecialTokens, Tokenizer};
@@ -25,7 +26,20 @@ use crate::prompt::{SpecialTokens, Tokenizer};
 const MOST_NATIVE_PX: u32 = 4096;
 
 /// The parts of a pipeline that this build puts together.
-const PIPELINES: [&str; 2] = ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"];
+const PIPELINES: [&str; 6] = [
+    "StableDiffusionPipeline",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
+    "StableDiffusionXLPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionXLInpaintPipeline",
+];
+
+/// Where a folder keeps its text encoders and their tokenizers. The refiner of Stable Diffusion XL has the second alone.
+const TOWERS: [(&str, &str, &str); 2] = [
+    ("text_encoder", "text_encoder/config.json", "tokenizer"),
+    ("text_encoder_2", "text_encoder_2/config.json", "tokenizer_2"),
+];
 
 /// All that is known of a model before its weights are read.
 #[derive(Debug)]
@@ -36,21 +50,37 @@ pub struct Description {
     pub hints: ModelHints,
     /// Counts and cuts prompts.
     pub tokenizer: Arc<Tokenizer>,
-    text_encoder: TextEncoderConfig,
+    towers: Vec<TowerConfig>,
+    zeroes_empty_negative: bool,
     unet: UNetConfig,
     vae: VaeConfig,
     noise_schedule: NoiseSchedule,
+}
+
+/// One text encoder before its weights are read.
+#[derive(Debug)]
+struct TowerConfig {
+    config: TextEncoderConfig,
+    hidden_states: HiddenStates,
+    /// The id that fills its chunks.
+    padding: u32,
+    /// Where a folder keeps it.
+    folder: &'static str,
 }
 
 #[derive(Deserialize)]
 struct ModelIndex {
     #[serde(rename = "_class_name")]
     class_name: String,
+    /// Written for Stable Diffusion XL alone.
+    #[serde(default)]
+    force_zeros_for_empty_prompt: bool,
 }
 
 /// The configurations of the parts, as a folder's files say them or as a single file shows them.
 struct Configs {
-    text_encoder: TextEncoderConfig,
+    towers: Vec<TowerConfig>,
+    zeroes_empty_negative: bool,
     unet: UNetConfig,
     vae: VaeConfig,
     scheduler: SchedulerConfig,
@@ -63,27 +93,62 @@ struct Configs {
 pub fn describe(files: &ModelFiles) -> Result<Description, CheckpointError> {
     if matches!(files, ModelFiles::Single(_)) {
         let single = SingleFile::open(files)?;
-        let (text_encoder, unet, vae) = (single.text_encoder()?, single.unet()?, single.vae()?);
-        let configs = Configs { text_encoder, unet, vae, scheduler: single.scheduler()? };
-        return describe_parts(files, configs, single.tokenizer()?);
+        let mut towers = Vec::new();
+        for index in 0..single.text_encoders() {
+            let padding = single.tokenizer(index)?.marks().padding;
+            let (config, hidden_states) = (single.text_encoder(index)?, single.hidden_states());
+            towers.push(TowerConfig { config, hidden_states, padding, folder: "" });
+        }
+        let (unet, vae, scheduler) = (single.unet()?, single.vae()?, single.scheduler()?);
+        let zeroes_empty_negative = single.zeroes_empty_negative();
+        let configs = Configs { towers, zeroes_empty_negative, unet, vae, scheduler };
+        return describe_parts(files, configs, single.tokenizer(0)?);
     }
-    for part in ["unet/config.json", "vae/config.json", "text_encoder/config.json"] {
+    let index = read_index(files)?;
+    for part in ["unet/config.json", "vae/config.json"] {
         if !files.has(part) {
-            check_pipeline(files)?;
             return Err(CheckpointError::NotAModel { missing: part, path: files.path("") });
         }
     }
-    check_pipeline(files)?;
-    let text_encoder: TextEncoderConfig = files.json("text_encoder/config.json")?;
     let unet: UNetConfig = files.json("unet/config.json")?;
     let vae: VaeConfig = files.json("vae/config.json")?;
     let scheduler: SchedulerConfig = files.json("scheduler/scheduler_config.json")?;
-    let tokenizer = load_tokenizer(files, &text_encoder)?;
-    describe_parts(files, Configs { text_encoder, unet, vae, scheduler }, tokenizer)
+    let (towers, tokenizer) = folder_towers(files, &unet)?;
+    let zeroes_empty_negative = index.is_some_and(|index| index.force_zeros_for_empty_prompt);
+    describe_parts(files, Configs { towers, zeroes_empty_negative, unet, vae, scheduler }, tokenizer)
+}
+
+/// The text encoders of a folder, and the first one's tokenizer, which cuts the prompts.
+fn folder_towers(files: &ModelFiles, unet: &UNetConfig) -> Result<(Vec<TowerConfig>, Tokenizer), CheckpointError> {
+    let is_xl = unet.added_widths().is_some();
+    let hidden_states = if is_xl { HiddenStates::LayerBeforeLast } else { HiddenStates::Last };
+    let mut towers = Vec::new();
+    let mut first = None;
+    for (folder, config_file, tokenizer_folder) in TOWERS.into_iter().take(if is_xl { 2 } else { 1 }) {
+        if !files.has(config_file) {
+            continue;
+        }
+        let config: TextEncoderConfig = files.json(config_file)?;
+        let tokenizer = load_tokenizer(files, tokenizer_folder, &config)?;
+        towers.push(TowerConfig { config, hidden_states, padding: tokenizer.marks().padding, folder });
+        match &first {
+            None => first = Some(tokenizer),
+            Some(known) if known.vocabulary_size() != tokenizer.vocabulary_size() => {
+                let problem = "its two tokenizers do not have the same vocabulary".to_owned();
+                return Err(CheckpointError::Json { problem, path: files.path(tokenizer_folder) });
+            }
+            Some(_) => {}
+        }
+    }
+    let missing = if is_xl { "text_encoder_2/config.json" } else { "text_encoder/config.json" };
+    match first {
+        Some(tokenizer) => Ok((towers, tokenizer)),
+        None => Err(CheckpointError::NotAModel { missing, path: files.path("") }),
+    }
 }
 
 fn describe_parts(files: &ModelFiles, configs: Configs, tokenizer: Tokenizer) -> Result<Description, CheckpointError> {
-    let Configs { text_encoder, unet, vae, scheduler } = configs;
+    let Configs { towers, zeroes_empty_negative, unet, vae, scheduler } = configs;
     let noise_schedule = NoiseSchedule::new(&scheduler).map_err(|source| model_error(files, "scheduler", source))?;
     // diffusers' own default where a configuration is silent.
     let (height, width) = unet.sample_size().unwrap_or((64, 64));
@@ -99,7 +164,8 @@ fn describe_parts(files: &ModelFiles, configs: Configs, tokenizer: Tokenizer) ->
         native_size_px,
         hints: files.json_if_present("calotype.json")?.unwrap_or_default(),
         tokenizer: Arc::new(tokenizer),
-        text_encoder,
+        towers,
+        zeroes_empty_negative,
         unet,
         vae,
         noise_schedule,
@@ -127,7 +193,12 @@ pub fn load(
         Ok(weights.into_builder(dtype, device))
     };
     // All headers are read before the first weight, so that a missing file is known at once.
-    let text_weights = builder(Part::TextEncoder, "text_encoder", "model")?;
+    let text_weights = description
+        .towers
+        .iter()
+        .enumerate()
+        .map(|(index, tower)| builder(Part::TextEncoder(index), tower.folder, "model"))
+        .collect::<Result<Vec<_>, _>>()?;
     let unet_weights = builder(Part::UNet, "unet", "diffusion_pytorch_model")?;
     let vae_weights = builder(Part::Vae, "vae", "diffusion_pytorch_model")?;
     let fail = |folder: &'static str| {
@@ -136,9 +207,15 @@ pub fn load(
             if meter.is_stopped() { CheckpointError::Cancelled } else { model_error(files, folder, source) }
         }
     };
+    let mut towers = Vec::new();
+    for (tower, weights) in description.towers.iter().zip(&text_weights) {
+        let encoder = TextEncoder::load(weights, &tower.config, tower.hidden_states).map_err(fail(tower.folder))?;
+        towers.push(Tower { encoder, padding: tower.padding });
+    }
     let model = StableDiffusion {
         tokenizer: Arc::clone(&description.tokenizer),
-        text_encoder: TextEncoder::load(&text_weights, &description.text_encoder).map_err(fail("text_encoder"))?,
+        text_encoders: TextEncoders::new(towers).map_err(fail(""))?,
+        zeroes_empty_negative: description.zeroes_empty_negative,
         unet: UNet::load(&unet_weights, &description.unet).map_err(fail("unet"))?,
         vae: Vae::load(&vae_weights, &description.vae).map_err(fail("vae"))?,
         noise_schedule: description.noise_schedule.clone(),
@@ -150,13 +227,13 @@ pub fn load(
 }
 
 /// A folder without model_index.json is taken for what its parts are.
-fn check_pipeline(files: &ModelFiles) -> Result<(), CheckpointError> {
+fn read_index(files: &ModelFiles) -> Result<Option<ModelIndex>, CheckpointError> {
     let index: Option<ModelIndex> = files.json_if_present("model_index.json")?;
     match index {
         Some(index) if !PIPELINES.contains(&index.class_name.as_str()) => {
             Err(CheckpointError::UnknownPipeline { found: index.class_name, path: files.path("model_index.json") })
         }
-        _ => Ok(()),
+        index => Ok(index),
     }
 }
 
@@ -164,21 +241,23 @@ fn model_error(files: &ModelFiles, folder: &str, source: DiffusionError) -> Chec
     CheckpointError::Model { source, path: files.path(folder) }
 }
 
-fn load_tokenizer(files: &ModelFiles, encoder: &TextEncoderConfig) -> Result<Tokenizer, CheckpointError> {
+fn load_tokenizer(files: &ModelFiles, folder: &str, encoder: &TextEncoderConfig) -> Result<Tokenizer, CheckpointError> {
     let length = encoder.max_position_embeddings;
-    let special =
-        |name: &str| -> Result<SpecialTokens, CheckpointError> { Ok(files.json_if_present(name)?.unwrap_or_default()) };
-    let special = special("tokenizer/tokenizer_config.json")?.or(special("tokenizer/special_tokens_map.json")?);
-    let made = if files.has("tokenizer/tokenizer.json") {
-        Tokenizer::from_json(&files.read("tokenizer/tokenizer.json")?, &special, length)
-    } else if files.has("tokenizer/vocab.json") && files.has("tokenizer/merges.txt") {
-        let (vocab, merges) = (files.text("tokenizer/vocab.json")?, files.text("tokenizer/merges.txt")?);
+    let inner = |name: &str| format!("{folder}/{name}");
+    let special = |name: &str| -> Result<SpecialTokens, CheckpointError> {
+        Ok(files.json_if_present(&inner(name))?.unwrap_or_default())
+    };
+    let special = special("tokenizer_config.json")?.or(special("special_tokens_map.json")?);
+    let made = if files.has(&inner("tokenizer.json")) {
+        Tokenizer::from_json(&files.read(&inner("tokenizer.json"))?, &special, length)
+    } else if files.has(&inner("vocab.json")) && files.has(&inner("merges.txt")) {
+        let (vocab, merges) = (files.text(&inner("vocab.json"))?, files.text(&inner("merges.txt"))?);
         Tokenizer::from_vocab_and_merges(&vocab, &merges, &special, length)
     } else if encoder.vocab_size == clip_vocabulary::SIZE {
         clip_vocabulary::tokenizer(length, &special)
     } else {
         return Err(CheckpointError::NotAModel { missing: "tokenizer/tokenizer.json", path: files.path("") });
     };
-    let path: PathBuf = files.path("tokenizer");
+    let path: PathBuf = files.path(folder);
     made.map_err(|source| CheckpointError::Tokenizer { source, path })
 }

@@ -26,7 +26,7 @@ pub(super) struct Tower {
 pub(super) enum Spelling {
     /// transformers' names for OpenAI's CLIP: Stable Diffusion 1.
     Clip,
-    /// OpenCLIP's own: Stable Diffusion 2.
+    /// OpenCLIP's own: Stable Diffusion 2, the second of XL.
     OpenClip,
 }
 
@@ -36,11 +36,13 @@ pub(super) struct StoredName {
     pub name: String,
     /// Which third of its rows, where queries, keys and values lie in one tensor.
     pub third: Option<usize>,
+    /// Whether its rows are the columns asked for.
+    pub is_transposed: bool,
 }
 
 impl From<String> for StoredName {
     fn from(name: String) -> Self {
-        Self { name, third: None }
+        Self { name, third: None, is_transposed: false }
     }
 }
 
@@ -127,9 +129,13 @@ fn open_clip(name: &str) -> StoredName {
         ["embeddings", "token_embedding", "weight"] => "token_embedding.weight".to_owned().into(),
         ["embeddings", "position_embedding", "weight"] => "positional_embedding".to_owned().into(),
         ["final_layer_norm", leaf] => format!("ln_final.{leaf}").into(),
+        ["text_projection", "weight"] => {
+            StoredName { name: "text_projection".to_owned(), third: None, is_transposed: true }
+        }
         ["encoder", "layers", layer, "self_attn", part @ ("q_proj" | "k_proj" | "v_proj"), leaf] => StoredName {
             name: block(layer, format!("attn.in_proj_{leaf}")),
             third: ["q_proj", "k_proj", "v_proj"].iter().position(|known| known == part),
+            is_transposed: false,
         },
         ["encoder", "layers", layer, rest @ ..] => {
             let rest = match rest {

@@ -106,6 +106,8 @@ fn outer(parts: &[&str]) -> Option<String> {
         ["conv_in", leaf] => format!("input_blocks.0.0.{leaf}"),
         ["time_embedding", "linear_1", leaf] => format!("time_embed.0.{leaf}"),
         ["time_embedding", "linear_2", leaf] => format!("time_embed.2.{leaf}"),
+        ["add_embedding", "linear_1", leaf] => format!("label_emb.0.0.{leaf}"),
+        ["add_embedding", "linear_2", leaf] => format!("label_emb.0.2.{leaf}"),
         ["mid_block", "resnets", "0", rest @ ..] => format!("middle_block.0.{}", resnet(rest)),
         ["mid_block", "attentions", "0", rest @ ..] => format!("middle_block.1.{}", rest.join(".")),
         ["mid_block", "resnets", "1", rest @ ..] => format!("middle_block.2.{}", resnet(rest)),

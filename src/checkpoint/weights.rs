@@ -28,6 +28,15 @@ pub(super) struct Weights {
     meter: Arc<Meter>,
 }
 
+/// A tensor that was asked for, where it lies.
+struct Found<'a> {
+    shard: &'a SafetensorsFile,
+    stored: StoredTensor,
+    name: String,
+    /// Two axes that are to change places.
+    is_transposed: bool,
+}
+
 /// `*.safetensors.index.json`.
 #[derive(Deserialize)]
 struct ShardIndex {
@@ -95,39 +104,47 @@ impl Weights {
     }
 
     /// The tensor called `name`, by the name that the files have for it.
-    fn find(&self, name: &str) -> Option<(&SafetensorsFile, StoredTensor, String)> {
+    fn find(&self, name: &str) -> Option<Found<'_>> {
         let candidates = match &self.original {
             Some(original) => [original.stored(name), None],
             None => [Some(name.to_owned().into()), former_name(name).map(StoredName::from)],
         };
-        candidates.into_iter().flatten().find_map(|StoredName { name, third }| {
+        candidates.into_iter().flatten().find_map(|StoredName { name, third, is_transposed }| {
             let shard = &self.shards[*self.index.get(&name)?];
             let tensor = shard.get(&name)?;
-            let tensor = third.map_or_else(|| Some(tensor.clone()), |index| tensor.third(index))?;
-            Some((shard, tensor, name))
+            let stored = third.map_or_else(|| Some(tensor.clone()), |index| tensor.third(index))?;
+            Some(Found { shard, stored, name, is_transposed: is_transposed && tensor.shape.len() == 2 })
         })
     }
 
     fn tensor(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>), CheckpointError> {
-        let Some((shard, stored, stored_name)) = self.find(name) else {
+        let Some(Found { shard, stored, name: stored_name, is_transposed }) = self.find(name) else {
             let expected = expected.map_or_else(Vec::new, |s| s.dims().to_vec());
             let stored = self.original.as_ref().and_then(|original| original.stored(name));
             let name = stored.map_or_else(|| name.to_owned(), |stored| stored.name);
             return Err(CheckpointError::MissingTensor { name, expected, path: self.path.clone() });
         };
+        let mut found = stored.shape.clone();
+        if is_transposed {
+            found.reverse();
+        }
         let shape = match expected {
-            Some(expected) if is_same_but_for_ones(expected.dims(), &stored.shape) => expected.dims().to_vec(),
+            Some(expected) if is_same_but_for_ones(expected.dims(), &found) => expected.dims().to_vec(),
             Some(expected) => {
                 return Err(CheckpointError::WrongShape {
                     name: stored_name,
                     expected: expected.dims().to_vec(),
-                    found: stored.shape.clone(),
+                    found,
                     path: shard.path().clone(),
                 });
             }
-            None => stored.shape.clone(),
+            None => found,
         };
-        let values = shard.read_f32(&stored_name, &stored)?;
+        let mut values = shard.read_f32(&stored_name, &stored)?;
+        if let (true, [columns, rows]) = (is_transposed, stored.shape.as_slice()) {
+            values =
+                (0..*rows).flat_map(|row| values.iter().skip(row).step_by(*rows).take(*columns).copied()).collect();
+        }
         self.meter.advance(stored.len_bytes)?;
         Ok((values, shape))
     }

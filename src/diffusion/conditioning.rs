@@ -2,12 +2,13 @@
 
 use candle_core::{DType, Tensor};
 
-use super::text_encoder::TextEncoder;
-use super::unet::{PreparedContext, UNet};
+use super::text_encoder::EncodedText;
+use super::text_encoders::{TextEncoders, Tower};
+use super::unet::{Added, PreparedContext, UNet};
 use super::weighting::{self, WeightedStates};
 use super::{DiffusionError, Interrupt};
 use crate::prompt::{Chunk, Entry, ParsedPrompt, Part, Tokenizer, empty_chunk};
-use crate::request::{Emphasis, GenerationRequest, SamplerKind};
+use crate::request::{Dialect, Emphasis, GenerationRequest, ImageSize, SamplerKind};
 
 /// How the rows of a context are weighed against each other.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,10 +52,15 @@ pub struct Reader<'a> {
     /// Text to tokens.
     pub tokenizer: &'a Tokenizer,
     /// Tokens to hidden states.
-    pub text_encoder: &'a TextEncoder,
+    pub text_encoders: &'a TextEncoders,
     /// Hidden states to the keys and values of its cross-attentions.
     pub unet: &'a UNet,
+    /// Whether an empty negative prompt is all zeros instead of what the encoders say to it.
+    pub zeroes_empty_negative: bool,
 }
+
+/// A text of `Reader::texts`.
+type Text = EncodedText<Tensor>;
 
 /// How many calls of the U-Net count as one step of the request, for the numbers in a prompt: the web UI doubles the
 /// steps of these solvers before it reads the prompt.
@@ -113,8 +119,10 @@ impl Reader<'_> {
             }
         }
         let prepare = |entries: &Vec<usize>| {
-            let rows: Vec<&Tensor> = rows.iter().zip(entries).map(|(row, &entry)| &row[entry]).collect();
-            self.passes(&rows)
+            let texts: Vec<&Text> = rows.iter().zip(entries).map(|(row, &entry)| &row[entry]).collect();
+            let is_guided = guidance != Guidance::PromptOnly;
+            let row = |(index, text)| Row { text, numbers: self.numbers(request.size, is_guided && index == 0) };
+            self.passes(&texts.into_iter().enumerate().map(row).collect::<Vec<_>>())
         };
         let contexts = combinations.iter().map(prepare).collect::<Result<_, _>>()?;
         Ok(Conditioning { guidance, contexts, calls })
@@ -122,23 +130,51 @@ impl Reader<'_> {
 
     /// Neighbouring rows `[1, T, D]` of the same T share a pass; a negative prompt of another length has its own, as in
     /// AUTOMATIC1111 and ComfyUI: padding it would change what is attended to.
-    fn passes(&self, rows: &[&Tensor]) -> Result<Vec<Pass>, DiffusionError> {
-        let pass = |rows: &[&Tensor]| {
+    fn passes(&self, rows: &[Row]) -> Result<Vec<Pass>, DiffusionError> {
+        let pass = |rows: &[Row]| {
             // [1, T, D] each -> [B, T, D]
-            let context = self.unet.prepare_context(&Tensor::cat(rows, 0)?)?;
+            let states = Tensor::cat(&rows.iter().map(|row| &row.text.states).collect::<Vec<_>>(), 0)?;
+            let pooled: Option<Vec<&Tensor>> = rows.iter().map(|row| row.text.pooled.as_ref()).collect();
+            let added = match pooled.filter(|_| self.unet.config().added_widths().is_some()) {
+                Some(pooled) => {
+                    let numbers = rows.iter().map(|row| row.numbers.clone()).collect();
+                    Some(Added { pooled: Tensor::cat(&pooled, 0)?, numbers })
+                }
+                None => None,
+            };
+            let context = self.unet.prepare_context(&states, added.as_ref())?;
             Ok(Pass { rows: rows.len(), context })
         };
-        rows.chunk_by(|a, b| a.dims() == b.dims()).map(pass).collect()
+        rows.chunk_by(|a, b| a.text.states.dims() == b.text.states.dims()).map(pass).collect()
     }
 
-    /// The hidden states of every entry of every part, `[1, T, D]` each; those of one part are of the same T, and so are
+    /// What Stable Diffusion XL is told of the picture: that it is whole and was always of this size. The refiner's last
+    /// number is a score of beauty instead of the size (Stability's demo and all that follow it: 6, and 2.5 for what to
+    /// keep away from).
+    fn numbers(&self, size: ImageSize, is_negative: bool) -> Vec<f64> {
+        let (width, height) = (f64::from(size.width()), f64::from(size.height()));
+        let (crop_top, crop_left) = (0.0, 0.0);
+        if self.added_numbers() == Some(REFINER_NUMBERS) {
+            let score = if is_negative { 2.5 } else { 6.0 };
+            return vec![height, width, crop_top, crop_left, score];
+        }
+        vec![height, width, crop_top, crop_left, height, width]
+    }
+
+    /// How many numbers the U-Net is told.
+    fn added_numbers(&self) -> Option<usize> {
+        let (all, number) = self.unet.config().added_widths()?;
+        Some(all.checked_sub(self.text_encoders.pooled_width()?)? / number)
+    }
+
+    /// The encoded texts of every entry of every part, `[1, T, D]` each; those of one part are of the same T, and so are
     /// those of all parts but the negative prompt.
     fn rows(
         &self,
         parts: &mut [Part],
         request: &GenerationRequest,
         interrupt: Interrupt,
-    ) -> Result<Vec<Vec<Tensor>>, DiffusionError> {
+    ) -> Result<Vec<Vec<Text>>, DiffusionError> {
         let count = |part: &Part| part.schedule.iter().map(|entry| entry.chunks.len()).max().unwrap_or(1);
         // The negative prompt stands in front, if there is one.
         let first_prompt = usize::from(parts.len() > 1);
@@ -149,68 +185,104 @@ impl Reader<'_> {
             let chunks = count(part);
             // All texts of one schedule are as long as the longest.
             part.schedule.iter_mut().for_each(|entry| entry.chunks.resize(chunks, empty.clone()));
-            let mut states = self.hidden_states(part, request, interrupt)?;
+            let mut texts = self.texts(part, request, interrupt)?;
             if index >= first_prompt && chunks < longest_prompt {
                 let missing = (longest_prompt - chunks) * empty.tokens.len();
-                for row in &mut states {
-                    *row = lengthened(row, missing)?;
+                for text in &mut texts {
+                    text.states = lengthened(&text.states, missing)?;
                 }
             }
-            rows.push(states);
+            // As in AUTOMATIC1111 and diffusers; ComfyUI encodes it.
+            let is_zeroed = self.zeroes_empty_negative && request.dialect == Dialect::A1111;
+            if index < first_prompt && request.negative_prompt.is_empty() && is_zeroed {
+                for text in &mut texts {
+                    text.states = text.states.zeros_like()?;
+                    text.pooled = text.pooled.as_ref().map(Tensor::zeros_like).transpose()?;
+                }
+            }
+            rows.push(texts);
         }
         Ok(rows)
     }
 
-    /// The weighted hidden states of every entry of a part, `[1, T, D]` each; all entries have the same number of chunks.
+    /// Every entry of a part as all text encoders say it side by side, `[1, T, D]` each and weighted; all entries have
+    /// the same number of chunks.
     ///
     /// # Errors
     /// As [`Reader::read`].
-    pub fn hidden_states(
+    pub fn texts(
         &self,
         part: &Part,
         request: &GenerationRequest,
         interrupt: Interrupt,
-    ) -> Result<Vec<Tensor>, DiffusionError> {
-        let mut states: Vec<Tensor> = Vec::new();
+    ) -> Result<Vec<Text>, DiffusionError> {
+        let mut towers = Vec::new();
+        for tower in self.text_encoders.towers() {
+            towers.push(self.tower_texts(tower, part, request, interrupt)?.into_iter());
+        }
+        if let [only] = &mut towers[..] {
+            return Ok(only.collect());
+        }
+        let mut texts = Vec::with_capacity(part.schedule.len());
+        for _ in &part.schedule {
+            let of_towers: Vec<Text> = towers.iter_mut().filter_map(Iterator::next).collect();
+            let states: Vec<&Tensor> = of_towers.iter().map(|text| &text.states).collect();
+            let states = Tensor::cat(&states, 2)?;
+            texts.push(Text { states, pooled: of_towers.last().and_then(|text| text.pooled.clone()) });
+        }
+        Ok(texts)
+    }
+
+    /// The same of one text encoder. The pooled text has no weights.
+    fn tower_texts(
+        &self,
+        tower: &Tower,
+        part: &Part,
+        request: &GenerationRequest,
+        interrupt: Interrupt,
+    ) -> Result<Vec<Text>, DiffusionError> {
+        let marks = self.tokenizer.marks();
+        let encode = |chunks: &[Chunk]| {
+            let tokens: Vec<&[u32]> = chunks.iter().map(|chunk| &chunk.tokens[..]).collect();
+            tower.encode(&tokens, marks, request.clip_skip, interrupt)
+        };
+        let mut texts: Vec<Text> = Vec::new();
         for (index, entry) in part.schedule.iter().enumerate() {
             let like = first_like(part, index);
-            let known = if like < index { Some(states[like].clone()) } else { None };
-            let encode = || self.encode_chunks(&entry.chunks.iter().collect::<Vec<_>>(), request, interrupt);
-            states.extend(if known.is_some() { known } else { encode()? });
+            texts.push(if like < index { texts[like].clone() } else { encode(&entry.chunks)? });
         }
         let is_weighted = |entry: &Entry| entry.chunks.iter().any(|chunk| chunk.weights.iter().any(|&w| w != 1.0));
         if request.emphasis == Emphasis::Ignore || !part.schedule.iter().any(is_weighted) {
-            return Ok(states);
+            return Ok(texts);
         }
-        let empty = empty_chunk(self.tokenizer.marks());
-        let Some(nothing) = self.encode_chunks(&[&empty], request, interrupt)? else { return Ok(states) };
+        let empty = empty_chunk(marks);
+        let length = empty.tokens.len();
+        let nothing = encode(&[empty])?.states;
         let plain = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-        let mut texts = Vec::new();
-        for (entry, states) in part.schedule.iter().zip(&states) {
+        let mut weighted = Vec::new();
+        for (entry, text) in part.schedule.iter().zip(&texts) {
             let weights = entry.chunks.iter().flat_map(|chunk| &chunk.weights).map(|&weight| weight as f32).collect();
-            texts.push(WeightedStates { states: plain(states)?, weights });
+            weighted.push(WeightedStates { states: plain(&text.states)?, weights });
         }
-        weighting::apply(request.emphasis, &mut texts, &plain(&nothing)?, empty.tokens.len());
-        let tensor = |(text, like): (WeightedStates, &Tensor)| {
-            Ok(Tensor::from_vec(text.states, like.shape(), like.device())?.to_dtype(like.dtype())?)
-        };
-        texts.into_iter().zip(&states).map(tensor).collect()
-    }
-
-    /// `[1, chunks * length, D]`; none for no chunks.
-    fn encode_chunks(
-        &self,
-        chunks: &[&Chunk],
-        request: &GenerationRequest,
-        interrupt: Interrupt,
-    ) -> Result<Option<Tensor>, DiffusionError> {
-        if chunks.is_empty() {
-            return Ok(None);
+        weighting::apply(request.emphasis, &mut weighted, &plain(&nothing)?, length);
+        for (text, weighted) in texts.iter_mut().zip(weighted) {
+            let like = &text.states;
+            text.states = Tensor::from_vec(weighted.states, like.shape(), like.device())?.to_dtype(like.dtype())?;
         }
-        let tokens: Vec<&[u32]> = chunks.iter().map(|chunk| &chunk.tokens[..]).collect();
-        self.text_encoder.encode(&tokens, request.clip_skip, interrupt).map(Some)
+        Ok(texts)
     }
 }
+
+/// What steers one row of a pass.
+struct Row<'a> {
+    text: &'a Text,
+    numbers: Vec<f64>,
+}
+
+/// How many numbers Stable Diffusion XL is told.
+pub(super) const XL_NUMBERS: usize = 6;
+/// How many its refiner is told.
+pub(super) const REFINER_NUMBERS: usize = 5;
 
 /// The first entry with the text of the entry at `index`.
 fn first_like(part: &Part, index: usize) -> usize {

@@ -52,6 +52,75 @@ impl PerLevel {
     }
 }
 
+/// A number, one per level, or one per block of a level.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "expected a whole number, a list of them, or a list of lists")]
+pub enum PerBlock {
+    /// The same everywhere.
+    One(usize),
+    /// One entry for each level.
+    Each(Vec<PerLevel>),
+}
+
+impl PerBlock {
+    /// The numbers of the blocks of the level at `index`, of `blocks` blocks.
+    ///
+    /// # Errors
+    /// When a list is too short or holds no number of layers.
+    pub fn of_level(
+        &self,
+        index: usize,
+        blocks: usize,
+        part: &'static str,
+        key: &str,
+    ) -> Result<Vec<usize>, DiffusionError> {
+        let values = match self {
+            Self::One(value) => vec![*value; blocks],
+            Self::Each(levels) => match levels.get(index) {
+                Some(PerLevel::One(value)) => vec![*value; blocks],
+                Some(PerLevel::Each(values)) if values.len() == blocks => values.clone(),
+                Some(PerLevel::Each(values)) => {
+                    let problem = format!("{key} has {} entries for the {blocks} blocks of a level", values.len());
+                    return Err(DiffusionError::Config { part, problem });
+                }
+                None => {
+                    let problem = format!("{key} has {} entries, too few for the levels", levels.len());
+                    return Err(DiffusionError::Config { part, problem });
+                }
+            },
+        };
+        values.iter().try_for_each(|value| check_layers(part, key, *value))?;
+        Ok(values)
+    }
+
+    /// Whether a level has different numbers in its blocks.
+    #[must_use]
+    pub fn is_uneven(&self) -> bool {
+        matches!(self, Self::Each(levels) if levels.iter().any(|level| matches!(level, PerLevel::Each(_))))
+    }
+
+    /// The first number of the last level.
+    #[must_use]
+    pub fn deepest(&self) -> Option<usize> {
+        match self {
+            Self::One(value) => Some(*value),
+            Self::Each(levels) => match levels.last()? {
+                PerLevel::One(value) => Some(*value),
+                PerLevel::Each(values) => values.first().copied(),
+            },
+        }
+    }
+
+    /// How many levels are listed; none where one number is for all.
+    #[must_use]
+    pub fn levels(&self) -> Option<usize> {
+        match self {
+            Self::One(_) => None,
+            Self::Each(levels) => Some(levels.len()),
+        }
+    }
+}
+
 /// Finds an activation by the name in a configuration.
 ///
 /// # Errors

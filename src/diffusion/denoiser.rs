@@ -17,6 +17,8 @@ pub struct Denoiser<'a> {
     pub prediction: Prediction,
     /// What it is steered by.
     pub conditioning: Conditioning,
+    /// What an inpainting model sees beside the latents, `[1, C + 1, H, W]`: the mask and what it leaves of a picture.
+    pub beside: Option<Tensor>,
     /// What the network computes in; everything around it is f32.
     pub dtype: DType,
 }
@@ -35,7 +37,10 @@ impl Denoiser<'_> {
         interrupt: Interrupt,
     ) -> Result<Denoised, DiffusionError> {
         // The network was trained on latents of unit variance.
-        let input = (x * (1.0 / (1.0 + level.sigma * level.sigma).sqrt()))?.to_dtype(self.dtype)?;
+        let mut input = (x * (1.0 / (1.0 + level.sigma * level.sigma).sqrt()))?.to_dtype(self.dtype)?;
+        if let Some(beside) = &self.beside {
+            input = Tensor::cat(&[&input, beside], 1)?;
+        }
         let mut rows = Vec::new();
         for pass in self.conditioning.passes(call) {
             // [1, C, H, W] -> [rows, C, H, W]

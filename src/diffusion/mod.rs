@@ -20,6 +20,7 @@ pub mod sampler;
 pub mod schedule;
 mod sigmas;
 pub mod text_encoder;
+pub mod text_encoders;
 pub mod unet;
 pub mod vae;
 mod weighting;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
-use super::conditioning::Reader;
+use super::conditioning::{REFINER_NUMBERS, Reader, XL_NUMBERS};
 use super::denoiser::Denoiser;
 use super::first_noise::first_noise;
 use super::noise::NoiseSource;
@@ -14,7 +14,7 @@ use super::pixels;
 use super::preview::fit_colours;
 use super::sampler::{Sampler, SamplerState, Solver, Start};
 use super::schedule::Schedule;
-use super::text_encoder::TextEncoder;
+use super::text_encoders::TextEncoders;
 use super::unet::UNet;
 use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
@@ -27,11 +27,13 @@ pub struct StableDiffusion {
     /// Text to tokens.
     pub tokenizer: Arc<Tokenizer>,
     /// Tokens to hidden states.
-    pub text_encoder: TextEncoder,
+    pub text_encoders: TextEncoders,
     /// Latents to predicted noise.
     pub unet: UNet,
     /// Pictures to latents and back.
     pub vae: Vae,
+    /// Whether an empty negative prompt was all zeros in its training (Stable Diffusion XL).
+    pub zeroes_empty_negative: bool,
     /// The levels that it was trained on.
     pub noise_schedule: NoiseSchedule,
     /// Where it computes.
@@ -64,28 +66,50 @@ impl StableDiffusion {
     /// # Errors
     /// Names the two numbers that differ.
     pub fn check(&self) -> Result<(), DiffusionError> {
-        let text_width = self.text_encoder.config().hidden_size;
+        let text_width = self.text_encoders.width();
         let unet = self.unet.config();
         let latent = self.vae.config().latent_channels;
         let problem = if text_width != unet.context_width() {
-            format!("cross_attention_dim is {}, the text encoder's hidden_size {text_width}", unet.context_width())
-        } else if unet.in_channels != latent {
+            format!("cross_attention_dim is {}, the text encoders' hidden_size {text_width}", unet.context_width())
+        } else if let Some(problem) = self.problem_of_added() {
+            problem
+        } else if unet.in_channels != latent && !self.is_inpainting() {
             format!(
-                "in_channels is {}, the VAE's latent_channels {latent}: inpainting and editing models are not supported yet",
+                "in_channels is {}, the VAE's latent_channels {latent}: editing, depth and upscaling models are not supported",
                 unet.in_channels
             )
         } else if unet.out_channels != latent {
             format!("out_channels is {}, the VAE's latent_channels {latent}", unet.out_channels)
-        } else if self.tokenizer.vocabulary_size() > self.text_encoder.config().vocab_size {
+        } else if self.tokenizer.vocabulary_size() > self.text_encoders.vocabulary_size() {
             format!(
                 "the tokenizer has {} entries, the text encoder's vocab_size is {}",
                 self.tokenizer.vocabulary_size(),
-                self.text_encoder.config().vocab_size
+                self.text_encoders.vocabulary_size()
             )
         } else {
             return Ok(());
         };
         Err(DiffusionError::Config { part: "model", problem })
+    }
+
+    /// What is wrong with what the U-Net is told beside the hidden states.
+    fn problem_of_added(&self) -> Option<String> {
+        let (all, number) = self.unet.config().added_widths()?;
+        let Some(pooled) = self.text_encoders.pooled_width() else {
+            return Some("the U-Net wants the text as one vector, and no text encoder gives one".to_owned());
+        };
+        let is_known = |numbers: usize| pooled + numbers * number == all;
+        let known = [XL_NUMBERS, REFINER_NUMBERS];
+        (!known.into_iter().any(is_known)).then(|| {
+            format!("projection_class_embeddings_input_dim is {all}, not {pooled} and 5 or 6 numbers of {number}")
+        })
+    }
+
+    /// True for a U-Net that also sees a mask and what the mask leaves of a picture.
+    #[must_use]
+    pub fn is_inpainting(&self) -> bool {
+        let latent = self.vae.config().latent_channels;
+        self.unet.config().in_channels == 2 * latent + 1
     }
 
     /// Fits the rough colours of this model's latents.
@@ -187,10 +211,32 @@ impl StableDiffusion {
     }
 
     fn denoiser(&self, request: &GenerationRequest, interrupt: Interrupt) -> Result<Denoiser<'_>, DiffusionError> {
-        let reader = Reader { tokenizer: &self.tokenizer, text_encoder: &self.text_encoder, unet: &self.unet };
+        let reader = self.reader();
         let conditioning = reader.read(request, interrupt)?;
         let prediction = self.noise_schedule.prediction();
-        Ok(Denoiser { unet: &self.unet, prediction, conditioning, dtype: self.dtype })
+        let beside = if self.is_inpainting() { Some(self.all_masked(request.size, interrupt)?) } else { None };
+        Ok(Denoiser { unet: &self.unet, prediction, conditioning, beside, dtype: self.dtype })
+    }
+
+    /// What an inpainting model sees when the whole picture is its to paint: a mask of ones, and the latents of a grey
+    /// picture, `[1, 1 + C, H / factor, W / factor]`. They are the posterior's mean, so that no noise is drawn for them.
+    fn all_masked(&self, size: ImageSize, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
+        let (width, height) = (size.width() as usize, size.height() as usize);
+        let grey = Tensor::zeros((1, 3, height, width), self.dtype, &self.device)?;
+        let latents = self.vae.scale(&self.vae.encode(&grey, interrupt)?.mean)?.to_dtype(self.dtype)?;
+        let mask = latents.narrow(1, 0, 1)?.ones_like()?;
+        Ok(Tensor::cat(&[&mask, &latents], 1)?)
+    }
+
+    /// The parts that read.
+    #[must_use]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader {
+            tokenizer: &self.tokenizer,
+            text_encoders: &self.text_encoders,
+            unet: &self.unet,
+            zeroes_empty_negative: self.zeroes_empty_negative,
+        }
     }
 
     /// A sample of the picture's latents in the U-Net's scale.

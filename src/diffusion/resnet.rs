@@ -51,14 +51,14 @@ impl ResnetBlock {
         })
     }
 
-    /// `x` `[B, C_in, H, W]`, `time` `[1, T]` after its SiLU; `[B, C_out, H, W]` comes back.
+    /// `x` `[B, C_in, H, W]`, `time` `[1, T]` or `[B, T]` after its SiLU; `[B, C_out, H, W]` comes back.
     ///
     /// # Errors
     /// When the shapes do not fit or the device fails.
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
         let mut h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
         if let (Some(projection), Some(time)) = (&self.time_projection, time) {
-            // [1, C] -> [1, C, 1, 1]
+            // [1 or B, C] -> [.., C, 1, 1]
             h = h.broadcast_add(&projection.forward(time)?.unsqueeze(2)?.unsqueeze(3)?)?;
         }
         let h = self.conv2.forward(&self.norm2.forward_silu(&h)?)?;

@@ -5,7 +5,7 @@ use candle_nn::{Module, VarBuilder};
 use serde::Deserialize;
 
 use super::config::{activation, check_layers, require};
-use super::layers::{layer_norm, linear};
+use super::layers::{layer_norm, linear, linear_no_bias};
 use super::{DiffusionError, Interrupt};
 use crate::kernels::{Activation, LayerNorm, Linear, attention};
 use crate::request::ClipSkip;
@@ -33,6 +33,9 @@ pub struct TextEncoderConfig {
     hidden_act: String,
     #[serde(default = "clip_eps")]
     layer_norm_eps: f64,
+    /// Width of the pooled text, of an encoder that gives one.
+    #[serde(default = "clip_projection")]
+    projection_dim: usize,
 }
 
 // transformers' CLIPTextConfig leaves these out when they have their usual value.
@@ -44,16 +47,46 @@ fn clip_eps() -> f64 {
     1e-5
 }
 
+fn clip_projection() -> usize {
+    512
+}
+
+/// The encoders that a configuration may name.
+const PLAIN: &str = "CLIPTextModel";
+const POOLING: &str = "CLIPTextModelWithProjection";
+
+/// Which hidden states a U-Net was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HiddenStates {
+    /// The last layer's, after the final norm: Stable Diffusion 1, and 2, whose last layer is left out.
+    Last,
+    /// Those of the layer before the last, as they are: Stable Diffusion XL.
+    LayerBeforeLast,
+}
+
+/// A text as an encoder gives it.
+#[derive(Debug, Clone)]
+pub struct EncodedText<T> {
+    /// One vector a token, `[1, T, D]`.
+    pub states: T,
+    /// The text as one vector, `[1, P]`: the first chunk's, as the web UIs take it.
+    pub pooled: Option<T>,
+}
+
 impl TextEncoderConfig {
     fn check(&self) -> Result<Activation, DiffusionError> {
         require(
             PART,
             "architectures",
-            self.architectures.is_empty() || self.architectures.iter().any(|a| a == "CLIPTextModel"),
+            self.architectures.is_empty() || self.architectures.iter().any(|a| a == PLAIN || a == POOLING),
             || self.architectures.join(", "),
-            "CLIPTextModel",
+            "CLIPTextModel, CLIPTextModelWithProjection",
         )?;
         check_layers(PART, "num_hidden_layers", self.num_hidden_layers)?;
+        if !(1..=1 << 20).contains(&self.projection_dim) {
+            let problem = format!("projection_dim {} is no width", self.projection_dim);
+            return Err(DiffusionError::Config { part: PART, problem });
+        }
         let (width, heads) = (self.hidden_size, self.num_attention_heads);
         if heads == 0 || !width.is_multiple_of(heads) {
             let problem = format!("hidden_size {width} is not a multiple of num_attention_heads {heads}");
@@ -71,6 +104,9 @@ pub struct TextEncoder {
     positions: Tensor,
     layers: Vec<Layer>,
     final_norm: LayerNorm,
+    /// To the pooled text.
+    projection: Option<Linear>,
+    hidden_states: HiddenStates,
     /// `[positions, positions]`, minus infinity above the diagonal.
     causal_mask: Tensor,
     config: TextEncoderConfig,
@@ -81,8 +117,15 @@ impl TextEncoder {
     ///
     /// # Errors
     /// When the configuration is not understood or a tensor is missing or has another shape.
-    pub fn load(vb: &VarBuilder, config: &TextEncoderConfig) -> Result<Self, DiffusionError> {
+    pub fn load(
+        vb: &VarBuilder,
+        config: &TextEncoderConfig,
+        hidden_states: HiddenStates,
+    ) -> Result<Self, DiffusionError> {
         let activation = config.check()?;
+        let is_pooling = config.architectures.iter().any(|name| name == POOLING);
+        let project = || linear_no_bias(&vb.pp("text_projection"), config.hidden_size, config.projection_dim);
+        let projection = is_pooling.then(project).transpose()?;
         let has_prefix = vb.contains_tensor("text_model.embeddings.token_embedding.weight");
         let vb = if has_prefix { vb.pp("text_model") } else { vb.clone() };
         let width = config.hidden_size;
@@ -95,6 +138,8 @@ impl TextEncoder {
             positions: embeddings.get((config.max_position_embeddings, width), "position_embedding.weight")?,
             layers,
             final_norm: layer_norm(&vb.pp("final_layer_norm"), width, config.layer_norm_eps)?,
+            projection,
+            hidden_states,
             causal_mask: causal_mask(config.max_position_embeddings, vb.device())?.to_dtype(vb.dtype())?,
             config: config.clone(),
         })
@@ -106,19 +151,33 @@ impl TextEncoder {
         &self.config
     }
 
+    /// Token ids of a chunk, marks included.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.config.max_position_embeddings
+    }
+
+    /// Width of the pooled text, where there is one.
+    #[must_use]
+    pub fn pooled_width(&self) -> Option<usize> {
+        self.projection.as_ref().map(|_| self.config.projection_dim)
+    }
+
     /// Chunks of token ids, each of the encoder's full length, to hidden states `[1, chunks * length, D]` of the layer
-    /// that `clip_skip` counts from the end, after the final norm.
+    /// that `clip_skip` counts from the end. A model trained on the layer before the last never gets the last. The
+    /// pooled text is what the last layer says at the first `end` mark.
     ///
     /// # Errors
     /// When there are fewer layers than that, an id is outside the vocabulary or `interrupt` says stop.
     pub fn encode(
         &self,
         chunks: &[&[u32]],
+        end: u32,
         clip_skip: ClipSkip,
         interrupt: Interrupt,
-    ) -> Result<Tensor, DiffusionError> {
-        let length = self.config.max_position_embeddings;
-        let skipped = clip_skip.get() as usize - 1;
+    ) -> Result<EncodedText<Tensor>, DiffusionError> {
+        let least = usize::from(self.hidden_states == HiddenStates::LayerBeforeLast);
+        let skipped = (clip_skip.get() as usize - 1).max(least);
         if skipped >= self.layers.len() {
             let (asked, layers) = (clip_skip.get(), self.layers.len());
             let problem = format!("clip skip {asked} is more than the {layers} layers of this model's text encoder");
@@ -128,18 +187,38 @@ impl TextEncoder {
             let problem = format!("token {id} is outside the vocabulary of {}", self.config.vocab_size);
             return Err(DiffusionError::Config { part: PART, problem });
         }
+        let (length, width) = (self.length(), self.config.hidden_size);
         let ids: Vec<u32> = chunks.concat();
         let ids = Tensor::from_vec(ids, chunks.len() * length, self.token_table.device())?;
         // [chunks * length, D] -> [chunks, length, D]
-        let tokens = self.token_table.embedding(&ids)?.reshape((chunks.len(), length, self.config.hidden_size))?;
-        let mut hidden = tokens.broadcast_add(&self.positions)?;
-        for layer in &self.layers[..self.layers.len() - skipped] {
+        let tokens = self.token_table.embedding(&ids)?.reshape((chunks.len(), length, width))?;
+        let (taken, left) = self.layers.split_at(self.layers.len() - skipped);
+        let hidden = self.through(taken, tokens.broadcast_add(&self.positions)?, interrupt)?;
+        let pooled = match &self.projection {
+            Some(projection) => {
+                let first = self.through(left, hidden.narrow(0, 0, 1)?, interrupt)?;
+                let at = chunks.first().and_then(|chunk| chunk.iter().position(|&id| id == end)).unwrap_or(length - 1);
+                // [1, length, D] -> [1, D]
+                let text = self.final_norm.forward(&first)?.narrow(1, at, 1)?.squeeze(1)?;
+                Some(projection.forward(&text)?)
+            }
+            None => None,
+        };
+        let states = match self.hidden_states {
+            HiddenStates::Last => self.final_norm.forward(&hidden)?,
+            HiddenStates::LayerBeforeLast => hidden,
+        };
+        // [chunks, length, D] -> [1, chunks * length, D]
+        let states = states.reshape((1, chunks.len() * length, width))?;
+        Ok(EncodedText { states, pooled })
+    }
+
+    fn through(&self, layers: &[Layer], mut hidden: Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
+        for layer in layers {
             interrupt.check()?;
             hidden = layer.forward(&hidden, &self.causal_mask)?;
         }
-        let hidden = self.final_norm.forward(&hidden)?;
-        // [chunks, length, D] -> [1, chunks * length, D]
-        Ok(hidden.reshape((1, chunks.len() * length, self.config.hidden_size))?)
+        Ok(hidden)
     }
 }
 

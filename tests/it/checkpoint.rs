@@ -63,7 +63,8 @@ pub fn edit_weights(path: &Path, change: impl FnOnce(&mut std::collections::Hash
 fn hidden(model: &StableDiffusion) -> Vec<f32> {
     let prompt = ParsedPrompt::negative("a red cat", 1, Dialect::A1111, &model.tokenizer).unwrap();
     let chunk = &prompt.parts[0].schedule[0].chunks[0].tokens;
-    values(&model.text_encoder.encode(&[chunk], ClipSkip::default(), Interrupt::never()).unwrap())
+    let (tower, marks) = (&model.text_encoders.towers()[0], model.tokenizer.marks());
+    values(&tower.encode(&[chunk], marks, ClipSkip::default(), Interrupt::never()).unwrap().states)
 }
 
 #[test]

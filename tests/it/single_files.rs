@@ -37,6 +37,7 @@ impl Twins {
             let tensor = random(number, theirs, &shape, spread).to_dtype(dtype).unwrap();
             parts.entry(part).or_default().insert(theirs.to_owned(), tensor.clone());
             match original.split_once('#') {
+                Some((name, "T")) => _ = file.insert(name.to_owned(), tensor.t().unwrap().contiguous().unwrap()),
                 // The fixture lists keys before queries: the number says where each goes.
                 Some((name, third)) => {
                     let places = thirds.entry(name.to_owned()).or_insert_with(|| vec![tensor.clone(); 3]);
@@ -50,7 +51,7 @@ impl Twins {
             leftovers(&mut file);
         }
         for (part, tensors) in &parts {
-            let stem = if *part == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
+            let stem = if part.starts_with("text_encoder") { "model" } else { "diffusion_pytorch_model" };
             let folder = root.path().join("folder").join(part);
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::copy(from.join(part).join("config.json"), folder.join("config.json")).unwrap();
@@ -60,9 +61,17 @@ impl Twins {
         std::fs::create_dir_all(folder.join("scheduler")).unwrap();
         let scheduler = "scheduler/scheduler_config.json";
         std::fs::copy(from.join(scheduler), folder.join(scheduler)).unwrap();
-        if family == "sd2" {
-            std::fs::create_dir_all(folder.join("tokenizer")).unwrap();
-            std::fs::write(folder.join("tokenizer/special_tokens_map.json"), r#"{"pad_token": "!"}"#).unwrap();
+        // OpenCLIP pads with id 0; the second tokenizer is that of XL's OpenCLIP.
+        for tokenizer in ["tokenizer", "tokenizer_2"] {
+            if family == "sd2" || tokenizer == "tokenizer_2" {
+                std::fs::create_dir_all(folder.join(tokenizer)).unwrap();
+                let special = folder.join(tokenizer).join("special_tokens_map.json");
+                std::fs::write(special, r#"{"pad_token": "!"}"#).unwrap();
+            }
+        }
+        if let "xl" | "xl-ssd" = family {
+            let index = r#"{"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": true}"#;
+            std::fs::write(folder.join("model_index.json"), index).unwrap();
         }
         candle_core::safetensors::save(&file, root.path().join("model.safetensors")).unwrap();
         Self { root }
@@ -147,7 +156,8 @@ fn picture(path: &Path) -> Vec<u8> {
 fn hidden(model: &StableDiffusion) -> Vec<f32> {
     let prompt = ParsedPrompt::negative("a red cat", 1, Dialect::A1111, &model.tokenizer).unwrap();
     let chunk = &prompt.parts[0].schedule[0].chunks[0].tokens;
-    values(&model.text_encoder.encode(&[chunk], ClipSkip::default(), Interrupt::never()).unwrap())
+    let (tower, marks) = (&model.text_encoders.towers()[0], model.tokenizer.marks());
+    values(&tower.encode(&[chunk], marks, ClipSkip::default(), Interrupt::never()).unwrap().states)
 }
 
 fn error_of(path: &Path) -> String {
@@ -156,13 +166,15 @@ fn error_of(path: &Path) -> String {
 
 #[test]
 fn the_same_weights_give_the_same_picture_from_a_folder_and_from_a_file() {
-    for (family, dtype) in [("sd1", DType::F16), ("sd2", DType::F32), ("sd2", DType::BF16)] {
+    let families = ["sd1", "sd1-inpaint", "sd2", "xl", "xl-ssd", "xl-refiner"].map(|family| (family, DType::F16));
+    for (family, dtype) in families.into_iter().chain([("sd2", DType::F32), ("sd2", DType::BF16)]) {
         // Wide enough a spread of the norms for Stable Diffusion 2's v prediction.
         let twins = Twins::new(family, dtype, 0.3);
         let (folder, file) = (load(&twins.folder()).unwrap(), load(&twins.file()).unwrap());
         assert_eq!(hidden(&folder), hidden(&file), "{family}");
         assert_eq!(folder.noise_schedule, file.noise_schedule, "{family}");
         assert_eq!(folder.tokenizer.marks(), file.tokenizer.marks(), "{family}");
+        assert_eq!(folder.zeroes_empty_negative, file.zeroes_empty_negative, "{family}");
         drop((folder, file));
         let drawn = picture(&twins.file());
         assert!(drawn.iter().any(|value| *value != drawn[0]), "{family} draws one colour");
@@ -282,7 +294,6 @@ fn a_file_that_is_something_else_is_refused_as_what_it_is() {
     for (names, expected) in [
         (&["control_model.input_hint_block.0.weight", unet][..], "a ControlNet"),
         (&["model.diffusion_model.double_blocks.0.img_attn.qkv.weight"], "a Flux model"),
-        (&["conditioner.embedders.1.model.ln_final.weight", unet], "a Stable Diffusion XL model"),
         (&["lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight"], "a LoRA"),
         (&["unet.down_blocks.0.attentions.0.proj_in.lora_A.weight"], "a LoRA"),
         (&["decoder.up.0.block.0.conv1.weight"], "a VAE alone"),
@@ -293,7 +304,7 @@ fn a_file_that_is_something_else_is_refused_as_what_it_is() {
         let error = error_of(&path);
         assert!(error.contains(expected), "{error}");
     }
-    for (channels, expected) in [(9, "an inpainting model"), (8, "an editing model")] {
+    for (channels, expected) in [(5, "a depth model"), (8, "an editing model")] {
         let input = Tensor::zeros((4, channels, 3, 3), DType::F32, &Device::Cpu).unwrap();
         candle_core::safetensors::save(&HashMap::from([(unet.to_owned(), input)]), &path).unwrap();
         assert!(error_of(&path).contains(expected), "{}", error_of(&path));

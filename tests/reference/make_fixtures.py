@@ -1,6 +1,6 @@
 """Makes everything under tests/fixtures from the reference implementations. See README.md.
 
-    python make_fixtures.py [models parts samplers k_samplers matrix prompts wildcards pictures]
+    python make_fixtures.py [models parts samplers k_samplers matrix prompts wildcards pictures families]
 """
 
 import argparse
@@ -20,7 +20,7 @@ import tiny_models  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
-SETS = ("models", "parts", "samplers", "k_samplers", "matrix", "prompts", "wildcards", "pictures")
+SETS = ("models", "parts", "samplers", "k_samplers", "matrix", "prompts", "wildcards", "pictures", "families")
 
 
 def main():
@@ -75,6 +75,10 @@ def make(sets, starter):
         import golden_wildcards
 
         golden_wildcards.wildcards(GOLDEN)
+    if "families" in sets:
+        import golden_families
+
+        golden_families.families(FIXTURES, GOLDEN)
     if "pictures" in sets:
         import golden_pictures
 

@@ -1,7 +1,7 @@
 """Checkpoints in one file under their original names, from diffusers folders.
 
     single_files.py                what the tests need: tests/fixtures/single-file
-    single_files.py FOLDER FILE    a diffusers folder of SD 1.x or 2.x as one file (f16, f32: as stored)
+    single_files.py FOLDER FILE    a diffusers folder of SD 1.x, 2.x or XL as one file (f16, f32: as stored)
 
 The names are made from the numbers of the blocks, one, two, three, as the original code built them; the product
 looks for what is there instead.
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "single-file"
 
@@ -45,6 +45,8 @@ def unet_modules(config):
         ("conv_in", "input_blocks.0.0", {}),
         ("time_embedding.linear_1", "time_embed.0", {}),
         ("time_embedding.linear_2", "time_embed.2", {}),
+        ("add_embedding.linear_1", "label_emb.0.0", {}),
+        ("add_embedding.linear_2", "label_emb.0.2", {}),
         ("conv_norm_out", "out.0", {}),
         ("conv_out", "out.2", {}),
         ("mid_block.resnets.0", "middle_block.0", RESNET),
@@ -106,19 +108,19 @@ def by_modules(modules, prefix):
     return rename
 
 
-def clip_name(name):
-    return "cond_stage_model.transformer.text_model." + name.removeprefix("text_model.")
+def clip_name(name, prefix="cond_stage_model.transformer.text_model."):
+    return prefix + name.removeprefix("text_model.")
 
 
-def open_clip_name(name):
-    """A number after # is the third of the rows that the tensor makes."""
+def open_clip_name(name, prefix="cond_stage_model.model."):
+    """A number after # is the third of the rows that the tensor makes, #T a matrix the other way round."""
     name = name.removeprefix("text_model.")
-    prefix = "cond_stage_model.model."
     plain = {
         "embeddings.token_embedding.weight": "token_embedding.weight",
         "embeddings.position_embedding.weight": "positional_embedding",
         "final_layer_norm.weight": "ln_final.weight",
         "final_layer_norm.bias": "ln_final.bias",
+        "text_projection.weight": "text_projection#T",
     }
     if name in plain:
         return prefix + plain[name]
@@ -130,12 +132,18 @@ def open_clip_name(name):
     return f"{block}{OPEN_CLIP[module]}.{leaf}"
 
 
-def renamers(unet, vae, is_open_clip):
-    return {
+def renamers(unet, vae, towers):
+    """`towers`: whether each text encoder is OpenCLIP's, by its folder."""
+    out = {
         "unet": by_modules(unet_modules(unet), "model.diffusion_model."),
         "vae": by_modules(vae_modules(vae), "first_stage_model."),
-        "text_encoder": open_clip_name if is_open_clip else clip_name,
     }
+    is_xl = unet.get("addition_embed_type") is not None
+    for index, (part, is_open_clip) in enumerate(towers.items()):
+        rename, inner = (open_clip_name, "model.") if is_open_clip else (clip_name, "transformer.text_model.")
+        stage = f"conditioner.embedders.{index}." if is_xl else "cond_stage_model."
+        out[part] = lambda name, rename=rename, prefix=stage + inner: rename(name, prefix)
+    return out
 
 
 def scheduler(prediction):
@@ -154,10 +162,32 @@ def scheduler(prediction):
     return config
 
 
-def tiny(name, widths, attends, n, linear, heads, text_layers, act, prediction):
-    context = 128
+def towers_of(family, context):
+    """Text encoders by their folders: (class, is OpenCLIP's, its configuration)."""
+    common = {"vocab_size": 49408, "intermediate_size": 128, "num_hidden_layers": 2}
+    if not family.startswith("xl"):
+        is_second = family == "sd2"
+        act = "gelu" if is_second else "quick_gelu"
+        config = {**common, "intermediate_size": 256, "hidden_size": context, "num_attention_heads": 2}
+        return {"text_encoder": (CLIPTextModel, is_second, {**config, "hidden_act": act})}
+    clip = {**common, "hidden_size": 64, "num_attention_heads": 1, "hidden_act": "quick_gelu"}
+    big = {**common, "hidden_size": 128, "num_attention_heads": 2, "hidden_act": "gelu", "projection_dim": 96}
+    towers = {"text_encoder": (CLIPTextModel, False, clip)} if family != "xl-refiner" else {}
+    return towers | {"text_encoder_2": (CLIPTextModelWithProjection, True, big)}
+
+
+def tiny(name, widths, attends, n, linear, heads, prediction="epsilon", **unet_options):
+    is_xl = name.startswith("xl")
+    context = {True: 192, False: 128}[is_xl] if name != "xl-refiner" else 128
+    if is_xl:
+        numbers = 5 if name == "xl-refiner" else 6
+        unet_options |= {
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 256,
+            "projection_class_embeddings_input_dim": 96 + numbers * 256,
+        }
     unet = UNet2DConditionModel(
-        sample_size=64 if prediction == "epsilon" else 96,
+        sample_size=128 if is_xl else 64 if prediction == "epsilon" else 96,
         block_out_channels=widths,
         down_block_types=["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends],
         up_block_types=["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
@@ -165,29 +195,27 @@ def tiny(name, widths, attends, n, linear, heads, text_layers, act, prediction):
         cross_attention_dim=context,
         attention_head_dim=heads,
         use_linear_projection=linear,
+        **unet_options,
     )
     vae = AutoencoderKL(
         block_out_channels=(32, 64, 64),
         down_block_types=["DownEncoderBlock2D"] * 3,
         up_block_types=["UpDecoderBlock2D"] * 3,
         layers_per_block=n,
+        scaling_factor=0.13025 if is_xl else 0.18215,
     )
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=49408,
-            hidden_size=context,
-            intermediate_size=256,
-            num_hidden_layers=text_layers,
-            num_attention_heads=2,
-            hidden_act=act,
-        )
-    )
-    rename = renamers(unet.config, vae.config, linear)
+    towers = towers_of(name, context)
+    rename = renamers(unet.config, vae.config, {part: is_open for part, (_, is_open, _) in towers.items()})
+    texts = [(part, cls(CLIPTextConfig(**config))) for part, (cls, _, config) in towers.items()]
     folder = FIXTURES / name
     lines = []
-    for part, model in (("unet", unet), ("vae", vae), ("text_encoder", text)):
+    for part, model in [("unet", unet), ("vae", vae), *texts]:
         (folder / part).mkdir(parents=True, exist_ok=True)
-        model.save_config(folder / part) if part != "text_encoder" else model.config.save_pretrained(folder / part)
+        if part in towers:
+            model.config.architectures = [type(model).__name__]
+            model.config.save_pretrained(folder / part)
+        else:
+            model.save_config(folder / part)
         for theirs, tensor in model.state_dict().items():
             if not theirs.endswith("position_ids"):
                 shape = "x".join(map(str, tensor.shape))
@@ -198,13 +226,21 @@ def tiny(name, widths, attends, n, linear, heads, text_layers, act, prediction):
 
 
 def fixtures():
-    tiny("sd1", (64, 128), (True, False), 2, False, 8, 2, "quick_gelu", "epsilon")
-    tiny("sd2", (64, 128, 128), (True, True, False), 1, True, [1, 2, 2], 2, "gelu", "v_prediction")
+    tiny("sd1", (64, 128), (True, False), 2, False, 8)
+    tiny("sd1-inpaint", (64,), (True,), 1, False, 8, in_channels=9)
+    tiny("sd2", (64, 128, 128), (True, True, False), 1, True, [1, 2, 2], "v_prediction")
+    # XL's own depths, 0 and 2 and 10, made smaller.
+    tiny("xl", (64, 64, 128), (False, True, True), 1, True, [1, 1, 2], transformer_layers_per_block=[1, 1, 2])
+    # Segmind's SSD-1B: other depths on the way up than down, and half a middle.
+    uneven = {"transformer_layers_per_block": [1, [2, 1]], "reverse_transformer_layers_per_block": [[1, 2, 1], 1]}
+    tiny("xl-ssd", (64, 64), (False, True), 2, True, [1, 1], mid_block_type="UNetMidBlock2D", **uneven)
+    tiny("xl-refiner", (64, 64), (True, False), 1, True, [1, 1])
 
 
 def convert(folder, file):
     config = lambda part: json.loads((folder / part / "config.json").read_text())
-    rename = renamers(config("unet"), config("vae"), config("text_encoder")["hidden_act"] == "gelu")
+    parts = [part for part in ("text_encoder", "text_encoder_2") if (folder / part).exists()]
+    rename = renamers(config("unet"), config("vae"), {part: config(part)["hidden_act"] == "gelu" for part in parts})
     tensors, thirds = {}, {}
     for part, to_original in rename.items():
         (source,) = (folder / part).glob("*.safetensors")
@@ -212,7 +248,9 @@ def convert(folder, file):
             if name.endswith("position_ids"):
                 continue
             original, _, third = to_original(name).partition("#")
-            if third:
+            if third == "T":
+                tensors[original] = tensor.T.contiguous()
+            elif third:
                 thirds.setdefault(original, {})[int(third)] = tensor
             elif ".mid.attn_1." in original and tensor.ndim == 2:
                 tensors[original] = tensor[:, :, None, None].contiguous()

@@ -3,9 +3,9 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
-use super::config::{Level, Plan};
+use super::Pass;
+use super::plan::{Level, Mid, Plan};
 use super::transformer::{SpatialTransformer, TransformerShape};
-use super::{Pass, PreparedContext};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::layers::{conv3x3, conv3x3_halving};
 use crate::diffusion::resnet::{ResnetBlock, ResnetShape};
@@ -56,16 +56,25 @@ impl Loader<'_> {
         ResnetBlock::load(vb, shape)
     }
 
-    fn transformer(&mut self, vb: &VarBuilder, level: &Level) -> candle_core::Result<SpatialTransformer> {
+    /// None for no layers.
+    fn transformer(
+        &mut self,
+        vb: &VarBuilder,
+        level: &Level,
+        layers: usize,
+    ) -> candle_core::Result<Option<SpatialTransformer>> {
+        if layers == 0 {
+            return Ok(None);
+        }
         let shape = TransformerShape {
             channels: level.channels,
             heads: level.heads,
-            layers: level.transformer_layers,
+            layers,
             context_width: level.context_width,
             groups: self.plan.groups,
             linear_projection: self.plan.linear_projection,
         };
-        SpatialTransformer::load(vb, shape, &mut self.next_context)
+        SpatialTransformer::load(vb, shape, &mut self.next_context).map(Some)
     }
 }
 
@@ -78,14 +87,13 @@ pub(super) struct DownBlock {
 
 impl DownBlock {
     pub fn load(vb: &VarBuilder, loader: &mut Loader, index: usize) -> candle_core::Result<Self> {
-        let level = loader.plan.levels[index];
+        let level = &loader.plan.levels[index];
         let channels_in = loader.plan.levels[index.saturating_sub(1)].channels;
         let mut stages = Vec::new();
-        for i in 0..level.resnets {
+        for (i, &layers) in level.down.iter().enumerate() {
             let from = if i == 0 { channels_in } else { level.channels };
             let resnet = loader.resnet(&vb.pp("resnets").pp(i), from, level.channels)?;
-            let transformer =
-                level.down_has_attention.then(|| loader.transformer(&vb.pp("attentions").pp(i), &level)).transpose()?;
+            let transformer = loader.transformer(&vb.pp("attentions").pp(i), level, layers)?;
             stages.push(Stage { resnet, transformer });
         }
         let is_last = index + 1 == loader.plan.levels.len();
@@ -114,37 +122,44 @@ impl DownBlock {
     }
 }
 
-/// `UNetMidBlock2DCrossAttn` or, without attention, `UNetMidBlock2D`.
+/// `UNetMidBlock2DCrossAttn` or, with its first residual block alone, `UNetMidBlock2D`; or nothing.
 #[derive(Debug)]
 pub(super) struct MidBlock {
-    first: ResnetBlock,
+    first: Option<ResnetBlock>,
     transformer: Option<SpatialTransformer>,
-    last: ResnetBlock,
+    last: Option<ResnetBlock>,
 }
 
 impl MidBlock {
     pub fn load(vb: &VarBuilder, loader: &mut Loader) -> candle_core::Result<Self> {
-        let level = loader.plan.levels[loader.plan.levels.len() - 1];
-        Ok(Self {
-            first: loader.resnet(&vb.pp("resnets.0"), level.channels, level.channels)?,
-            transformer: loader
-                .plan
-                .mid_has_attention
-                .then(|| loader.transformer(&vb.pp("attentions.0"), &level))
-                .transpose()?,
-            last: loader.resnet(&vb.pp("resnets.1"), level.channels, level.channels)?,
+        let level = &loader.plan.levels[loader.plan.levels.len() - 1];
+        let resnet = |name: &str| loader.resnet(&vb.pp(name), level.channels, level.channels).map(Some);
+        Ok(match loader.plan.mid {
+            Mid::Attention(layers) => Self {
+                first: resnet("resnets.0")?,
+                last: resnet("resnets.1")?,
+                transformer: loader.transformer(&vb.pp("attentions.0"), level, layers)?,
+            },
+            Mid::Resnet => Self { first: resnet("resnets.0")?, transformer: None, last: None },
+            Mid::Nothing => Self { first: None, transformer: None, last: None },
         })
     }
 
-    pub fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor, DiffusionError> {
-        pass.interrupt.check()?;
-        let mut h = self.first.forward(x, Some(pass.time))?;
+    pub fn forward(&self, x: Tensor, pass: &Pass) -> Result<Tensor, DiffusionError> {
+        let mut h = x;
+        if let Some(first) = &self.first {
+            pass.interrupt.check()?;
+            h = first.forward(&h, Some(pass.time))?;
+        }
         if let Some(transformer) = &self.transformer {
             pass.interrupt.check()?;
             h = transformer.forward(&h, pass.context, pass.interrupt)?;
         }
-        pass.interrupt.check()?;
-        Ok(self.last.forward(&h, Some(pass.time))?)
+        if let Some(last) = &self.last {
+            pass.interrupt.check()?;
+            h = last.forward(&h, Some(pass.time))?;
+        }
+        Ok(h)
     }
 
     pub fn project_context(&self, context: &Tensor, out: &mut Vec<(Tensor, Tensor)>) -> candle_core::Result<()> {
@@ -163,18 +178,17 @@ impl UpBlock {
     /// `index` is the level, from the outermost in.
     pub fn load(vb: &VarBuilder, loader: &mut Loader, index: usize) -> candle_core::Result<Self> {
         let levels = &loader.plan.levels;
-        let level = levels[index];
+        let level = &levels[index];
         let channels_below = levels[(index + 1).min(levels.len() - 1)].channels;
         let channels_above = levels[index.saturating_sub(1)].channels;
-        let count = level.resnets + 1;
+        let count = level.up.len();
         let mut stages = Vec::new();
-        for i in 0..count {
+        for (i, &layers) in level.up.iter().enumerate() {
             let from = if i == 0 { channels_below } else { level.channels };
             // The skips come back in the reverse order: the last one is what entered this level on the way down.
             let skip = if i + 1 == count { channels_above } else { level.channels };
             let resnet = loader.resnet(&vb.pp("resnets").pp(i), from + skip, level.channels)?;
-            let transformer =
-                level.up_has_attention.then(|| loader.transformer(&vb.pp("attentions").pp(i), &level)).transpose()?;
+            let transformer = loader.transformer(&vb.pp("attentions").pp(i), level, layers)?;
             stages.push(Stage { resnet, transformer });
         }
         let upsample =
@@ -211,11 +225,11 @@ pub(super) fn project_all(
     down: &[DownBlock],
     mid: &MidBlock,
     up: &[UpBlock],
-) -> candle_core::Result<PreparedContext> {
+) -> candle_core::Result<Vec<(Tensor, Tensor)>> {
     let mut keys_and_values = Vec::new();
     down.iter().try_for_each(|block| block.project_context(context, &mut keys_and_values))?;
     // Loaded last, so that it comes last: see UNet::load.
     up.iter().try_for_each(|block| block.project_context(context, &mut keys_and_values))?;
     mid.project_context(context, &mut keys_and_values)?;
-    Ok(PreparedContext { keys_and_values })
+    Ok(keys_and_values)
 }

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
+use super::plan::{AddedWidths, Plan};
 use crate::diffusion::layers::linear;
 use crate::kernels::Linear;
 
@@ -59,10 +60,68 @@ impl TimeEmbedding {
         })
     }
 
-    /// `[1, 4 * width]` for one timestep, with the SiLU that every residual block puts before its projection.
-    pub(super) fn forward_silu(&self, timestep: f64, device: &Device) -> candle_core::Result<Tensor> {
+    /// `[1, 4 * width]` for one timestep, or `[B, 4 * width]` with what is `added` to it, with the SiLU that every
+    /// residual block puts before its projection.
+    pub(super) fn forward_silu(
+        &self,
+        timestep: f64,
+        added: Option<&Tensor>,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
         let features = sinusoids(timestep, self.width, self.flip_sin_to_cos, self.freq_shift, device)?;
-        let embedding = self.linear2.forward(&self.linear1.forward(&features)?.silu()?)?;
+        let mut embedding = self.linear2.forward(&self.linear1.forward(&features)?.silu()?)?;
+        if let Some(added) = added {
+            embedding = added.broadcast_add(&embedding)?;
+        }
         embedding.silu()?.to_dtype(self.dtype)
+    }
+}
+
+/// What is told beside the prompt's hidden states (Podell et al. 2023, arXiv:2307.01952, section 2.2), for each row.
+#[derive(Debug, Clone)]
+pub struct Added {
+    /// The text as one vector, `[B, P]`.
+    pub pooled: Tensor,
+    /// Sizes and crops in pixels, height before width, or what else the model was trained with; for each row.
+    pub numbers: Vec<Vec<f64>>,
+}
+
+/// `linear, silu, linear` of the pooled text and the sinusoids of the numbers, always in f32.
+#[derive(Debug)]
+pub(super) struct AddedEmbedding {
+    linear1: Linear,
+    linear2: Linear,
+    widths: AddedWidths,
+    flip_sin_to_cos: bool,
+    freq_shift: f64,
+}
+
+impl AddedEmbedding {
+    /// Loads `add_embedding` below `vb`, to `width`.
+    pub fn load(vb: &VarBuilder, widths: AddedWidths, width: usize, plan: &Plan) -> candle_core::Result<Self> {
+        let vb = vb.pp("add_embedding").to_dtype(DType::F32);
+        Ok(Self {
+            linear1: linear(&vb.pp("linear_1"), widths.all, width)?,
+            linear2: linear(&vb.pp("linear_2"), width, width)?,
+            widths,
+            flip_sin_to_cos: plan.flip_sin_to_cos,
+            freq_shift: plan.freq_shift,
+        })
+    }
+
+    /// `[B, 4 * width]`, to be added to the time embedding.
+    pub fn forward(&self, added: &Added) -> candle_core::Result<Tensor> {
+        let device = added.pooled.device();
+        let mut rows = Vec::with_capacity(added.numbers.len());
+        for numbers in &added.numbers {
+            let features = numbers
+                .iter()
+                .map(|&n| sinusoids(n, self.widths.number, self.flip_sin_to_cos, self.freq_shift, device))
+                .collect::<candle_core::Result<Vec<_>>>()?;
+            rows.push(Tensor::cat(&features, 1)?);
+        }
+        // [B, P] and [B, n * width] -> [B, P + n * width]
+        let features = Tensor::cat(&[&added.pooled.to_dtype(DType::F32)?, &Tensor::cat(&rows, 0)?], 1)?;
+        self.linear2.forward(&self.linear1.forward(&features)?.silu()?)
     }
 }

@@ -4,6 +4,7 @@
 mod blocks;
 mod config;
 pub mod embedding;
+mod plan;
 mod transformer;
 
 use candle_core::Tensor;
@@ -12,7 +13,8 @@ use candle_nn::VarBuilder;
 pub use config::UNetConfig;
 
 use self::blocks::{DownBlock, Loader, MidBlock, UpBlock, project_all};
-use self::embedding::TimeEmbedding;
+pub use self::embedding::Added;
+use self::embedding::{AddedEmbedding, TimeEmbedding};
 use super::layers::{conv3x3, group_norm};
 use super::{DiffusionError, Interrupt};
 use crate::kernels::{Conv2d, GroupNorm};
@@ -22,6 +24,7 @@ use crate::kernels::{Conv2d, GroupNorm};
 pub struct UNet {
     conv_in: Conv2d,
     time_embedding: TimeEmbedding,
+    added_embedding: Option<AddedEmbedding>,
     /// From the outermost level in.
     down: Vec<DownBlock>,
     mid: MidBlock,
@@ -36,11 +39,13 @@ pub struct UNet {
 #[derive(Debug, Clone)]
 pub struct PreparedContext {
     keys_and_values: Vec<(Tensor, Tensor)>,
+    /// `[B, T]` in f32, for the time embedding.
+    added: Option<Tensor>,
 }
 
 /// What every block of one evaluation is told.
 struct Pass<'a> {
-    /// `[1, T]`, after its SiLU.
+    /// `[1, T]` or `[B, T]`, after its SiLU.
     time: &'a Tensor,
     context: &'a PreparedContext,
     interrupt: Interrupt<'a>,
@@ -55,6 +60,7 @@ impl UNet {
         let plan = config.check()?;
         let levels = plan.levels.len();
         let (outer, groups, eps) = (plan.levels[0].channels, plan.groups, plan.eps);
+        let added = |widths| AddedEmbedding::load(vb, widths, outer * 4, &plan);
         let mut loader = Loader { plan: &plan, time_width: outer * 4, next_context: 0 };
         let down = (0..levels)
             .map(|index| DownBlock::load(&vb.pp("down_blocks").pp(index), &mut loader, index))
@@ -66,6 +72,7 @@ impl UNet {
         Ok(Self {
             conv_in: conv3x3(&vb.pp("conv_in"), config.in_channels, outer)?,
             time_embedding: TimeEmbedding::load(vb, outer, plan.flip_sin_to_cos, plan.freq_shift)?,
+            added_embedding: plan.added.map(added).transpose()?,
             down,
             mid,
             up,
@@ -81,12 +88,22 @@ impl UNet {
         &self.config
     }
 
-    /// The keys and values of all cross-attentions for hidden states `[B, T, D]` of the text encoder.
+    /// The keys and values of all cross-attentions for hidden states `[B, T, D]` of the text encoder, and what is told
+    /// beside them, where the model is told more.
     ///
     /// # Errors
-    /// When the width is not the model's or the device fails.
-    pub fn prepare_context(&self, context: &Tensor) -> Result<PreparedContext, DiffusionError> {
-        Ok(project_all(context, &self.down, &self.mid, &self.up)?)
+    /// When the widths are not the model's, `added` is missing or too much, or the device fails.
+    pub fn prepare_context(&self, context: &Tensor, added: Option<&Added>) -> Result<PreparedContext, DiffusionError> {
+        let added = match (&self.added_embedding, added) {
+            (Some(embedding), Some(added)) => Some(embedding.forward(added)?),
+            (None, None) => None,
+            _ => {
+                let problem =
+                    "the text encoders do not give what the U-Net is told beside the hidden states".to_owned();
+                return Err(DiffusionError::Config { part: config::PART, problem });
+            }
+        };
+        Ok(PreparedContext { keys_and_values: project_all(context, &self.down, &self.mid, &self.up)?, added })
     }
 
     /// The model's prediction for latents `x` `[B, C, H, W]` at `timestep`, with a context of the same batch.
@@ -100,14 +117,14 @@ impl UNet {
         context: &PreparedContext,
         interrupt: Interrupt,
     ) -> Result<Tensor, DiffusionError> {
-        let time = self.time_embedding.forward_silu(timestep, x.device())?;
+        let time = self.time_embedding.forward_silu(timestep, context.added.as_ref(), x.device())?;
         let pass = Pass { time: &time, context, interrupt };
         let mut h = self.conv_in.forward(x)?;
         let mut skips = vec![h.clone()];
         for block in &self.down {
             h = block.forward(h, &mut skips, &pass)?;
         }
-        h = self.mid.forward(&h, &pass)?;
+        h = self.mid.forward(h, &pass)?;
         for block in &self.up {
             h = block.forward(h, &mut skips, &pass)?;
         }

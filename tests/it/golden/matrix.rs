@@ -114,7 +114,7 @@ fn every_sampler_on_every_schedule_is_that_of_the_reference() {
 fn every_sampler_on_every_schedule_is_that_of_the_reference_on_a_network() {
     let StableDiffusion { unet, .. } = model("tiny-eps");
     let tensors = golden("unet_matrix");
-    let context = |name: &str| unet.prepare_context(&tensors[name]).unwrap();
+    let context = |name: &str| unet.prepare_context(&tensors[name], None).unwrap();
     let (prompt, empty) = (context("context"), context("empty"));
     let mut denoise = |x: &Tensor, level: NoiseLevel| {
         let input = (x * (1.0 / (1.0 + level.sigma * level.sigma).sqrt())).unwrap();

@@ -31,9 +31,10 @@ fn hidden_states_are_those_of_transformers() {
             let first: Vec<i64> = chunk.iter().map(|&id| i64::from(id)).collect();
             assert_eq!(first, expected, "{name}: {prompt}");
             if let Some(expected) = tensors.get(&format!("{name}.{index}.last_hidden_state")) {
-                let hidden = model.text_encoder.encode(&[&chunk], ClipSkip::default(), Interrupt::never()).unwrap();
+                let (tower, marks) = (&model.text_encoders.towers()[0], model.tokenizer.marks());
+                let text = tower.encode(&[&chunk], marks, ClipSkip::default(), Interrupt::never()).unwrap();
                 // Measured: 7.1e-7.
-                assert_close(&format!("{name} text {index}"), &hidden, expected, 3e-6);
+                assert_close(&format!("{name} text {index}"), &text.states, expected, 3e-6);
             }
         }
     }
@@ -63,7 +64,7 @@ fn the_unet_predicts_what_diffusers_predicts() {
         let model = model(name);
         for case in ["even", "odd"] {
             let get = |key: &str| &tensors[&format!("{name}.{case}.{key}")];
-            let context = model.unet.prepare_context(get("context")).unwrap();
+            let context = model.unet.prepare_context(get("context"), None).unwrap();
             let timestep = f64::from(values(get("timestep"))[0]);
             let found = model.unet.forward(get("sample"), timestep, &context, Interrupt::never()).unwrap();
             // Measured: 3.3e-6.
@@ -78,7 +79,7 @@ fn a_row_of_a_batch_is_the_single_run() {
     let model = model("tiny-eps");
     let (x, context) = (&tensors["tiny-eps.even.sample"], &tensors["tiny-eps.even.context"]);
     let run = |x: &Tensor, context: &Tensor| {
-        let context = model.unet.prepare_context(context).unwrap();
+        let context = model.unet.prepare_context(context, None).unwrap();
         model.unet.forward(x, 501.0, &context, Interrupt::never()).unwrap()
     };
     let row = |t: &Tensor| t.narrow(0, 1, 1).unwrap();

@@ -12,13 +12,13 @@ use image::RgbImage;
 
 use super::{golden, golden_json, model, relative_error, values};
 
-fn picture_of(pixels: &Tensor) -> RgbImage {
+pub fn picture_of(pixels: &Tensor) -> RgbImage {
     let (height, width, _) = pixels.dims3().unwrap();
     let bytes = pixels.flatten_all().unwrap().to_vec1::<u8>().unwrap();
     RgbImage::from_raw(width as u32, height as u32, bytes).unwrap()
 }
 
-fn request_of(case: &serde_json::Value) -> GenerationRequest {
+pub fn request_of(case: &serde_json::Value) -> GenerationRequest {
     let (sampler, schedule) = match case["sampler"].as_str().unwrap() {
         "ddim" | "ddim-eta" => (SamplerKind::Ddim, ScheduleKind::Model),
         "ddpm" => (SamplerKind::Ddpm, ScheduleKind::Model),

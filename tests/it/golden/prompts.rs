@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use calotype::diffusion::Interrupt;
-use calotype::diffusion::conditioning::Reader;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::prompt::wildcards::{Stream, WildcardFiles, draw as draw_prompt};
 use calotype::prompt::{ParsedPrompt, Part, schedule};
@@ -61,7 +60,7 @@ fn weighted_hidden_states_are_those_of_torch() {
     let tensors = golden("prompts");
     for name in ["tiny-eps", "tiny-v"] {
         let model = model(name);
-        let reader = Reader { tokenizer: &model.tokenizer, text_encoder: &model.text_encoder, unet: &model.unet };
+        let reader = model.reader();
         for (key, prompt, index, clip_skip, emphasis) in [
             ("plain.skip2", "a red cat, sitting on a mat", 0, 2, Emphasis::Original),
             ("plain.skip2", WEIGHTED, 0, 2, Emphasis::Ignore),
@@ -74,8 +73,8 @@ fn weighted_hidden_states_are_those_of_torch() {
         ] {
             let clip_skip = ClipSkip::new(clip_skip).unwrap();
             let request = GenerationRequest { clip_skip, emphasis, ..plain_request() };
-            let found = reader.hidden_states(&part(&model, prompt), &request, Interrupt::never()).unwrap();
-            let found = found[index].narrow(1, 0, 12).unwrap();
+            let found = reader.texts(&part(&model, prompt), &request, Interrupt::never()).unwrap();
+            let found = found[index].states.narrow(1, 0, 12).unwrap();
             // Measured: 6.8e-7.
             assert_close(&format!("{name} {key}"), &found, &tensors[&format!("{name}.{key}")], 3e-6);
         }
