@@ -15,7 +15,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The file is something else.
-    #[error("this is {what}; single files of Stable Diffusion 1, 2 and XL in safetensors can be opened: {}", path.display())]
+    #[error("this is {what}; models of Stable Diffusion 1, 2 and XL can be opened: {}", path.display())]
     Foreign {
         /// What it is.
         what: &'static str,
@@ -47,7 +47,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The weights are stored in a way that is not read.
-    #[error("no safetensors weights, {found}: {}", path.display())]
+    #[error("no weights, {found}: {}", path.display())]
     NoWeights {
         /// What lies there instead.
         found: String,
@@ -72,7 +72,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A file of weights is damaged.
-    #[error("damaged safetensors file, {problem}: {}", path.display())]
+    #[error("damaged model file, {problem}: {}", path.display())]
     Damaged {
         /// What was expected and found.
         problem: String,
@@ -102,7 +102,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A tensor is stored in a type that is not read.
-    #[error("tensor \"{name}\" is stored as {found}; known are F64, F32, F16, BF16: {}", path.display())]
+    #[error("tensor \"{name}\" is stored as {found}; known are floating-point numbers of 64 to 8 bits and GGUF's blocks: {}", path.display())]
     UnknownDType {
         /// Its name.
         name: String,

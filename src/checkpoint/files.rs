@@ -170,3 +170,37 @@ impl Source {
         }
     }
 }
+
+/// A source to be read like a stream, with a position of its own.
+pub(super) struct SourceReader<'a> {
+    source: &'a Source,
+    at: u64,
+}
+
+impl<'a> SourceReader<'a> {
+    pub fn new(source: &'a Source) -> Self {
+        Self { source, at: 0 }
+    }
+}
+
+impl Read for SourceReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.source.len()?.saturating_sub(self.at);
+        let len = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.source.read_at(self.at, &mut buffer[..len])?;
+        self.at += len as u64;
+        Ok(len)
+    }
+}
+
+impl Seek for SourceReader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.source.len()?.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = to.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}

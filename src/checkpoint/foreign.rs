@@ -1,16 +1,9 @@
 //! Files that are no checkpoint of Stable Diffusion, told apart so that the refusal can say what they are.
 
-/// What a file is by its first bytes, when it is not safetensors.
+/// What a file is by its first bytes, when it is no file of tensors.
 pub(super) fn by_first_bytes(start: &[u8]) -> Option<&'static str> {
-    // PyTorch's magic number 0x1950a86a20f9469cfc6c as a pickled LONG1: its file format before the zip.
-    const OLD_TORCH: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e";
-    const PICKLE: &str = "a PyTorch pickle (.ckpt, .pt), which cannot be opened yet";
     let text = start.trim_ascii_start();
-    if start.starts_with(b"PK\x03\x04") || start.starts_with(OLD_TORCH) || start.get(257..262) == Some(b"ustar") {
-        Some(PICKLE)
-    } else if start.starts_with(b"GGUF") {
-        Some("a GGUF file, which cannot be opened yet")
-    } else if start.starts_with(b"version https://git-lfs") {
+    if start.starts_with(b"version https://git-lfs") {
         Some("a Git LFS pointer: the place of a file that was not downloaded")
     } else if text.starts_with(b"<") {
         Some("a saved web page, not what the link on it leads to")

@@ -8,9 +8,9 @@ mod hints;
 mod meter;
 mod model;
 mod original_names;
-mod safetensors_file;
 mod single_file;
 mod starter;
+mod tensor_file;
 mod unet_blocks;
 mod weights;
 

@@ -14,11 +14,11 @@ use super::CheckpointError;
 use super::files::ModelFiles;
 use super::meter::Meter;
 use super::original_names::{OriginalNames, StoredName};
-use super::safetensors_file::{SafetensorsFile, StoredTensor};
+use super::tensor_file::{StoredTensor, TensorFile};
 
 /// All files of one part.
 pub(super) struct Weights {
-    shards: Vec<SafetensorsFile>,
+    shards: Vec<TensorFile>,
     /// Which shard a name is in.
     index: HashMap<String, usize>,
     /// The folder, for messages.
@@ -30,7 +30,7 @@ pub(super) struct Weights {
 
 /// A tensor that was asked for, where it lies.
 struct Found<'a> {
-    shard: &'a SafetensorsFile,
+    shard: &'a TensorFile,
     stored: StoredTensor,
     name: String,
     /// Two axes that are to change places.
@@ -69,24 +69,19 @@ impl Weights {
         };
         let shards = shard_names
             .iter()
-            .map(|name| SafetensorsFile::open(files, &format!("{folder}/{name}")))
+            .map(|name| TensorFile::open(files, &format!("{folder}/{name}")))
             .collect::<Result<Vec<_>, _>>()?;
         let path = if let [only] = shards.as_slice() { only.path().clone() } else { files.path(folder) };
         Ok(Self::indexed(shards, path, None, meter))
     }
 
     /// The part of a single file that `names` is for.
-    pub fn in_single_file(file: SafetensorsFile, names: OriginalNames, meter: Arc<Meter>) -> Self {
+    pub fn in_single_file(file: TensorFile, names: OriginalNames, meter: Arc<Meter>) -> Self {
         let path = file.path().clone();
         Self::indexed(vec![file], path, Some(names), meter)
     }
 
-    fn indexed(
-        shards: Vec<SafetensorsFile>,
-        path: PathBuf,
-        original: Option<OriginalNames>,
-        meter: Arc<Meter>,
-    ) -> Self {
+    fn indexed(shards: Vec<TensorFile>, path: PathBuf, original: Option<OriginalNames>, meter: Arc<Meter>) -> Self {
         let prefix = original.as_ref().map_or("", OriginalNames::prefix);
         let mut index = HashMap::new();
         for (number, shard) in shards.iter().enumerate() {
@@ -196,6 +191,12 @@ enum Choice {
 
 /// The file to read: full names before variants, `fp16` before other variants, training leftovers (`non_ema`) last.
 fn choose(names: &[String], stem: &str) -> Option<Choice> {
+    // The names that weights have as safetensors, then those that they have as pickles.
+    let pickles = if stem == "model" { "pytorch_model" } else { stem };
+    choose_as(names, stem, ".safetensors").or_else(|| choose_as(names, pickles, ".bin"))
+}
+
+fn choose_as(names: &[String], stem: &str, extension: &str) -> Option<Choice> {
     let rank = |variant: &str| match variant {
         "" => 0,
         "fp16" => 1,
@@ -206,15 +207,15 @@ fn choose(names: &[String], stem: &str) -> Option<Choice> {
         .iter()
         .filter_map(|name| {
             let rest = name.strip_prefix(stem)?;
-            if let Some(variant) = rest.strip_suffix(".safetensors") {
+            if let Some(variant) = rest.strip_suffix(extension) {
                 let variant = variant.strip_prefix('.').unwrap_or(variant);
                 // `-00001-of-00002`, with the variant before or after it, is a shard: only an index leads to it.
                 let is_shard = variant.contains("-of-");
                 return (!is_shard && !variant.starts_with('-'))
                     .then(|| (rank(variant), 0, Choice::Single(name.clone())));
             }
-            // `.safetensors.index.json`, `.safetensors.index.VARIANT.json`, `.VARIANT.safetensors.index.json`.
-            let (before, after) = rest.strip_suffix(".json")?.split_once(".safetensors.index")?;
+            // `.safetensors.index.json`, `.safetensors.index.VARIANT.json`, `.VARIANT.safetensors.index.json`, or `.bin`.
+            let (before, after) = rest.strip_suffix(".json")?.split_once(&format!("{extension}.index"))?;
             let variant = [before, after].concat();
             Some((rank(variant.trim_start_matches('.')), 1, Choice::Index(name.clone())))
         })
@@ -245,7 +246,9 @@ mod tests {
             chosen(&["model.fp16-00001-of-00002.safetensors", "model.safetensors.index.fp16.json"]),
             index("model.safetensors.index.fp16.json")
         );
-        assert_eq!(chosen(&["model-00001-of-00002.safetensors", "pytorch_model.bin", "config.json"]), None);
+        assert_eq!(chosen(&["model-00001-of-00002.safetensors", "config.json"]), None);
+        assert_eq!(chosen(&["pytorch_model.bin", "config.json"]), single("pytorch_model.bin"));
+        assert_eq!(chosen(&["pytorch_model.bin", "model.fp16.safetensors"]), single("model.fp16.safetensors"));
     }
 
     #[test]

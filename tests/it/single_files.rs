@@ -312,9 +312,9 @@ fn a_file_that_is_something_else_is_refused_as_what_it_is() {
     for (bytes, expected) in [
         (&b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"[..], "a Git LFS pointer"),
         (b"\n<!DOCTYPE html><html></html>", "a saved web page"),
-        (b"PK\x03\x04archive/data.pkl", "a PyTorch pickle"),
-        (b"GGUF\x03\0\0\0", "a GGUF file"),
-        (b"", "damaged safetensors file"),
+        (b"PK\x03\x04archive/data.pkl", "damaged model file, its zip"),
+        (b"GGUF\x03\0\0\0", "damaged model file, its header"),
+        (b"", "damaged model file"),
     ] {
         std::fs::write(&path, bytes).unwrap();
         let error = error_of(&path);

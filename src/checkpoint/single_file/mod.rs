@@ -4,7 +4,6 @@
 mod text;
 mod unet;
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -15,14 +14,14 @@ use super::files::ModelFiles;
 use super::foreign;
 use super::meter::Meter;
 use super::original_names::{OriginalNames, Spelling, Tower, VAE_PREFIX};
-use super::safetensors_file::SafetensorsFile;
+use super::tensor_file::TensorFile;
 use super::unet_blocks::{UNET_PREFIX, UNetBlocks};
 use super::weights::Weights;
 use crate::diffusion::text_encoder::HiddenStates;
 
 /// An open checkpoint that is Stable Diffusion 1, 2 or XL.
 pub(super) struct SingleFile {
-    file: SafetensorsFile,
+    file: TensorFile,
     blocks: UNetBlocks,
     /// At least one.
     towers: Vec<Tower>,
@@ -41,8 +40,7 @@ impl SingleFile {
     /// # Errors
     /// When the file is damaged, is something else, or lacks a part.
     pub fn open(files: &ModelFiles) -> Result<Self, CheckpointError> {
-        check_first_bytes(files)?;
-        let file = SafetensorsFile::open(files, "")?;
+        let file = TensorFile::open(files, "")?;
         let path = || file.path().clone();
         let foreign = |what: &'static str| CheckpointError::Foreign { what, path: path() };
         let names: Vec<&str> = file.tensors().map(|(name, _)| name.as_str()).collect();
@@ -204,21 +202,5 @@ impl SingleFile {
 
     fn config<T: DeserializeOwned>(&self, value: Value) -> Result<T, CheckpointError> {
         serde_json::from_value(value).map_err(|e| self.damaged(&e.to_string()))
-    }
-}
-
-/// Refuses what is no safetensors file by what it is.
-fn check_first_bytes(files: &ModelFiles) -> Result<(), CheckpointError> {
-    let io = |source| CheckpointError::Io { source, path: files.path("") };
-    let source = files.open("")?;
-    let len = usize::try_from(source.len().map_err(io)?).unwrap_or(usize::MAX).min(512);
-    let mut start = vec![0; len];
-    match source.read_at(0, &mut start) {
-        Err(error) if error.kind() != ErrorKind::UnexpectedEof => return Err(io(error)),
-        _ => {}
-    }
-    match foreign::by_first_bytes(&start) {
-        Some(what) => Err(CheckpointError::Foreign { what, path: files.path("") }),
-        None => Ok(()),
     }
 }

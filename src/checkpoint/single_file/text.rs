@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::SingleFile;
 use crate::checkpoint::original_names::{Spelling, Tower};
-use crate::checkpoint::safetensors_file::SafetensorsFile;
+use crate::checkpoint::tensor_file::TensorFile;
 use crate::checkpoint::{CheckpointError, clip_vocabulary};
 use crate::prompt::{SpecialTokens, Tokenizer};
 
@@ -21,7 +21,7 @@ const TOWERS: [(Spelling, &str, &str); 6] = [
 ];
 
 /// The text encoders in a file: two for Stable Diffusion XL, else the first that is there.
-pub(super) fn towers(file: &SafetensorsFile, is_xl: bool) -> Vec<Tower> {
+pub(super) fn towers(file: &TensorFile, is_xl: bool) -> Vec<Tower> {
     let found = TOWERS.iter().filter(|(_, prefix, shown_by)| file.get(&format!("{prefix}{shown_by}")).is_some());
     let towers = found.map(|&(spelling, prefix, _)| Tower { spelling, prefix });
     if is_xl {

@@ -1,0 +1,185 @@
+//! A file of named tensors, whatever its format: told by its first bytes, its header checked against its length, its
+//! tensors read one by one in small pieces, so that loading never holds more than the weights themselves.
+
+mod gguf;
+mod pickle;
+mod safetensors;
+mod stored;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+pub use stored::StoredTensor;
+
+use super::CheckpointError;
+use super::files::{ModelFiles, Source};
+use super::foreign;
+
+/// About how much is read at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// An open file whose header is known and sound.
+pub struct TensorFile {
+    path: PathBuf,
+    /// A lock because a file has one position; held for one piece at a time.
+    source: Mutex<Source>,
+    tensors: HashMap<String, StoredTensor>,
+    metadata: HashMap<String, String>,
+}
+
+/// What a header says: the tensors by name, and texts beside them.
+pub struct Header {
+    pub tensors: HashMap<String, StoredTensor>,
+    pub metadata: HashMap<String, String>,
+}
+
+impl TensorFile {
+    /// # Errors
+    /// When the file cannot be read, is something else, or is damaged.
+    pub fn open(files: &ModelFiles, inner: &str) -> Result<Self, CheckpointError> {
+        let path = files.path(inner);
+        let source = files.open(inner)?;
+        let io = |source| CheckpointError::Io { source, path: path.clone() };
+        let len = source.len().map_err(io)?;
+        let mut start = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(512)];
+        source.read_at(0, &mut start).map_err(io)?;
+        let header = if start.starts_with(b"GGUF") {
+            gguf::header(&source)
+        } else if pickle::is_pickle(&start) {
+            pickle::header(&source, &start)
+        } else if let Some(what) = foreign::by_first_bytes(&start) {
+            return Err(CheckpointError::Foreign { what, path });
+        } else {
+            safetensors::header(&source, len)
+        };
+        let header = header.map_err(|problem| CheckpointError::Damaged { problem, path: path.clone() })?;
+        for (name, tensor) in &header.tensors {
+            let end = tensor.offset.saturating_add(tensor.len_bytes);
+            if end > len {
+                let problem = format!("tensor \"{name}\" ends at byte {end} and the file has {len}; it is cut off");
+                return Err(CheckpointError::Damaged { problem, path });
+            }
+        }
+        let Header { tensors, metadata } = header;
+        Ok(Self { path, source: Mutex::new(source), tensors, metadata })
+    }
+
+    pub fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    pub fn tensors(&self) -> impl Iterator<Item = (&String, &StoredTensor)> {
+        self.tensors.iter()
+    }
+
+    pub fn get(&self, name: &str) -> Option<&StoredTensor> {
+        self.tensors.get(name)
+    }
+
+    /// What the file says about itself under this key.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// The values of a tensor, converted to f32 piece by piece.
+    pub fn read_f32(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
+        if !tensor.kind.is_number() {
+            return Err(CheckpointError::UnknownDType {
+                name: name.to_owned(),
+                found: tensor.kind.name(),
+                path: self.path.clone(),
+            });
+        }
+        let damaged = |problem: String| CheckpointError::Damaged { problem, path: self.path.clone() };
+        let (numbers, bytes) = tensor.kind.block();
+        let len = usize::try_from(tensor.len_bytes).map_err(|_| damaged(format!("tensor \"{name}\" is too large")))?;
+        let mut values = Vec::with_capacity(len / bytes * numbers);
+        let mut piece = vec![0; (PIECE_BYTES / bytes * bytes).min(len)];
+        let mut done = 0;
+        while done < len {
+            let part = piece.len().min(len - done);
+            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+            source
+                .read_at(tensor.offset + done as u64, &mut piece[..part])
+                .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
+            drop(source);
+            let read = tensor.kind.decode(&piece[..part], &mut values);
+            read.map_err(|problem| damaged(format!("tensor \"{name}\": {problem}")))?;
+            done += part;
+        }
+        tensor.in_order(values).ok_or_else(|| damaged(format!("tensor \"{name}\" reaches beyond its numbers")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn open(name: &str) -> Result<TensorFile, CheckpointError> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tensor-formats");
+        TensorFile::open(&ModelFiles::at(&folder.join(name))?, "")
+    }
+
+    #[test]
+    fn every_format_gives_the_numbers_that_its_own_writer_put_in() {
+        let expected = open("expected.safetensors").unwrap();
+        for (place, shape) in expected.tensors() {
+            let (file, name) = place.split_once('/').unwrap();
+            let file = open(file).unwrap();
+            let tensor = file.get(name).unwrap_or_else(|| panic!("{place} is not there"));
+            assert_eq!(tensor.shape, shape.shape, "{place}");
+            let (found, wanted) = (file.read_f32(name, tensor).unwrap(), expected.read_f32(place, shape).unwrap());
+            // Blocks are put together in another order of multiplications than numpy's.
+            let close = |(a, b): (&f32, &f32)| {
+                a == b || place.starts_with("quants") && (a - b).abs() <= 2e-6 * b.abs().max(1.0)
+            };
+            assert!(found.iter().zip(&wanted).all(close), "{place}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_tensor_of_a_model_is_left_out_or_named() {
+        let file = open("trained.ckpt").unwrap();
+        assert!(file.get("lr").is_none() && file.get("exp_avg").is_none());
+        let ids = file.get("position_ids").unwrap();
+        assert!(file.read_f32("position_ids", ids).unwrap_err().to_string().contains("I64"));
+        assert_eq!(open("quants.gguf").unwrap().metadata("general.name"), Some("quants"));
+    }
+
+    #[test]
+    fn a_pickle_that_asks_to_run_something_is_refused_by_name() {
+        let error = open("evil.ckpt").err().unwrap().to_string();
+        assert!(error.contains("asks to run \"posix.system\""), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_or_other_numbers_and_never_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tensor-formats");
+        let path = folder.path().join("x");
+        for name in ["plain.pt", "trained.ckpt", "old.ckpt", "embedding.pt", "quants.gguf", "f8.safetensors"] {
+            let whole = std::fs::read(fixtures.join(name)).unwrap();
+            let mut state = 7_u64;
+            for round in 0..300 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Most of what can go wrong stands in the first bytes.
+                let reach = if round % 2 == 0 { whole.len() } else { whole.len().min(600) };
+                let place = (state >> 33) as usize % reach;
+                let mut bytes = whole.clone();
+                match round % 3 {
+                    0 => bytes.truncate(place),
+                    1 => bytes[place] ^= (state >> 20) as u8 | 1,
+                    _ => bytes[place] = [0, 0xff, b'(', b'R'][(state >> 20) as usize % 4],
+                }
+                std::fs::write(&path, &bytes).unwrap();
+                let Ok(file) = TensorFile::open(&ModelFiles::at(&path).unwrap(), "") else { continue };
+                for (name, tensor) in file.tensors() {
+                    _ = file.read_f32(name, tensor);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The header of a safetensors file.
+
+use std::collections::HashMap;
+
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use super::Header;
+use super::stored::{StoredTensor, StoredType};
+use crate::checkpoint::files::Source;
+
+/// The format's own bound on the header (safetensors' `MAX_HEADER_SIZE`).
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// # Errors
+/// How the header of a file of `file_len` bytes is damaged.
+pub(super) fn header(source: &Source, file_len: u64) -> Result<Header, String> {
+    if file_len < 8 {
+        return Err(format!("it has {file_len} bytes, not even a header"));
+    }
+    let mut prefix = [0; 8];
+    source.read_at(0, &mut prefix).map_err(|e| e.to_string())?;
+    let header_len = u64::from_le_bytes(prefix);
+    if header_len > MAX_HEADER_BYTES || header_len > file_len - 8 {
+        return Err(format!("its header claims {header_len} bytes and the file has {file_len}"));
+    }
+    let mut header = vec![0; usize::try_from(header_len).unwrap_or(0)];
+    source.read_at(8, &mut header).map_err(|e| e.to_string())?;
+    let read: Metadata = serde_json::from_slice(&header).map_err(|e| format!("its header: {e}"))?;
+    let mut tensors = HashMap::new();
+    for (name, info) in read.tensors() {
+        let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+        let stored = StoredTensor::packed(info.shape.clone(), stored_type(info.dtype), 8 + header_len + start);
+        let stored = stored.filter(|stored| stored.len_bytes == end.saturating_sub(start));
+        let shape = &info.shape;
+        let wrong = || format!("tensor \"{name}\" of shape {shape:?} has {} bytes", end.saturating_sub(start));
+        tensors.insert(name.clone(), stored.ok_or_else(wrong)?);
+    }
+    Ok(Header { tensors, metadata: read.metadata().clone().unwrap_or_default() })
+}
+
+fn stored_type(dtype: Dtype) -> StoredType {
+    match dtype {
+        Dtype::F64 => StoredType::F64,
+        Dtype::F32 => StoredType::F32,
+        Dtype::F16 => StoredType::F16,
+        Dtype::BF16 => StoredType::BF16,
+        Dtype::F8_E4M3 => StoredType::F8E4M3,
+        Dtype::F8_E5M2 => StoredType::F8E5M2,
+        Dtype::I64 => StoredType::Other("I64", 8),
+        Dtype::U64 => StoredType::Other("U64", 8),
+        Dtype::I32 => StoredType::Other("I32", 4),
+        Dtype::U32 => StoredType::Other("U32", 4),
+        Dtype::I16 => StoredType::Other("I16", 2),
+        Dtype::U16 => StoredType::Other("U16", 2),
+        Dtype::I8 => StoredType::Other("I8", 1),
+        Dtype::U8 => StoredType::Other("U8", 1),
+        Dtype::BOOL => StoredType::Other("BOOL", 1),
+        _ => StoredType::Other("a type of few bits", 1),
+    }
+}
