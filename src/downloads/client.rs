@@ -1,6 +1,7 @@
 //! Requests over HTTP: redirections followed by hand, so that the token stays at the endpoint.
 
-use std::io::Read;
+use std::borrow::Cow;
+use std::io::{ErrorKind, Read};
 
 use serde::de::DeserializeOwned;
 use ureq::http::{HeaderMap, Response, StatusCode};
@@ -14,6 +15,9 @@ use super::{DownloadError, Surroundings};
 const MOST_REDIRECTS: usize = 10;
 /// The largest page of a listing or JSON file that is read: a thousand files come to some hundred kilobytes.
 const MOST_JSON_BYTES: u64 = 8 << 20;
+
+/// What no address for a name means.
+const NO_SUCH_HOST: &str = "its name is not known, or there is no network";
 
 /// Asks servers, each request on its own.
 #[derive(Clone)]
@@ -98,12 +102,12 @@ impl Client {
             }
             return Err(self.refusal(url, &at, status, response.headers()));
         }
-        Err(DownloadError::Redirect { problem: "ever new addresses".to_owned(), url: url.to_string() })
+        Err(DownloadError::Redirect { problem: "ever new addresses".to_owned(), url: shown(url) })
     }
 
     /// A JSON answer, and the address of the page that follows it.
     pub fn json<T: DeserializeOwned>(&self, url: &Url) -> Result<(T, Option<Url>), DownloadError> {
-        let wrong = |problem: String| DownloadError::Answer { problem, url: url.to_string() };
+        let wrong = |problem: String| DownloadError::Answer { problem, url: shown(url) };
         let answer = self.get(url, None)?;
         let next = match headers::next_page(answer.headers()) {
             Some(address) => {
@@ -143,7 +147,7 @@ impl Client {
     /// The error for a status that is a no. `asked` is what the caller wanted, `at` is who said no.
     fn refusal(&self, asked: &Url, at: &Url, status: StatusCode, headers: &HeaderMap) -> DownloadError {
         let host = host(at);
-        let url = asked.to_string();
+        let url = shown(asked);
         match (status.as_u16(), headers::text(headers, "x-error-code")) {
             (_, Some("GatedRepo")) => DownloadError::Gated { page: self.page(asked) },
             (_, Some("RepoNotFound")) if self.token.is_some() => DownloadError::NotFound { what: "repository", url },
@@ -164,13 +168,29 @@ impl Client {
             ["api", "models", org, name, ..] | [org, name, ..] => format!("{org}/{name}"),
             _ => String::new(),
         };
-        self.endpoint.join(&format!("/{id}")).map_or_else(|_| url.to_string(), String::from)
+        self.endpoint.join(&format!("/{id}")).map_or_else(|_| shown(url), String::from)
     }
 }
 
 /// The error for a body that ended too early or fell silent.
 pub(super) fn cut(url: &Url, error: &std::io::Error) -> DownloadError {
     DownloadError::Connection { host: host(url), problem: error.to_string() }
+}
+
+/// An address as it may be told and stored: without the password and the tokens that some hosts want in it.
+pub(super) fn shown(url: &Url) -> String {
+    let is_secret = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        ["token", "secret", "signature", "api_key", "apikey"].iter().any(|word| name.contains(word))
+    };
+    let mut shown = url.clone();
+    if url.query_pairs().any(|(name, _)| is_secret(&name)) {
+        let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = url.query_pairs().filter(|(name, _)| !is_secret(name)).collect();
+        shown.query_pairs_mut().clear().extend_pairs(pairs);
+    }
+    // Addresses that cannot have a password have none to take away.
+    let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+    String::from(shown).trim_end_matches('?').to_owned()
 }
 
 /// Host and port, for people.
@@ -180,11 +200,11 @@ pub(super) fn host(url: &Url) -> String {
 }
 
 fn next_address(at: &Url, headers: &HeaderMap) -> Result<Url, DownloadError> {
-    let wrong = |problem: String| DownloadError::Redirect { problem, url: at.to_string() };
+    let wrong = |problem: String| DownloadError::Redirect { problem, url: shown(at) };
     let location = headers::text(headers, "location").ok_or_else(|| wrong("nowhere".to_owned()))?;
     let next = at.join(location).map_err(|_| wrong(location.to_owned()))?;
     let is_safe = next.scheme() == "https" || (next.scheme() == "http" && at.scheme() == "http");
-    if is_safe { Ok(next) } else { Err(wrong(format!("an address that is not safe, {next}"))) }
+    if is_safe { Ok(next) } else { Err(wrong(format!("an address that is not safe, {}", shown(&next)))) }
 }
 
 fn unreachable_server(url: &Url, error: ureq::Error) -> DownloadError {
@@ -194,11 +214,30 @@ fn unreachable_server(url: &Url, error: ureq::Error) -> DownloadError {
             return DownloadError::Insecure { host, problem: error.to_string() };
         }
         ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
-            return DownloadError::Answer { problem: error.to_string(), url: url.to_string() };
+            return DownloadError::Answer { problem: error.to_string(), url: shown(url) };
         }
-        ureq::Error::HostNotFound => "its name is not known, or there is no network".to_owned(),
+        // What rustls refuses arrives as data that is not valid.
+        ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
+            return DownloadError::Insecure { host, problem: error.to_string() };
+        }
+        ureq::Error::Io(error) if error.to_string().starts_with("failed to lookup address") => NO_SUCH_HOST.to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::HostNotFound => NO_SUCH_HOST.to_owned(),
         ureq::Error::Timeout(_) => "it does not answer".to_owned(),
         other => other.to_string(),
     };
     DownloadError::Connection { host, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_an_address_has_no_secrets() {
+        let told = |text: &str| shown(&Url::parse(text).unwrap());
+        assert_eq!(told("https://me:pass@h/x?type=Model&token=abc&fp=fp16"), "https://h/x?type=Model&fp=fp16");
+        assert_eq!(told("https://h/x?Token=abc"), "https://h/x");
+        assert_eq!(told("https://h:81/x?a=%2F"), "https://h:81/x?a=%2F");
+    }
 }

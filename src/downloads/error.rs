@@ -74,7 +74,7 @@ pub enum DownloadError {
         url: String,
     },
     /// The server has no time now.
-    #[error("{host} is busy or broken (status {status}); try again later")]
+    #[error("{host} is busy or broken (status {status})")]
     Busy {
         /// The server.
         host: String,
@@ -92,7 +92,7 @@ pub enum DownloadError {
         minutes: u64,
     },
     /// The network does not work, or stopped to.
-    #[error("the connection to {host} failed: {problem}; look at the network and try again")]
+    #[error("the connection to {host} failed: {problem}")]
     Connection {
         /// The server.
         host: String,
@@ -100,7 +100,9 @@ pub enum DownloadError {
         problem: String,
     },
     /// No safe connection.
-    #[error("{host} cannot prove who it is: {problem}; look at this computer's clock, and for a proxy in between")]
+    #[error(
+        "no safe connection to {host}: {problem}; look at the address, at this computer's clock, and for a proxy in between"
+    )]
     Insecure {
         /// The server.
         host: String,
@@ -122,7 +124,7 @@ pub enum DownloadError {
         url: String,
     },
     /// Passing trouble that did not pass.
-    #[error("given up after {tries} tries; start it again, it goes on where it is: {last}")]
+    #[error("given up after {tries} tries, {last}; look at the network and start it again: it goes on where it is")]
     GaveUp {
         /// How many.
         tries: u32,

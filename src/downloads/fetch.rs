@@ -8,7 +8,7 @@ use ureq::http::StatusCode;
 use url::Url;
 
 use super::DownloadError;
-use super::client::{Answer, Client, Range, cut, host};
+use super::client::{Answer, Client, Range, cut, host, shown};
 use super::digest::Digest;
 use super::disk;
 use super::headers;
@@ -69,7 +69,7 @@ impl Fetcher<'_, '_> {
         self.progress.check()?;
         self.progress.file(&file.name);
         let about = About {
-            url: file.url.to_string(),
+            url: shown(&file.url),
             etag: None,
             size: file.size,
             checksum: file.digest.as_ref().map(|digest| digest.hex().to_owned()),
@@ -92,10 +92,17 @@ impl Fetcher<'_, '_> {
             return self.take_from_cache(cached, part, path);
         }
         self.progress.there(part.length());
-        self.transfer(file, &mut part)?;
+        if let Err(error) = self.transfer(file, &mut part) {
+            // Nothing is left behind that nobody can go on with.
+            let is_worthless = part.length() == 0 || matches!(error, DownloadError::NotAFile { .. });
+            if is_worthless {
+                part.discard()?;
+            }
+            return Err(error);
+        }
         if let Some(what) = part.imposture()? {
             part.discard()?;
-            return Err(DownloadError::NotAFile { what, url: file.url.to_string() });
+            return Err(DownloadError::NotAFile { what, url: shown(&file.url) });
         }
         if let Some(digest) = &file.digest {
             self.progress.verifying();
@@ -232,7 +239,7 @@ impl Fetcher<'_, '_> {
             if !is_looked_at && part.has_head() {
                 is_looked_at = true;
                 if let Some(what) = part.imposture()? {
-                    return Err(DownloadError::NotAFile { what, url: file.url.to_string() });
+                    return Err(DownloadError::NotAFile { what, url: shown(&file.url) });
                 }
             }
             if end.is_none() && part.length() >= next_look_at_room {
@@ -263,18 +270,18 @@ fn differ<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<(T, T)> {
 
 fn wrong_length(file: &RemoteFile, said: u64, found: &str, part: &mut Part) -> Result<DownloadError, DownloadError> {
     part.restart()?;
-    let url = file.url.to_string();
+    let url = shown(&file.url);
     Ok(DownloadError::Length { said: disk::size(said), found: found.to_owned(), url })
 }
 
 /// Refuses pages, and bytes that are not the file's own.
 pub(super) fn refuse_what_is_no_file(file: &RemoteFile, answer: &Answer) -> Result<(), DownloadError> {
     if headers::is_web_page(answer.headers()) {
-        return Err(DownloadError::NotAFile { what: "a web page", url: file.url.to_string() });
+        return Err(DownloadError::NotAFile { what: "a web page", url: shown(&file.url) });
     }
     match headers::text(answer.headers(), "content-encoding") {
         Some(coding) if !coding.eq_ignore_ascii_case("identity") => {
-            Err(DownloadError::Answer { problem: format!("it is packed with {coding}"), url: file.url.to_string() })
+            Err(DownloadError::Answer { problem: format!("it is packed with {coding}"), url: shown(&file.url) })
         }
         _ => Ok(()),
     }

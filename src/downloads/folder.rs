@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::DownloadError;
 use super::choice::{self, INDEX};
+use super::client::shown;
 use super::disk;
 use super::fetch::{Existing, Fetcher, RemoteFile};
 use super::message::RepoId;
@@ -45,7 +46,13 @@ impl Workshop {
         let lock_path = self.hidden.join(LOCK);
         let lock = disk::open_alone(&lock_path)?;
         let index = self.index(files, fetcher)?;
-        let chosen = choice::model_folder(&repo.to_string(), files, &index, variant)?;
+        let chosen = match choice::model_folder(&repo.to_string(), files, &index, variant) {
+            Ok(chosen) => chosen,
+            Err(error) => {
+                self.give_up(lock);
+                return Err(error);
+            }
+        };
         let missing = self.missing(&chosen, fetcher)?;
         let total = chosen.iter().filter_map(|file| file.size).sum();
         fetcher.progress.found(&self.name, chosen.len(), Some(total));
@@ -67,11 +74,20 @@ impl Workshop {
         Ok(self.finished.clone())
     }
 
+    /// Takes the hidden folder away again, unless an earlier download has left something in it.
+    fn give_up(&self, lock: fs::File) {
+        drop(lock);
+        let only_these = [LOCK, INDEX].iter().try_for_each(|name| disk::remove(&self.hidden.join(name)));
+        if only_these.is_ok() && fs::remove_dir(&self.hidden).is_err() {
+            tracing::debug!("something is left in {}", self.hidden.display());
+        }
+    }
+
     /// The model's `model_index.json`, fetched when it is not there.
     fn index(&self, files: &[RemoteFile], fetcher: &mut Fetcher<'_, '_>) -> Result<Vec<u8>, DownloadError> {
         let Some(file) = files.iter().find(|file| file.name == INDEX) else { return Ok(Vec::new()) };
         if file.size.is_none_or(|size| size > MOST_INDEX_BYTES) {
-            return Err(DownloadError::Answer { problem: "it is too large".to_owned(), url: file.url.to_string() });
+            return Err(DownloadError::Answer { problem: "it is too large".to_owned(), url: shown(&file.url) });
         }
         let mut place = self.finished.join(INDEX);
         if !fetcher.is_there(file, &place)? {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::cache::CachedRepo;
-use super::client::Client;
+use super::client::{Client, shown};
 use super::digest::Digest;
 use super::fetch::RemoteFile;
 use super::message::RepoId;
@@ -86,7 +86,7 @@ impl Place<'_> {
         }
         if let Some(url) = next {
             let problem = "the list of files has no end".to_owned();
-            return Err(DownloadError::Answer { problem, url: url.to_string() });
+            return Err(DownloadError::Answer { problem, url: shown(&url) });
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(files)

@@ -6,7 +6,7 @@ use ureq::http::StatusCode;
 use url::Url;
 
 use super::choice::{self, INDEX};
-use super::client::{Client, Range};
+use super::client::{Client, Range, shown};
 use super::digest::Digest;
 use super::disk;
 use super::fetch::{Existing, Fetcher, RemoteFile, refuse_what_is_no_file};
@@ -38,7 +38,7 @@ pub(super) fn carry_out(
     let mut fetcher = Fetcher { client, progress };
     match &task.what.clone().seen_from(&client.endpoint) {
         Wanted::Address(url) if surroundings.is_offline => {
-            Err(DownloadError::Offline { what: url.to_string(), cache: "an address is never in it".to_owned() })
+            Err(DownloadError::Offline { what: shown(url), cache: "an address is never in it".to_owned() })
         }
         Wanted::Address(url) => {
             let mut file = looked_at(url, &mut fetcher)?;
@@ -67,7 +67,7 @@ fn from_repository(
             }
             None => {
                 let url = place.address(fetcher.client, place.revision, path)?;
-                return Err(DownloadError::NotFound { what: "file", url: url.to_string() });
+                return Err(DownloadError::NotFound { what: "file", url: shown(&url) });
             }
         },
         None if files.iter().any(|file| file.name == INDEX) => {
@@ -123,7 +123,7 @@ fn looked_at(url: &Url, fetcher: &mut Fetcher<'_, '_>) -> Result<RemoteFile, Dow
     let file = RemoteFile { name, url: url.clone(), size, digest: None, cached: None };
     refuse_what_is_no_file(&file, &answer)?;
     if size == Some(0) {
-        return Err(DownloadError::NotAFile { what: "an empty file", url: url.to_string() });
+        return Err(DownloadError::NotAFile { what: "an empty file", url: shown(url) });
     }
     Ok(file)
 }

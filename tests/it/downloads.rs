@@ -316,7 +316,7 @@ fn pages_and_pointers_are_no_models() {
         let desk = Desk::new(&server.origin());
         let error = desk.error(desk.order(&format!("{}/m.ckpt", server.origin())));
         assert!(error.contains(what), "{error}");
-        assert!(!desk.names().contains(&"m.ckpt".to_owned()));
+        assert!(desk.names().is_empty(), "{:?}", desk.names());
     }
 }
 
@@ -383,6 +383,37 @@ fn a_cancelled_download_ends_at_once_and_goes_on_later() {
     let (path, fetched) = desk.fetched(&url);
     assert_whole(&desk, &path, &weights(9000));
     assert_eq!(fetched, 5000);
+}
+
+#[test]
+fn a_server_that_says_nothing_does_not_hold_up_a_cancel() {
+    // Connections wait in the listener's queue: nobody takes them.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let desk = Desk::new(&origin);
+    let order = desk.order(&format!("{origin}/m.ckpt"));
+    let cancel = order.cancel.clone();
+    let worker = desk.start(order);
+    assert_eq!(worker.next(), Some(Event::Started { id: DownloadId(1) }));
+    cancel.cancel();
+    assert_eq!(worker.next(), Some(Event::Cancelled { id: DownloadId(1) }));
+    assert!(desk.names().is_empty());
+}
+
+#[test]
+fn secrets_in_an_address_are_sent_but_neither_stored_nor_told() {
+    let server = trouble(&weights(9000), vec![silent_after(4000), Box::new(|_| Reply::new(404, ""))]);
+    let desk = Desk::new(&server.origin());
+    let url = format!("{}/m.ckpt?type=Model&token=geheim", server.origin());
+    let worker = desk.start(desk.order(&url));
+    await_length(&desk.path("m.ckpt.part"), 4000);
+    drop(worker);
+    assert!(server.requests().iter().all(|request| request.path.ends_with("token=geheim")));
+    let note = std::fs::read_to_string(desk.path("m.ckpt.part.json")).unwrap();
+    assert!(note.contains("type=Model") && !note.contains("geheim"), "{note}");
+    let error = desk.error(desk.order(&url));
+    assert!(error.contains("no such file") && !error.contains("geheim"), "{error}");
+    assert_eq!(desk.fetched(&url).1, 5000);
 }
 
 #[test]

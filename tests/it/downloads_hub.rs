@@ -255,6 +255,7 @@ fn closed_doors_say_what_opens_them() {
         let desk = Desk::new(&server.origin());
         let error = desk.error(desk.order("o/n"));
         assert!(error.contains(hint), "{error}");
+        assert!(desk.names().is_empty());
         assert_eq!(server.requests().len(), 1);
     }
     // The listing is open, the file is not: the page that is named is the model's.
@@ -323,7 +324,11 @@ fn offline_only_the_cache_is_asked() {
 }
 
 #[test]
-fn a_listing_cannot_name_places_outside_or_go_on_for_ever() {
+fn a_listing_cannot_lack_parts_name_places_outside_or_go_on_for_ever() {
+    let incomplete = hub(Repo::default().with("model_index.json", INDEX).with("unet/config.json", "{}"));
+    let desk = Desk::new(&incomplete.origin());
+    let error = desk.error(desk.order("o/n"));
+    assert!(error.contains("o/n is not whole") && desk.names().is_empty(), "{error}");
     let evil = Repo::default().with("model_index.json", INDEX).with("unet/../../../evil.json", "x");
     let evil = evil.with("unet/model.safetensors", "x").with("tokenizer/a.json", "x").with("scheduler/a.json", "x");
     let server = hub(evil);
