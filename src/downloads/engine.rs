@@ -14,6 +14,8 @@ use crate::worker::{Inbox, Outbox, Waited, Worker};
 
 /// How often it is looked whether an order is cancelled or a new one has come.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// How many orders are taken out of the inbox ahead of their turn; with as many waiting the sender is told so.
+const MOST_WAITING: usize = 256;
 /// How long a cancelled download may take to close its files before it is left behind: it writes nothing any more.
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -35,7 +37,9 @@ pub(super) fn run(surroundings: &Surroundings, inbox: &Inbox<Command>, outbox: &
         if inbox.is_closing() {
             return at_work.map_or((), AtWork::leave);
         }
-        while let Some(Command::Start(order)) = inbox.try_next() {
+        while waiting.len() < MOST_WAITING
+            && let Some(Command::Start(order)) = inbox.try_next()
+        {
             waiting.push_back(*order);
         }
         waiting.retain(|order| {

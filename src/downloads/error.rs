@@ -255,8 +255,8 @@ impl DownloadError {
         }
     }
 
-    /// True when the same request may work a little later.
+    /// True when the same may work a little later: servers recover, and a download that was cancelled lets go of its files.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Connection { .. } | Self::Changed { .. })
+        matches!(self, Self::Busy { .. } | Self::Connection { .. } | Self::Changed { .. } | Self::InUse { .. })
     }
 }

@@ -13,7 +13,7 @@ use super::digest::Digest;
 use super::disk;
 use super::headers;
 use super::part::{About, Part};
-use super::patience::Retries;
+use super::patience::{Retries, patiently};
 use super::progress::Progress;
 
 /// How much is read from the network or a cache at once.
@@ -74,7 +74,7 @@ impl Fetcher<'_, '_> {
             size: file.size,
             checksum: file.digest.as_ref().map(|digest| digest.hex().to_owned()),
         };
-        let mut part = Part::open(path, about)?;
+        let mut part = patiently(self.progress, || Part::open(path, about.clone()))?;
         if path.exists() {
             // Another process may have been faster.
             if self.is_there(file, path)? {

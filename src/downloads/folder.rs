@@ -10,6 +10,7 @@ use super::disk;
 use super::fetch::{Existing, Fetcher, RemoteFile};
 use super::message::RepoId;
 use super::names;
+use super::patience::patiently;
 
 /// Keeps a second download out of the hidden folder.
 const LOCK: &str = ".lock";
@@ -44,7 +45,7 @@ impl Workshop {
     ) -> Result<PathBuf, DownloadError> {
         disk::make_folder(&self.hidden)?;
         let lock_path = self.hidden.join(LOCK);
-        let lock = disk::open_alone(&lock_path)?;
+        let lock = patiently(fetcher.progress, || disk::open_alone(&lock_path))?;
         let index = self.index(files, fetcher)?;
         let chosen = match choice::model_folder(&repo.to_string(), files, &index, variant) {
             Ok(chosen) => chosen,

@@ -42,7 +42,9 @@ impl Retries {
         }
         self.tries += 1;
         if self.tries >= MOST_TRIES {
-            return Err(DownloadError::GaveUp { tries: self.tries, last: Box::new(trouble) });
+            let tries = self.tries;
+            let is_here = matches!(trouble, DownloadError::InUse { .. });
+            return Err(if is_here { trouble } else { DownloadError::GaveUp { tries, last: Box::new(trouble) } });
         }
         let mut pause = self.pause;
         if let DownloadError::Busy { host, retry_after: Some(wish), .. } = &trouble {
@@ -64,7 +66,7 @@ impl Retries {
     }
 }
 
-/// Asks until there is an answer, or trouble that does not pass.
+/// Tries until it works, or trouble that does not pass.
 pub(super) fn patiently<T>(
     progress: &mut Progress<'_>,
     mut ask: impl FnMut() -> Result<T, DownloadError>,

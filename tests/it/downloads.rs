@@ -1,12 +1,15 @@
 //! Single files over a network that does everything wrong, against a server on this machine.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use calotype::downloads::Patience;
 use calotype::downloads::message::{Command, DownloadId, Event, Order};
+
+use proptest::collection;
+use proptest::prelude::*;
 
 use crate::download_desk::{Desk, await_length, to_the_end, weights};
 use crate::loopback::{End, Length, Reply, Request, Server};
@@ -79,6 +82,37 @@ fn a_cut_connection_is_gone_on_with_where_it_was_cut() {
         assert_whole(&desk, &path, &bytes);
         assert_eq!((ranges(&server), fetched), (vec![None, Some(cut)], 9000));
         assert_eq!(server.requests().last().unwrap().header("if-range"), Some("\"one\""));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn wherever_it_is_cut_the_bytes_are_the_same(
+        length in 1_usize..20_000,
+        cuts in collection::vec(1_usize..8000, 0..5),
+        has_ranges in any::<bool>(),
+        has_length in any::<bool>(),
+    ) {
+        let bytes = weights(length);
+        let (whole, tries) = (bytes.clone(), AtomicUsize::new(0));
+        let server = Server::start(move |request, _| {
+            let mut reply = if has_ranges { Reply::file(request, &whole, "\"e\"") } else { Reply::new(200, whole.clone()) };
+            if request.is_first_look() {
+                return reply;
+            }
+            let Some(cut) = cuts.get(tries.fetch_add(1, Ordering::Relaxed)) else {
+                if !has_length {
+                    reply.length = Length::Chunked;
+                }
+                return reply;
+            };
+            reply.cut_after(*cut)
+        });
+        let desk = Desk::new(&server.origin());
+        let (path, _) = desk.fetched(&format!("{}/m.ckpt", server.origin()));
+        assert_whole(&desk, &path, &bytes);
     }
 }
 
