@@ -24,10 +24,10 @@ pub fn data_folder() -> Option<PathBuf> {
     named.or_else(|| ProjectDirs::from("", "", "Calotype").map(|dirs| dirs.data_dir().to_owned()))
 }
 
-/// Where models are downloaded to: `models` in the data folder, or here.
+/// Calotype's own models, in the data folder.
 #[must_use]
-pub fn models_folder() -> PathBuf {
-    data_folder().unwrap_or_default().join("models")
+pub fn models() -> PathBuf {
+    data_folder().unwrap_or_else(usual_gallery_folder).join("models")
 }
 
 /// `Pictures/Calotype`, or `Calotype` in the home folder, or here.

@@ -71,7 +71,7 @@ pub fn run() -> Outcome {
             Ok(())
         }
         Some(Task::Prompt(options)) => prompt::run(&options),
-        Some(Task::Models(command)) => models::run(command),
+        Some(Task::Models(command)) => models::run(&command),
     };
     Outcome::Exit(match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -31,7 +31,7 @@ pub enum DownloadError {
     Endpoint(String),
     /// The environment forbids the network.
     #[error(
-        "HF_HUB_OFFLINE is set, so only the Hugging Face cache is used, and {what} is not in it ({cache}); unset HF_HUB_OFFLINE to download it"
+        "HF_HUB_OFFLINE is set, so only the Hugging Face cache is used, and {what} is not in it or not whole ({cache}); unset HF_HUB_OFFLINE to download it"
     )]
     Offline {
         /// What was asked for.

@@ -173,7 +173,7 @@ impl Fetcher<'_, '_> {
             return self.nothing_more(file, part, &answer);
         }
         refuse_what_is_no_file(file, &answer)?;
-        let etag = headers::text(answer.headers(), "etag").map(str::to_owned);
+        let etag = headers::validator(answer.headers()).map(str::to_owned);
         let length = headers::content_length(answer.headers());
         let total = if answer.status() == StatusCode::PARTIAL_CONTENT {
             let range = headers::content_range(answer.headers());

@@ -12,6 +12,11 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
 }
 
+/// What names these very bytes: the etag, else the date of their last change. `If-Range` takes both.
+pub(super) fn validator(headers: &HeaderMap) -> Option<&str> {
+    text(headers, "etag").or_else(|| text(headers, "last-modified"))
+}
+
 /// `Content-Range: bytes first-last/total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ContentRange {

@@ -46,7 +46,16 @@ pub(super) fn carry_out(
             single(&file, &task.destination, &mut fetcher)
         }
         Wanted::Hub { repo, revision, file } => {
-            from_repository(&task, &Place { repo, revision }, file.as_deref(), &mut fetcher)
+            let place = Place { repo, revision };
+            match from_repository(&task, &place, file.as_deref(), &mut fetcher) {
+                // A cache holds what somebody wanted: that it is not all is no fault of the repository.
+                Err(
+                    DownloadError::Incomplete { .. }
+                    | DownloadError::NoVariant { .. }
+                    | DownloadError::NoCheckpoint { .. },
+                ) if surroundings.is_offline => Err(place.offline(file.as_deref(), surroundings)),
+                done => done,
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ const HEAD_BYTES: usize = 64;
 pub(super) struct About {
     /// Where it comes from.
     pub url: String,
-    /// The server's name for these very bytes.
+    /// The server's name for these very bytes: an etag or a date.
     pub etag: Option<String>,
     /// Size of the whole, in bytes.
     pub size: Option<u64>,

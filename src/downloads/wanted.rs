@@ -38,10 +38,15 @@ pub enum Wanted {
 }
 
 impl RepoId {
+    /// The hub forbids `--` in both, which keeps [`RepoId::folder_name`] apart from every other.
     fn new(org: &str, name: &str) -> Option<Self> {
         let is_good = |part: &str| {
             let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            (1..=96).contains(&part.len()) && part.chars().all(known) && !part.starts_with('.') && !part.contains("..")
+            (1..=96).contains(&part.len())
+                && part.chars().all(known)
+                && !part.starts_with('.')
+                && !part.contains("..")
+                && !part.contains("--")
         };
         (is_good(org) && is_good(name)).then(|| Self { org: org.to_owned(), name: name.to_owned() })
     }
@@ -190,6 +195,7 @@ mod tests {
         for (text, hint) in [
             ("name", "neither an id nor an address"),
             ("org/../x", "org/name"),
+            ("org/na--me", "org/name"),
             ("org/name/../../x", "path of the file"),
             ("org/name@../x", "revision"),
             ("ftp://example.org/x", "only http"),

@@ -170,6 +170,19 @@ fn a_file_that_changed_in_between_is_not_mixed() {
 }
 
 #[test]
+fn without_an_etag_the_date_of_the_last_change_tells() {
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let server = Server::start(move |_, before| {
+        let reply = Reply::new(200, weights(9000)).with("Last-Modified", date);
+        if before == 1 { reply.cut_after(5000) } else { reply }
+    });
+    let desk = Desk::new(&server.origin());
+    let (path, _) = desk.fetched(&format!("{}/m.ckpt", server.origin()));
+    assert_whole(&desk, &path, &weights(9000));
+    assert_eq!(server.requests()[2].header("if-range"), Some(date));
+}
+
+#[test]
 fn lies_about_the_length_are_found() {
     let bytes = weights(9000);
     // Announced longer than it is: the rest is asked for until that is given up.

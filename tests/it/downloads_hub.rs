@@ -280,7 +280,9 @@ fn cache(root: &Path, repo: &Repo, kept: &[&str]) {
         let blob = base.join("blobs").join(hex(&Sha256::digest(repo.bytes(path))));
         std::fs::write(&blob, repo.bytes(path)).unwrap();
         #[cfg(unix)]
-        std::os::unix::fs::symlink(&blob, &place).unwrap();
+        if !place.exists() {
+            std::os::unix::fs::symlink(&blob, &place).unwrap();
+        }
         #[cfg(not(unix))]
         std::fs::copy(&blob, &place).unwrap();
     }
@@ -312,6 +314,9 @@ fn offline_only_the_cache_is_asked() {
     desk.surroundings.cache = Some(root.path().to_owned());
     let error = desk.error(desk.order("o/n"));
     assert!(error.contains("HF_HUB_OFFLINE") && error.contains(root.path().to_str().unwrap()), "{error}");
+    cache(root.path(), &Repo::model(), &PLAIN[..5]);
+    let error = desk.error(desk.order("o/n"));
+    assert!(error.contains("HF_HUB_OFFLINE") && error.contains("not whole"), "{error}");
     cache(root.path(), &Repo::model(), &PLAIN);
     let (path, fetched) = desk.fetched("o/n");
     assert_eq!((tree(&path).as_slice(), fetched), (PLAIN.map(str::to_owned).as_slice(), 0));

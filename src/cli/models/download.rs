@@ -39,7 +39,7 @@ pub struct DownloadOptions {
     json: bool,
 }
 
-pub(super) fn run(options: DownloadOptions) -> Result<(), Failure> {
+pub(super) fn run(options: &DownloadOptions) -> Result<(), Failure> {
     let cancel = CancelToken::new();
     let on_interrupt = cancel.clone();
     ctrlc::set_handler(move || on_interrupt.cancel())
@@ -47,8 +47,8 @@ pub(super) fn run(options: DownloadOptions) -> Result<(), Failure> {
     let worker = downloads::spawn(Surroundings::usual(), Arc::new(|| {}))
         .map_err(|error| Failure::Work(format!("the downloading thread could not be started: {error}")))?;
     let mut teller = Teller::new(options.json);
-    let destination = options.to.unwrap_or_else(folders::models_folder);
-    let (what, variant, sha256) = (options.what, options.variant, options.sha256);
+    let destination = options.to.clone().unwrap_or_else(folders::models);
+    let (what, variant, sha256) = (options.what.clone(), options.variant.clone(), options.sha256.clone());
     let order = Order { id: ID, what, destination, variant, sha256, cancel };
     let ended = || Failure::Work("the downloading thread has ended unexpectedly".to_owned());
     worker.send(Command::Start(Box::new(order))).map_err(|_| ended())?;

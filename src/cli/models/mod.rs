@@ -13,7 +13,7 @@ pub enum ModelsCommand {
     Download(download::DownloadOptions),
 }
 
-pub(super) fn run(command: ModelsCommand) -> Result<(), Failure> {
+pub(super) fn run(command: &ModelsCommand) -> Result<(), Failure> {
     match command {
         ModelsCommand::Download(options) => download::run(options),
     }
