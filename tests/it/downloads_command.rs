@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::command_line::{assert_ends, json_lines, text};
+use crate::command_line::{assert_ends, calotype, json_lines, text};
 use crate::download_desk::{await_length, weights};
 use crate::downloads_hub::{Repo, hub};
+use crate::golden::fixtures;
 use crate::loopback::{Reply, Server};
 
 /// The program about to download, with a home of its own.
@@ -55,6 +56,19 @@ fn a_model_comes_into_the_models_folder_and_its_path_is_printed() {
     assert_eq!(text(&output.stdout).trim(), path.to_str().unwrap());
     assert!(path.join("unet/diffusion_pytorch_model.fp16.safetensors").is_file());
     assert!(server.requests().iter().all(|request| request.header("authorization") == Some("Bearer hf_mine")));
+}
+
+#[test]
+fn a_downloaded_model_draws() {
+    let home = tempfile::tempdir().unwrap();
+    let server = hub(Repo::of_folder(&fixtures().join("tiny-eps")));
+    assert_ends(&run(home.path(), &server.origin(), &["o/n", "--to", "here"]), 0, "");
+    let drawn = calotype(
+        home.path(),
+        &["generate", "--model", "here/o--n", "--steps", "2", "a red cat", "--output", "cat.png"],
+    );
+    assert_ends(&drawn, 0, "");
+    assert!(home.path().join("cat.png").is_file());
 }
 
 #[test]

@@ -44,6 +44,12 @@ impl Repo {
             .with("vae/diffusion_pytorch_model.safetensors", weights(3000))
     }
 
+    /// Every file of a folder.
+    pub fn of_folder(folder: &Path) -> Self {
+        let read = |path: String| (std::fs::read(folder.join(&path)).unwrap(), path);
+        Self(tree(folder).into_iter().map(read).map(|(bytes, path)| (path, bytes)).collect())
+    }
+
     fn bytes(&self, path: &str) -> &[u8] {
         &self.0.iter().find(|(name, _)| name == path).unwrap().1
     }
