@@ -24,6 +24,12 @@ pub fn data_folder() -> Option<PathBuf> {
     named.or_else(|| ProjectDirs::from("", "", "Calotype").map(|dirs| dirs.data_dir().to_owned()))
 }
 
+/// Calotype's own models, in the data folder.
+#[must_use]
+pub fn models() -> PathBuf {
+    data_folder().unwrap_or_else(usual_gallery_folder).join("models")
+}
+
 /// `Pictures/Calotype`, or `Calotype` in the home folder, or here.
 #[must_use]
 pub fn usual_gallery_folder() -> PathBuf {

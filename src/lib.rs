@@ -22,6 +22,7 @@
 //! | [`checkpoint`] | files on disk to named weights and configs: model folders, single files, the built-in model | `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, flate2, half, serde, serde_json, zip, **std::fs** |
 //! | [`inference`] | the thread that owns the model: requests in, previews and pictures out; the only `cfg` for hardware | `request`, `prompt`, `latent_image`, `worker`, `diffusion`, `checkpoint`, `kernels` | candle-core, crossbeam-channel, image, serde, rayon |
 //! | [`gallery`] | finished pictures on disk, their recipes inside | `request`, `worker` | flate2, image, png, serde, serde_json, tempfile, trash, jiff, **std::fs** |
+//! | [`downloads`] | models from the network onto the disk: Hugging Face repositories and single files, resumed and verified | `worker`, `inference`'s cancel token | fs4, jiff, percent-encoding, serde, serde_json, sha1, sha2, ureq, url, **std::fs** |
 //! | [`folders`] | where things are kept on this machine | - | directories, **std::fs** |
 //! | [`state`] | what is true in the window, without drawing it: form, job, queue, action, settings | `request`, `prompt`, `latent_image`, `inference`'s messages and cancel token, `gallery`'s messages and record | image, serde, serde_json |
 //! | [`ui`] | draws the state: panels, textures (sole owner of textures), theme (sole owner of colours) | `state`, `request`, `prompt`, `latent_image`, and the same messages | egui, eframe, image |
@@ -52,6 +53,7 @@ pub mod app;
 pub mod checkpoint;
 pub mod cli;
 pub mod diffusion;
+pub mod downloads;
 pub mod folders;
 pub mod gallery;
 pub mod inference;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::models::ModelsCommand;
 use super::picture_options::{ExportOptions, VerifyOptions, quality};
 use crate::gallery::message::JpegQuality;
 use crate::inference::device::{DeviceChoice, Precision};
@@ -41,6 +42,9 @@ pub enum Task {
     Schedules,
     /// Explain a prompt without making a picture
     Prompt(PromptOptions),
+    /// Look after models on this disk
+    #[command(subcommand)]
+    Models(ModelsCommand),
 }
 
 /// `calotype info`.

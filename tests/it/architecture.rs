@@ -67,6 +67,12 @@ const MAP: &[Room] = &[
         guarded: &["std::fs", "std::time"],
     },
     Room {
+        name: "downloads",
+        ours: &["worker", "inference::cancel"],
+        outside: &["fs4", "jiff", "percent_encoding", "serde", "serde_json", "sha1", "sha2", "ureq", "url"],
+        guarded: &["std::fs", "std::env", "std::thread", "std::time"],
+    },
+    Room {
         name: "state",
         ours: &[
             "request",
@@ -103,7 +109,7 @@ const MAP: &[Room] = &[
     },
     Room {
         name: "cli",
-        ours: &["request", "prompt", "latent_image", "worker", "folders", "inference", "gallery"],
+        ours: &["request", "prompt", "latent_image", "worker", "folders", "inference", "gallery", "downloads"],
         outside: &["clap", "indicatif", "ctrlc", "image", "jiff", "serde_json"],
         guarded: &["std::fs", "std::env", "std::process", "std::time"],
     },
