@@ -4,6 +4,7 @@ mod export;
 mod generate;
 mod info;
 mod kinds;
+mod models;
 mod options;
 mod picture_options;
 mod prompt;
@@ -70,6 +71,7 @@ pub fn run() -> Outcome {
             Ok(())
         }
         Some(Task::Prompt(options)) => prompt::run(&options),
+        Some(Task::Models(command)) => models::run(&command),
     };
     Outcome::Exit(match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::models::ModelsCommand;
 use super::picture_options::{ExportOptions, VerifyOptions, quality};
 use crate::gallery::message::JpegQuality;
 use crate::inference::device::{DeviceChoice, Precision};
@@ -41,6 +42,9 @@ pub enum Task {
     Schedules,
     /// Explain a prompt without making a picture
     Prompt(PromptOptions),
+    /// List, inspect and find models
+    #[command(subcommand)]
+    Models(ModelsCommand),
 }
 
 /// `calotype info`.
@@ -87,8 +91,9 @@ pub struct GenerateOptions {
     /// What to stay away from
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub negative: String,
-    /// A model folder in the diffusers layout, or a .safetensors checkpoint of SD 1 or 2 [default: the built-in model]
-    #[arg(long, value_name = "FOLDER|FILE")]
+    /// A model folder in the diffusers layout, a .safetensors checkpoint of SD 1 or 2, or the name or hash of one in the
+    /// library (`calotype models list`) [default: the built-in model]
+    #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
     /// Width in pixels, a multiple of 8 from 64 to 4096 [default: the model's]
     #[arg(long, value_name = "N", value_parser = side, allow_negative_numbers = true)]

@@ -10,6 +10,7 @@ mod comparison;
 mod fakes;
 mod first_light;
 mod golden;
+mod library;
 mod picture_files;
 mod recipe_files;
 mod single_files;
