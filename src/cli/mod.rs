@@ -19,6 +19,7 @@ use clap::Parser;
 
 use self::options::{Cli, Task};
 use crate::request::{SamplerKind, ScheduleKind};
+pub use models::library_places;
 
 /// Wrong usage, as clap itself exits.
 const USAGE: u8 = 2;

@@ -17,5 +17,6 @@ mod single_files;
 mod source;
 mod studio;
 mod window;
+mod window_models;
 mod window_prompts;
 mod window_settings;

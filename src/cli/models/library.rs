@@ -48,7 +48,8 @@ pub struct FolderOptions {
     pub folder: PathBuf,
 }
 
-fn places() -> Places {
+/// Where this user's library is.
+pub fn places() -> Places {
     let own = folders::models();
     let data = folders::data_folder().unwrap_or_else(|| own.clone());
     Places::new(own, &data, &folders::cache_folder())

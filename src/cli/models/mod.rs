@@ -5,6 +5,7 @@ mod library;
 use clap::Subcommand;
 
 use super::Failure;
+pub use library::places as library_places;
 pub(super) use library::resolve;
 
 /// What can be done with models.
