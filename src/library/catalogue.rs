@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::checkpoint::CheckpointError;
 use crate::library::cache::{Cache, CachedFile};
 use crate::library::error::LibraryError;
 use crate::library::folder_list::{FolderList, Places};
@@ -119,7 +120,7 @@ impl Catalogue {
             (known.card, known.hashes)
         } else {
             self.opened += 1;
-            (crate::checkpoint::inspect(path).map_err(|error| error.to_string()), None)
+            (crate::checkpoint::inspect(path).map_err(problem), None)
         };
         let notes = notes.map(|(path, stamp)| (stamp, side_files::read(&path)));
         let file = CachedFile { stamp, card, hashes, notes };
@@ -211,6 +212,16 @@ impl Catalogue {
     /// How large a file is, by the list.
     pub(super) fn size_of(&self, path: &Path) -> u64 {
         self.entries.iter().find(|entry| entry.path == path).map_or(0, |entry| entry.size_bytes)
+    }
+}
+
+/// Why a file is not known, without its path: lists show it beside its name.
+fn problem(error: CheckpointError) -> String {
+    match error {
+        CheckpointError::Foreign { what, .. } => format!("this is {what}"),
+        CheckpointError::Damaged { problem, .. } => format!("damaged, {problem}"),
+        CheckpointError::Io { source, .. } => format!("could not be read: {source}"),
+        error => error.to_string(),
     }
 }
 

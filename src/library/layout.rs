@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::library::extra_paths;
 use crate::library::message::KindGroup;
 
 /// What a root consists of.
@@ -57,7 +58,9 @@ pub fn recognise(root: &Path) -> Layout {
     if models.join("checkpoints").is_dir() {
         let is_fooocus = root.join("fooocus_version.py").is_file() || models.join("prompt_expansion").is_dir();
         let program = if is_fooocus { "Fooocus" } else { "ComfyUI" };
-        return Layout { program: Some(program), parts: shelves(&models, COMFYUI) };
+        let mut parts = shelves(&models, COMFYUI);
+        parts.extend(elsewhere(root));
+        return Layout { program: Some(program), parts };
     }
     if root.join("Stable-diffusion").is_dir() {
         return Layout { program: Some("AUTOMATIC1111"), parts: shelves(root, A1111) };
@@ -71,6 +74,13 @@ pub fn recognise(root: &Path) -> Layout {
         return Layout { program: Some("InvokeAI"), parts: vec![(models, None)] };
     }
     Layout { program: None, parts: vec![(root.to_owned(), None)] }
+}
+
+/// What ComfyUI is told to find elsewhere.
+fn elsewhere(root: &Path) -> Vec<(PathBuf, Option<KindGroup>)> {
+    let group = |kind: &str| COMFYUI.iter().find(|(name, _)| *name == kind).map(|(_, group)| *group);
+    let named = extra_paths::read(root).into_iter().filter_map(|(kind, folder)| Some((folder, Some(group(&kind)?))));
+    named.filter(|(folder, _)| folder.is_dir()).collect()
 }
 
 fn shelves(models: &Path, shelves: Shelves) -> Vec<(PathBuf, Option<KindGroup>)> {

@@ -15,8 +15,8 @@ use crate::worker::{Inbox, Outbox, Waited, Wake, Worker};
 const LOOK: Duration = Duration::from_millis(500);
 /// How often news of a long work is told.
 const NEWS: Duration = Duration::from_millis(200);
-/// After so many files the hashes are written down: an end in between loses no more.
-const HASHES_A_SAVE: usize = 8;
+/// How often new hashes are written down: a crash loses no more.
+const SAVES: Duration = Duration::from_secs(20);
 
 /// Starts the library's thread, which lists all folders at once.
 ///
@@ -30,7 +30,8 @@ pub fn spawn(places: Places, wake: Wake) -> std::io::Result<Worker<Command, Even
             waiting: None,
             wants_scan: true,
             may_hash: false,
-            unsaved_hashes: 0,
+            told_at: Instant::now(),
+            saved_at: Instant::now(),
         };
         librarian.work(inbox, outbox);
     })
@@ -43,7 +44,8 @@ struct Librarian {
     waiting: Option<Command>,
     wants_scan: bool,
     may_hash: bool,
-    unsaved_hashes: usize,
+    told_at: Instant,
+    saved_at: Instant,
 }
 
 impl Librarian {
@@ -75,6 +77,10 @@ impl Librarian {
             Command::RemoveFolder(folder) => self.catalogue.remove_folder(&folder),
             Command::Hash(may_hash) => {
                 self.may_hash = may_hash;
+                if !may_hash {
+                    // No hash is on its way any more.
+                    outbox.send(Event::Changed(Arc::new(self.catalogue.index(Activity::Idle))));
+                }
                 return;
             }
         };
@@ -118,11 +124,11 @@ impl Librarian {
         let size = self.catalogue.size_of(path).max(1);
         // Large files tell how far they are; the list itself does not change meanwhile.
         let index = self.catalogue.index(Activity::Idle);
-        let mut told_at = Instant::now();
+        let told_at = &mut self.told_at;
         let mut waiting = None;
         let done = self.catalogue.hash(path, &mut |done| {
             if told_at.elapsed() >= NEWS {
-                told_at = Instant::now();
+                *told_at = Instant::now();
                 let percent = (done.saturating_mul(100) / size).min(100) as u8;
                 let mut index = index.clone();
                 index.activity = Activity::Hashing { left, percent };
@@ -133,15 +139,18 @@ impl Librarian {
         });
         self.waiting = waiting;
         match done {
-            Ok(()) => self.unsaved_hashes += 1,
-            Err(LibraryError::Cancelled) => {}
+            Ok(()) | Err(LibraryError::Cancelled) => {}
             Err(error) => tracing::debug!(%error, "a model could not be hashed"),
         }
         let is_last = left <= 1;
-        if is_last || self.unsaved_hashes >= HASHES_A_SAVE {
-            self.unsaved_hashes = 0;
+        if is_last || self.saved_at.elapsed() >= SAVES {
+            self.saved_at = Instant::now();
             self.catalogue.save();
         }
+        if !is_last && self.told_at.elapsed() < NEWS {
+            return;
+        }
+        self.told_at = Instant::now();
         let activity = if is_last { Activity::Idle } else { Activity::Hashing { left: left - 1, percent: 0 } };
         let event = Event::Changed(Arc::new(self.catalogue.index(activity)));
         if is_last { outbox.send(event) } else { outbox.offer(event) }

@@ -4,6 +4,7 @@
 mod cache;
 mod catalogue;
 mod error;
+mod extra_paths;
 mod folder_list;
 mod hash;
 pub mod index;

@@ -46,7 +46,7 @@ impl Studio {
     /// True while nothing is loaded or drawn, which hashing would slow down.
     #[must_use]
     pub fn is_free_for_hashing(&self) -> bool {
-        matches!(self.model, ModelStatus::Ready { .. }) && !self.can_stop()
+        matches!(self.model, ModelStatus::Ready { .. } | ModelStatus::Failed { .. }) && !self.can_stop()
     }
 
     /// The library's model that the recipe on the canvas was made with, when another one is loaded.

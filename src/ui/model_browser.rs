@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use egui::{Button, Id, Key, Modal, Modifiers, RichText, Sides, TextEdit, Ui};
 
+use super::icons::{Icon, icon_button};
 use super::theme::{self, palette};
 use super::{Panels, model_details, model_rows, widgets};
 use crate::library::index::LibraryIndex;
@@ -182,24 +183,12 @@ fn heading(ui: &mut Ui, studio: &Studio, browser: &mut ModelBrowser, actions: &m
         ui,
         |ui| {
             ui.label(RichText::new(if browser.shows_folders() { "Model folders" } else { "Models" }).heading());
-            let is_on = !browser.shows_folders();
-            let search = TextEdit::singleline(&mut browser.query)
-                .id(Id::unique("search models"))
-                .hint_text(RichText::new("Search").color(palette(ui).faint_text))
-                .margin(egui::vec2(8.0, 5.0))
-                .desired_width(168.0);
-            let response = ui.add_enabled(is_on, search).accessible_name("Search models");
-            if browser.is_new {
-                // What is asked for in the first frame, which only measures, does not last.
-                browser.is_new = !response.has_focus();
-                response.request_focus();
-            }
-            if is_on {
+            if !browser.shows_folders() {
+                search(ui, browser);
                 kinds(ui, browser);
             }
         },
         |ui| {
-            use super::icons::{Icon, icon_button};
             is_closed = icon_button(ui, Icon::Cross, "Close the models", "Close (Esc)").clicked();
             if icon_button(ui, Icon::Again, "Read the model folders again", "Look at the folders again").clicked() {
                 actions.push(Action::ReadModelsAgain);
@@ -208,6 +197,20 @@ fn heading(ui: &mut Ui, studio: &Studio, browser: &mut ModelBrowser, actions: &m
     );
     browser.find(&studio.library.index);
     is_closed
+}
+
+fn search(ui: &mut Ui, browser: &mut ModelBrowser) {
+    let field = TextEdit::singleline(&mut browser.query)
+        .id(Id::unique("search models"))
+        .hint_text(RichText::new("Search").color(palette(ui).faint_text))
+        .margin(egui::vec2(8.0, 5.0))
+        .desired_width(168.0);
+    let response = ui.add(field).accessible_name("Search models");
+    if browser.is_new {
+        // What is asked for in the first frame, which only measures, does not last.
+        browser.is_new = !response.has_focus();
+        response.request_focus();
+    }
 }
 
 fn kinds(ui: &mut Ui, browser: &mut ModelBrowser) {

@@ -1,7 +1,8 @@
 //! The chosen entry of the library: its picture, its facts, its notes, and what can be done with it.
 
-use egui::{Label, Rect, RichText, ScrollArea, Sense, Ui, vec2};
+use egui::{Label, RichText, ScrollArea, Sense, Ui, vec2};
 
+use super::model_rows::Placing;
 use super::theme::{self, palette};
 use super::{Panels, model_browser, model_rows, widgets};
 use crate::library::message::{Card, Entry, KindGroup};
@@ -9,7 +10,7 @@ use crate::state::Studio;
 use crate::state::action::Action;
 
 /// Height of the picture, in points.
-const PREVIEW_HEIGHT: f32 = 168.0;
+const PREVIEW_HEIGHT: f32 = 184.0;
 /// Training tags that are shown.
 const MOST_TAGS: usize = 12;
 
@@ -17,7 +18,7 @@ const MOST_TAGS: usize = 12;
 pub fn show(ui: &mut Ui, studio: &Studio, entry: &Entry, panels: &mut Panels, actions: &mut Vec<Action>) {
     if entry.preview.is_some() {
         let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), PREVIEW_HEIGHT), Sense::hover());
-        model_rows::preview(ui, entry, Rect::from_min_size(rect.min, rect.size()), panels, actions);
+        model_rows::preview(ui, entry, (rect, Placing::Whole), panels, actions);
     }
     ui.add(Label::new(RichText::new(entry.stem()).strong()).wrap());
     buttons(ui, studio, entry, actions);

@@ -50,7 +50,7 @@ fn row(ui: &mut Ui, studio: &Studio, entry: &Entry, panels: &mut Panels, actions
     }
     let inner = rect.shrink2(vec2(6.0, 5.0));
     let tile = Rect::from_min_size(inner.min, Vec2::splat(inner.height()));
-    preview(ui, entry, tile, panels, actions);
+    preview(ui, entry, (tile, Placing::Filling), panels, actions);
     let badge = entry.known().and_then(|card| card.family).map(Family::label);
     let badge = badge.map_or(inner.right(), |text| self::badge(ui, text, inner));
     let left = tile.right() + theme::STEP;
@@ -113,8 +113,23 @@ fn badge(ui: &Ui, text: &str, inner: Rect) -> f32 {
     rect.left()
 }
 
+/// How a picture is put into a place of another shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placing {
+    /// It fills the place, and what stands over is cut off.
+    Filling,
+    /// All of it is seen.
+    Whole,
+}
+
 /// The picture beside the file, or an empty tile.
-pub(super) fn preview(ui: &Ui, entry: &Entry, tile: Rect, panels: &mut Panels, actions: &mut Vec<Action>) {
+pub(super) fn preview(
+    ui: &Ui,
+    entry: &Entry,
+    (tile, placing): (Rect, Placing),
+    panels: &mut Panels,
+    actions: &mut Vec<Action>,
+) {
     let colours = palette(ui);
     ui.painter().rect_filled(tile, 4.0, colours.field);
     let thumbnail = entry.preview.as_ref().map(|path| (path, panels.textures.thumbnail(path)));
@@ -122,6 +137,12 @@ pub(super) fn preview(ui: &Ui, entry: &Entry, tile: Rect, panels: &mut Panels, a
         Some((path, Thumbnail::Missing)) => actions.push(Action::WantThumbnail(path.clone())),
         Some((_, Thumbnail::Ready(texture))) => {
             let pixels = texture.size_vec2();
+            if placing == Placing::Whole {
+                let size = pixels * (tile.width() / pixels.x).min(tile.height() / pixels.y);
+                let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
+                let place = Rect::from_center_size(tile.center(), size);
+                return egui::Image::from_texture(&texture).uv(whole).corner_radius(4).paint_at(ui, place);
+            }
             // Filled, cut at the longer side: faces are above the middle.
             let share = vec2(tile.width() / pixels.x, tile.height() / pixels.y);
             let part = share / share.max_elem();

@@ -228,6 +228,10 @@ fn the_layouts_of_other_programs_are_listed_by_their_roots() {
     shelf.put("comfy/models/checkpoints/lemon.safetensors", SD1);
     shelf.put("comfy/models/loras/paint.safetensors", LORA);
     shelf.put("comfy/models/embeddings/neg.safetensors", EMBEDDING);
+    shelf.put("elsewhere/far.safetensors", VAE);
+    let elsewhere = shelf.path("elsewhere");
+    let paths = format!("mine:\n  base_path: {}\n  vae: .\n", elsewhere.display());
+    put(&shelf.path("comfy/extra_model_paths.yaml"), paths.as_bytes());
     let mut catalogue = shelf.catalogue();
     for root in ["a1111", "comfy"] {
         catalogue.add_folder(&shelf.path(root)).unwrap();
@@ -238,6 +242,7 @@ fn the_layouts_of_other_programs_are_listed_by_their_roots() {
     assert_eq!(programs, [None, Some("AUTOMATIC1111"), Some("ComfyUI")]);
     let expected = [
         ("bad", KindGroup::Embedding),
+        ("far", KindGroup::Vae),
         ("fox", KindGroup::Checkpoint),
         ("ink", KindGroup::Lora),
         ("lemon", KindGroup::Checkpoint),
@@ -283,7 +288,7 @@ fn any_other_folder_is_sorted_by_what_its_files_are() {
     assert_eq!(ink.preview.as_deref(), Some(shelf.path("own/ink.preview.png").as_path()));
     assert_eq!((ink.trigger_words(), ink.notes.description.as_deref()), (vec!["ink style".to_owned()], Some("Ink")));
     let broken = index.entries.iter().find(|entry| entry.name == "broken").unwrap();
-    assert!(broken.card.as_ref().unwrap_err().contains("header"));
+    assert!(broken.card.as_ref().unwrap_err().starts_with("damaged, its header"));
     assert_eq!(index.find_checkpoint("folder").first().unwrap().known().unwrap().family, Some(Family::Sd2));
 }
 
