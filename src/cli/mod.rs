@@ -58,7 +58,11 @@ pub enum Outcome {
 pub fn run() -> Outcome {
     let cli = Cli::parse();
     let done = match cli.task {
-        None => return Outcome::OpenStudio { model: cli.model },
+        // What is not found the window tells.
+        None => {
+            let found = cli.model.map(|asked| models::resolve(&asked).unwrap_or(asked));
+            return Outcome::OpenStudio { model: found };
+        }
         Some(Task::Generate(options)) => generate::run(&options),
         Some(Task::Info(options)) => info::run(&options),
         Some(Task::Export(options)) => export::run(&options),

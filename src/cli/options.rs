@@ -17,8 +17,9 @@ use crate::request::{
 #[derive(Debug, Parser)]
 #[command(name = "calotype", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// Open the window with this model, a folder or a .safetensors file, instead of the last one.
-    #[arg(long, value_name = "PATH")]
+    /// Open the window with this model instead of the last one: a folder, a .safetensors file, or a name or hash of the
+    /// library.
+    #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
     /// What to do instead of opening the window.
     #[command(subcommand)]
@@ -76,7 +77,7 @@ pub struct PromptOptions {
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<Seed>,
     /// The model whose tokenizer reads it [default: CLIP's own tokenizer]
-    #[arg(long, value_name = "FOLDER|FILE")]
+    #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
     /// Everything, as one JSON object
     #[arg(long)]

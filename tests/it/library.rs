@@ -432,6 +432,9 @@ fn generate_finds_its_model_by_name_in_the_library() {
     };
     assert_ends(&draw("tiny-eps"), 0, "");
     assert!(home.path().join("a.png").exists());
+    for command in [&["prompt", "--model", "tiny-eps", "a red cat"][..], &["verify", "--model", "tiny-eps", "a.png"]] {
+        assert_ends(&calotype(home.path(), command), 0, "");
+    }
     assert_ends(&draw("tiny-none"), 2, "no name or hash of the library");
     assert_ends(&draw("0123456789"), 2, "no name or hash of the library");
 }
