@@ -16,6 +16,7 @@ use crate::folders;
 use crate::gallery::message as gallery;
 use crate::inference::cancel::CancelToken;
 use crate::inference::message as engine;
+use crate::library::message as library;
 use crate::request::Seed;
 use crate::state::action::{Action, Effect};
 use crate::state::gallery::Purpose;
@@ -25,7 +26,7 @@ use crate::state::{Moment, Persisted, Studio};
 use crate::ui::{self, Panels};
 use crate::worker::Wake;
 pub use desktop::{Errand, Report};
-pub use options::{Crew, Desktop, Engine, Gallery, StudioOptions};
+pub use options::{Crew, Desktop, Engine, Gallery, Library, StudioOptions};
 use outgoing::Outgoing;
 pub use stored::read_stored;
 
@@ -76,7 +77,10 @@ pub struct App {
     options: StudioOptions,
     engine: Outgoing<engine::Command, engine::Event>,
     gallery: Outgoing<gallery::Command, gallery::Event>,
+    library: Outgoing<library::Command, library::Event>,
     desktop: Outgoing<Errand, Report>,
+    /// What the library was told last about hashing.
+    may_hash: bool,
     running: Option<(engine::JobId, CancelToken)>,
     gallery_restarts_left: u32,
     opened_at: Instant,
@@ -100,6 +104,8 @@ impl App {
         let mut app = Self {
             engine: Outgoing::new((crew.start_engine)(Arc::clone(&wake))?),
             gallery: Outgoing::new((crew.start_gallery)(Arc::clone(&wake))?),
+            library: Outgoing::new((crew.start_library)(Arc::clone(&wake))?),
+            may_hash: false,
             desktop: Outgoing::new((crew.start_desktop)(Arc::clone(&wake))?),
             studio: Studio::new(persisted),
             panels: Panels::default(),
@@ -140,14 +146,20 @@ impl App {
         let now_secs = self.now_secs();
         self.take_in_engine(ctx, now_secs);
         self.take_in_gallery(ctx, now_secs);
+        self.take_in_library(ctx, now_secs);
         self.take_in_desktop(ctx, now_secs);
+        self.library.flush();
         self.engine.flush();
         self.gallery.flush();
         self.desktop.flush();
         if let Some(seconds) = self.studio.notices.expire(now_secs) {
             ctx.request_repaint_after(Duration::from_secs_f64(seconds.max(0.05)));
         }
-        if self.engine.has_waiting() || self.gallery.has_waiting() || self.desktop.has_waiting() {
+        if self.library.has_waiting()
+            || self.engine.has_waiting()
+            || self.gallery.has_waiting()
+            || self.desktop.has_waiting()
+        {
             ctx.request_repaint_after(Duration::from_millis(50));
         }
         self.apply_look(ctx);
@@ -227,6 +239,28 @@ impl App {
         }
     }
 
+    fn take_in_library(&mut self, ctx: &Context, now_secs: f64) {
+        for _ in 0..MOST_EVENTS_A_FRAME {
+            let Some(event) = self.library.next() else { break };
+            self.studio.on_library(event, now_secs);
+        }
+        if self.library.is_over() {
+            self.studio.on_library_ended();
+            return;
+        }
+        let may_hash = self.studio.is_free_for_hashing();
+        if may_hash != self.may_hash {
+            self.may_hash = may_hash;
+            self.library.send(library::Command::Hash(may_hash));
+        }
+        // What changed in folders that nobody watches shows when the user comes back.
+        let is_back = ctx.input(|input| input.events.contains(&egui::Event::WindowFocused(true)));
+        let folders = &self.studio.library.index.folders;
+        if is_back && folders.iter().any(|folder| !folder.is_watched) {
+            self.library.send(library::Command::Rescan);
+        }
+    }
+
     fn take_in_desktop(&mut self, ctx: &Context, now_secs: f64) {
         while let Some(report) = self.desktop.next() {
             match report {
@@ -262,6 +296,7 @@ impl App {
                 }
                 Effect::RestartEngine => self.restart_engine(),
                 Effect::Gallery(command) => self.gallery.send(command),
+                Effect::Library(command) => self.library.send(command),
                 Effect::UseUsualGallery => {
                     self.gallery.send(gallery::Command::SetFolder(self.options.gallery_folder.clone()));
                 }
@@ -334,6 +369,7 @@ impl App {
         // A large picture's step can take many seconds, and an open dialog cannot be closed from here: both threads have
         // nothing to lose and end with the process.
         self.engine.abandon(PATIENCE_AT_CLOSE);
+        self.library.abandon(PATIENCE_AT_CLOSE);
         if self.is_asking {
             self.desktop.abandon(Duration::ZERO);
         }

@@ -30,6 +30,14 @@ pub fn models() -> PathBuf {
     data_folder().unwrap_or_else(usual_gallery_folder).join("models")
 }
 
+/// What can be made again: in the data folder of a portable copy, else in this user's usual folder for caches.
+#[must_use]
+pub fn cache_folder() -> PathBuf {
+    let is_portable = std::env::var_os(DATA_VARIABLE).is_some_and(|value| !value.is_empty());
+    let usual = ProjectDirs::from("", "", "Calotype").filter(|_| !is_portable).map(|dirs| dirs.cache_dir().to_owned());
+    usual.unwrap_or_else(|| data_folder().unwrap_or_else(usual_gallery_folder).join("cache"))
+}
+
 /// `Pictures/Calotype`, or `Calotype` in the home folder, or here.
 #[must_use]
 pub fn usual_gallery_folder() -> PathBuf {

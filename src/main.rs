@@ -7,7 +7,7 @@ use calotype::app::{self, Crew, StudioOptions};
 use calotype::cli::{self, Outcome};
 use calotype::inference::device::{DeviceChoice, Precision};
 use calotype::inference::message::ModelSource;
-use calotype::{gallery, inference};
+use calotype::{gallery, inference, library};
 
 fn main() -> anyhow::Result<ExitCode> {
     start_log();
@@ -16,7 +16,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Outcome::OpenStudio { model } => {
             let options = StudioOptions { model: model.map(ModelSource::OnDisk), ..StudioOptions::usual() };
             let engine = |wake| inference::spawn(DeviceChoice::Auto, Precision::F32, wake);
-            app::run(options, Crew::new(engine, gallery::spawn)).map_err(|error| {
+            let listing = |wake| library::spawn(cli::library_places(), wake);
+            app::run(options, Crew::new(engine, gallery::spawn, listing)).map_err(|error| {
                 anyhow::anyhow!(
                     "the window could not be opened: {error}; README.md lists the libraries that it needs, and \
                      `calotype generate` works without a window"

@@ -33,10 +33,10 @@ pub enum Refused<C> {
     Ended(C),
 }
 
-/// What a wait for an event came to.
+/// What a wait for an event or a command came to.
 #[derive(Debug)]
 pub enum Waited<E> {
-    /// An event came.
+    /// It came.
     Event(E),
     /// None came in time.
     Nothing,
@@ -161,6 +161,19 @@ impl<C> Inbox<C> {
     #[must_use]
     pub fn try_next(&self) -> Option<C> {
         if self.is_closing() { None } else { self.commands.try_recv().ok() }
+    }
+
+    /// Waits for the next command, but no longer than `patience`.
+    #[must_use]
+    pub fn next_within(&self, patience: Duration) -> Waited<C> {
+        if self.is_closing() {
+            return Waited::Ended;
+        }
+        match self.commands.recv_timeout(patience) {
+            Ok(command) => Waited::Event(command),
+            Err(RecvTimeoutError::Timeout) => Waited::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Waited::Ended,
+        }
     }
 
     /// Waits for the next command like [`Inbox::next`], but hands out those that wait even when the owner is going: for

@@ -70,6 +70,7 @@ fn ask(question: &Question) -> Option<PathBuf> {
         |dialog: FileDialog| dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"]);
     let dialog = FileDialog::new();
     match question {
+        Question::LibraryFolder => dialog.set_title("Add a folder of models").pick_folder(),
         Question::ModelFolder => dialog.set_title("Open model folder").pick_folder(),
         Question::ModelFile => {
             dialog.add_filter("Checkpoints", &["safetensors"]).set_title("Open a model file").pick_file()

@@ -6,6 +6,7 @@ use super::desktop::{self, Errand, Report};
 use crate::folders;
 use crate::gallery::message as gallery;
 use crate::inference::message as engine;
+use crate::library::message as library;
 use crate::state::model::ModelSource;
 use crate::worker::{Wake, Worker};
 
@@ -13,6 +14,8 @@ use crate::worker::{Wake, Worker};
 pub type Engine = Worker<engine::Command, engine::Event>;
 /// The gallery thread.
 pub type Gallery = Worker<gallery::Command, gallery::Event>;
+/// The library's thread.
+pub type Library = Worker<library::Command, library::Event>;
 /// The thread for dialogs.
 pub type Desktop = Worker<Errand, Report>;
 
@@ -25,6 +28,8 @@ pub struct Crew {
     pub start_engine: Start<Engine>,
     /// Starts the gallery thread.
     pub start_gallery: Start<Gallery>,
+    /// Starts the library's thread.
+    pub start_library: Start<Library>,
     /// Starts the thread for dialogs.
     pub start_desktop: Start<Desktop>,
 }
@@ -35,10 +40,12 @@ impl Crew {
     pub fn new(
         start_engine: impl FnMut(Wake) -> std::io::Result<Engine> + 'static,
         start_gallery: impl FnMut(Wake) -> std::io::Result<Gallery> + 'static,
+        start_library: impl FnMut(Wake) -> std::io::Result<Library> + 'static,
     ) -> Self {
         Self {
             start_engine: Box::new(start_engine),
             start_gallery: Box::new(start_gallery),
+            start_library: Box::new(start_library),
             start_desktop: Box::new(desktop::spawn),
         }
     }

@@ -133,7 +133,7 @@ impl ModelFiles {
 }
 
 /// Opens a file that has an end: reading a pipe or a device could wait for ever.
-fn open_regular(path: &Path) -> std::io::Result<File> {
+pub(super) fn open_regular(path: &Path) -> std::io::Result<File> {
     if std::fs::metadata(path)?.is_file() {
         return File::open(path);
     }

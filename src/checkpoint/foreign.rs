@@ -12,14 +12,23 @@ pub(super) fn by_first_bytes(start: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// Whether a file is one of PyTorch's by its first bytes: the zip, the older row of pickles, or the oldest tar.
+pub(super) fn is_pickle(start: &[u8]) -> bool {
+    // The magic number 0x1950a86a20f9469cfc6c as a pickled LONG1.
+    const OLD_TORCH: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e";
+    start.starts_with(b"PK\x03\x04") || start.starts_with(OLD_TORCH) || start.get(257..262) == Some(b"ustar")
+}
+
 /// Parts of names that only relatives have, which may have a U-Net under the usual names too.
-const RELATIVES: &[(&str, &str)] = &[
+const STRANGERS: &[(&str, &str)] = &[
     ("control_model.", "a ControlNet"),
     ("controlnet_", "a ControlNet"),
     ("input_hint_block.", "a ControlNet"),
     ("lora_controlnet", "a Control-LoRA"),
-    ("lllite_unet_", "a ControlLLLite"),
+    ("lllite_unet", "a ControlLLLite"),
     ("adapter.body.", "a T2I-Adapter"),
+    ("body.0.in_conv.", "a T2I-Adapter"),
+    ("body.0.block1.", "a T2I-Adapter"),
     ("image_proj.", "an IP-Adapter"),
     ("motion_modules", "an AnimateDiff motion module"),
     ("joint_blocks.", "a Stable Diffusion 3 model"),
@@ -31,6 +40,10 @@ const RELATIVES: &[(&str, &str)] = &[
     (".time_mixer.", "a Stable Video Diffusion model"),
     ("cc_projection.", "a Stable Zero123 model"),
     ("cond_stage_model.roberta.", "an AltDiffusion model"),
+];
+
+/// Parts of names that only variants of Stable Diffusion have, which this build cannot draw with.
+const VARIANTS: &[(&str, &str)] = &[
     ("depth_model.", "a Stable Diffusion 2 depth model"),
     ("embedder.model.ln_final.", "a Stable Diffusion 2 unCLIP model"),
     ("time_embed.cond_proj.", "a latent consistency model with guidance embedding"),
@@ -44,11 +57,11 @@ const PARTS: &[(&str, &str)] = &[
     ("lora_down.", "a LoRA, not a model"),
     ("lora_A.", "a LoRA, not a model"),
     ("lora.up.", "a LoRA, not a model"),
+    ("_lora.up.", "a LoRA, not a model"),
     ("hada_w1", "a LoRA (LoHa), not a model"),
-    ("lokr_w", "a LoRA (LoKr), not a model"),
+    ("lokr_w1", "a LoRA (LoKr), not a model"),
     ("emb_params", "a textual-inversion embedding"),
     ("taesd_decoder.", "a TAESD preview decoder"),
-    ("clip_l", "a textual-inversion embedding"),
     ("SelfAttention.", "a T5 text encoder"),
     ("model_ema.", "a checkpoint with nothing but EMA weights"),
     ("input_blocks.", "a U-Net alone"),
@@ -60,13 +73,19 @@ const PARTS: &[(&str, &str)] = &[
     ("visual.", "a CLIP image encoder"),
     ("text_model.", "a text encoder alone"),
     ("token_embedding.", "a text encoder alone"),
+    ("clip_l", "a textual-inversion embedding"),
     ("conv_first.", "an upscaler"),
     ("model.1.sub.", "an upscaler"),
 ];
 
 /// What relative of Stable Diffusion 1 and 2 a file is by its names.
 pub(super) fn relative(names: &[&str]) -> Option<&'static str> {
-    first_of(RELATIVES, names)
+    stranger(names).or_else(|| first_of(VARIANTS, names))
+}
+
+/// What a file is by its names when it belongs to another kind of model.
+pub(super) fn stranger(names: &[&str]) -> Option<&'static str> {
+    first_of(STRANGERS, names)
 }
 
 /// What a file without a U-Net is by its names.
@@ -75,7 +94,18 @@ pub(super) fn part(names: &[&str]) -> Option<&'static str> {
 }
 
 fn first_of(known: &[(&str, &'static str)], names: &[&str]) -> Option<&'static str> {
-    known.iter().find(|(marker, _)| names.iter().any(|name| name.contains(marker))).map(|(_, what)| *what)
+    known.iter().find(|(marker, _)| names.iter().any(|name| has(name, marker))).map(|(_, what)| *what)
+}
+
+/// True when the marker begins a part of the name and does not end within a word: `clip_l` is in `clip_l.weight`, not in
+/// `clip_large`. One that begins with a mark may stand behind anything.
+fn has(name: &str, marker: &str) -> bool {
+    let is_mark = |c: char| c == '.' || c == '_';
+    name.match_indices(marker).any(|(at, _)| {
+        let begins = at == 0 || marker.starts_with(is_mark) || name[..at].ends_with('.');
+        let rest = &name[at + marker.len()..];
+        begins && (marker.ends_with(is_mark) || rest.is_empty() || rest.starts_with(is_mark))
+    })
 }
 
 /// What a U-Net is for by its input's channels, where it is not for plain pictures.
@@ -94,5 +124,20 @@ pub(super) fn by_label_width(width: usize) -> Option<&'static str> {
         1536 | 2048 => Some("a Stable Diffusion 2 unCLIP model"),
         768 => Some("a Stable Video Diffusion model"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_counts_only_where_a_part_of_a_name_begins() {
+        assert!(has("clip_l", "clip_l") && !has("clip_large.x", "clip_l") && !has("my_clip_l", "clip_l"));
+        assert!(has("a.visual.proj", "visual.") && !has("audiovisual.proj", "visual."));
+        assert!(has("down.to_q_lora.up.weight", "_lora.up.") && has("lllite_unet_x.down", "lllite_unet"));
+        assert_eq!(relative(&["lora_unet_double_blocks_0_img_attn.lora_up.weight"]), None);
+        assert_eq!(relative(&["double_blocks.0.img_attn.qkv.weight"]), Some("a Flux model"));
+        assert_eq!(part(&["text_encoders.clip_l.transformer.text_model.x"]), Some("a text encoder alone"));
     }
 }

@@ -7,6 +7,7 @@ use image::RgbImage;
 use image::imageops::FilterType;
 
 use super::Failure;
+use super::models;
 use super::options::GenerateOptions;
 use super::report::Report;
 use super::session::Session;
@@ -31,6 +32,7 @@ enum Output {
 struct Run<'a> {
     options: &'a GenerateOptions,
     session: Session,
+    model: Option<PathBuf>,
     output: Output,
     start_image: Option<Arc<RgbImage>>,
     wildcards: WildcardFiles,
@@ -70,9 +72,7 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     if let (Some(strength), Some(steps)) = (options.strength, options.steps) {
         strength.steps_taken(steps).map_err(|error| Failure::Usage(error.to_string()))?;
     }
-    if let Some(model) = options.model.as_ref().filter(|model| !model.exists()) {
-        return Err(Failure::Usage(format!("there is no such model: {}", model.display())));
-    }
+    let model = options.model.as_deref().map(models::resolve).transpose()?;
     let start_image = match &options.init {
         Some(path) => Some(open_picture(path).map_err(|error| Failure::Usage(error.for_people()))?.image),
         None => None,
@@ -80,12 +80,12 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     let session = Session::start(options.device, options.precision, Report::new(options.json))?;
     let folder = folders::wildcard_folder();
     let wildcards = typed(options).wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
-    Ok(Run { options, session, output, start_image, wildcards, seed: None })
+    Ok(Run { options, session, model, output, start_image, wildcards, seed: None })
 }
 
 impl Run<'_> {
     fn all(&mut self) -> Result<(), Failure> {
-        let source = self.options.model.clone().map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
+        let source = self.model.clone().map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
         let first = self.options.seed.unwrap_or_else(random_seed);
         // What the options and the model's defaults make together is checked before the weights are read.
         let (options, wildcards) = (self.options, &self.wildcards);

@@ -19,6 +19,7 @@ use clap::Parser;
 
 use self::options::{Cli, Task};
 use crate::request::{SamplerKind, ScheduleKind};
+pub use models::library_places;
 
 /// Wrong usage, as clap itself exits.
 const USAGE: u8 = 2;
@@ -57,7 +58,11 @@ pub enum Outcome {
 pub fn run() -> Outcome {
     let cli = Cli::parse();
     let done = match cli.task {
-        None => return Outcome::OpenStudio { model: cli.model },
+        // What is not found the window tells.
+        None => {
+            let found = cli.model.map(|asked| models::resolve(&asked).unwrap_or(asked));
+            return Outcome::OpenStudio { model: found };
+        }
         Some(Task::Generate(options)) => generate::run(&options),
         Some(Task::Info(options)) => info::run(&options),
         Some(Task::Export(options)) => export::run(&options),

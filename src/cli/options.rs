@@ -17,8 +17,9 @@ use crate::request::{
 #[derive(Debug, Parser)]
 #[command(name = "calotype", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// Open the window with this model, a folder or a .safetensors file, instead of the last one.
-    #[arg(long, value_name = "PATH")]
+    /// Open the window with this model instead of the last one: a folder, a .safetensors file, or a name or hash of the
+    /// library.
+    #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
     /// What to do instead of opening the window.
     #[command(subcommand)]
@@ -42,7 +43,7 @@ pub enum Task {
     Schedules,
     /// Explain a prompt without making a picture
     Prompt(PromptOptions),
-    /// Look after models on this disk
+    /// List, inspect, find and fetch models
     #[command(subcommand)]
     Models(ModelsCommand),
 }
@@ -76,7 +77,7 @@ pub struct PromptOptions {
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<Seed>,
     /// The model whose tokenizer reads it [default: CLIP's own tokenizer]
-    #[arg(long, value_name = "FOLDER|FILE")]
+    #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
     /// Everything, as one JSON object
     #[arg(long)]
@@ -91,8 +92,9 @@ pub struct GenerateOptions {
     /// What to stay away from
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub negative: String,
-    /// A model folder in the diffusers layout, or a .safetensors checkpoint of SD 1 or 2 [default: the built-in model]
-    #[arg(long, value_name = "FOLDER|FILE")]
+    /// A model folder in the diffusers layout, a .safetensors checkpoint of SD 1 or 2, or the name or hash of one in the
+    /// library (`calotype models list`) [default: the built-in model]
+    #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
     /// Width in pixels, a multiple of 8 from 64 to 4096 [default: the model's]
     #[arg(long, value_name = "N", value_parser = side, allow_negative_numbers = true)]

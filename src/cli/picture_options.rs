@@ -25,7 +25,7 @@ pub struct VerifyOptions {
     /// The picture
     pub image: PathBuf,
     /// The model that made it [default: the built-in model]
-    #[arg(long, value_name = "FOLDER|FILE")]
+    #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
     /// The picture that it started from, if it did
     #[arg(long, value_name = "IMAGE")]

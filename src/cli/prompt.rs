@@ -5,16 +5,15 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::Failure;
+use super::models;
 use super::options::PromptOptions;
 use super::report::print_text;
 use crate::prompt::{Entry, ParsedPrompt, Part, TypedPrompts, read_as_typed};
 use crate::{folders, inference};
 
 pub(super) fn run(options: &PromptOptions) -> Result<(), Failure> {
-    if let Some(model) = options.model.as_ref().filter(|model| !model.exists()) {
-        return Err(Failure::Usage(format!("there is no such model: {}", model.display())));
-    }
-    let tokenizer = inference::tokenizer(options.model.as_deref()).map_err(Failure::Work)?;
+    let model = options.model.as_deref().map(models::resolve).transpose()?;
+    let tokenizer = inference::tokenizer(model.as_deref()).map_err(Failure::Work)?;
     let steps = options.steps.get() as usize;
     let text = text(options)?;
     let parsed = ParsedPrompt::positive(&text, steps, options.dialect, &tokenizer);

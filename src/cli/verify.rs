@@ -6,6 +6,7 @@ use image::RgbImage;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::models;
 use super::picture_options::VerifyOptions;
 use super::report::Report;
 use super::session::Session;
@@ -59,9 +60,6 @@ fn verdict(options: &VerifyOptions) -> Result<Verdict, Failure> {
             return Err(Failure::Usage("the recipe begins from noise alone: leave out --init".to_owned()));
         }
     };
-    if let Some(model) = options.model.as_ref().filter(|model| !model.exists()) {
-        return Err(Failure::Usage(format!("there is no such model: {}", model.display())));
-    }
     render_and_compare(options, &picture, request, start_image)
 }
 
@@ -81,6 +79,7 @@ fn render_and_compare(
     start_image: Option<Arc<RgbImage>>,
 ) -> Result<Verdict, Failure> {
     let recipe = picture.recipe.clone().unwrap_or_default();
+    let model = options.model.as_deref().map(models::resolve).transpose()?;
     let mut session = Session::start(options.device, options.precision, Report::new(options.json))?;
     let (mut notes, mut refusal) = (Vec::new(), None);
     let check = |facts: &ModelFacts| match other_model(&recipe, &facts.name) {
@@ -94,7 +93,7 @@ fn render_and_compare(
             Err(Failure::Told)
         }
     };
-    let source = options.model.clone().map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
+    let source = model.map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
     let drawn = session.load(source, check).and_then(|_| session.draw(JobId(0), request, start_image, |_, _| Ok(())));
     session.end();
     if let Some(reason) = refusal {

@@ -7,6 +7,7 @@ use image::RgbImage;
 
 use crate::gallery::message::{Command, JpegQuality, SaveId};
 use crate::inference::message::{JobId, ModelSource};
+use crate::library::message::Command as LibraryCommand;
 use crate::request::GenerationRequest;
 use crate::state::gallery::Purpose;
 use crate::state::settings::ThemeChoice;
@@ -26,6 +27,14 @@ pub enum Action {
     UseModelDefaults,
     /// Load another model.
     LoadModel(ModelSource),
+    /// Put a folder of models on the library's list.
+    AddModelFolder(PathBuf),
+    /// Take a folder of models off the list; no file is touched.
+    RemoveModelFolder(PathBuf),
+    /// Look at the folders of models again.
+    ReadModelsAgain,
+    /// Put this LoRA or embedding of the library into the prompt.
+    InsertIntoPrompt(PathBuf),
     /// Start the engine again after it ended.
     RestartEngine,
     /// Take the failure's banner away.
@@ -95,6 +104,8 @@ pub enum Question {
     ModelFolder,
     /// A model in a single file.
     ModelFile,
+    /// A folder of models for the library.
+    LibraryFolder,
     /// A picture to look at.
     Picture,
     /// A picture to start from.
@@ -132,6 +143,8 @@ pub enum Effect {
     RestartEngine,
     /// Tell the gallery.
     Gallery(Command),
+    /// Tell the library.
+    Library(LibraryCommand),
     /// Use the usual gallery folder, which only the app knows.
     UseUsualGallery,
     /// Open a dialog.

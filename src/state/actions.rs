@@ -14,6 +14,7 @@ use super::{Moment, RememberedPress, Studio};
 use crate::gallery::message::{Caption, Command, SaveId};
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelSource;
+use crate::library::message::Command as LibraryCommand;
 use crate::prompt::what_is_not_applied;
 
 impl Studio {
@@ -37,6 +38,10 @@ impl Studio {
                 }
             }
             Action::LoadModel(source) => return self.load_model(source),
+            Action::AddModelFolder(folder) => return self.tell_library(LibraryCommand::AddFolder(folder)),
+            Action::RemoveModelFolder(folder) => return self.tell_library(LibraryCommand::RemoveFolder(folder)),
+            Action::ReadModelsAgain => return self.tell_library(LibraryCommand::Rescan),
+            Action::InsertIntoPrompt(path) => self.insert_into_prompt(&path, moment.now_secs),
             Action::RestartEngine => return self.restart_engine(),
             Action::DismissFailure => self.failure = None,
             Action::ShowProgress => self.canvas.show_progress(),
@@ -112,6 +117,7 @@ impl Studio {
     pub fn on_answer(&mut self, question: &Question, path: PathBuf, now_secs: f64) -> Vec<Effect> {
         match question {
             Question::ModelFolder | Question::ModelFile => self.load_model(ModelSource::OnDisk(path)),
+            Question::LibraryFolder => self.tell_library(LibraryCommand::AddFolder(path)),
             Question::Picture => self.open(&path, Purpose::View),
             Question::StartImage => self.open(&path, Purpose::StartImage),
             Question::OtherPicture => self.compare_with(&path, now_secs),
@@ -213,9 +219,14 @@ impl Studio {
             left.push("the start image has to be chosen again".to_owned());
         }
         let loaded = self.model.facts().map(|facts| facts.name.as_str());
-        if let Some((wanted, loaded)) = recipe.model.as_deref().zip(loaded).filter(|(wanted, loaded)| wanted != loaded)
+        if let Some((wanted, loaded)) = recipe
+            .model
+            .as_deref()
+            .zip(loaded)
+            .filter(|(wanted, loaded)| wanted != loaded && !self.has_model_of(recipe))
         {
-            left.push(format!("it was made with the model {wanted}, and {loaded} is loaded"));
+            let offer = self.offered_model().map_or("", |_| " (\"Load its model\" loads it)");
+            left.push(format!("it was made with the model {wanted}{offer}, and {loaded} is loaded"));
         }
         let mut parts: Vec<&str> = recipe
             .not_understood

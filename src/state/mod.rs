@@ -13,6 +13,7 @@ pub mod gallery;
 mod gallery_events;
 pub mod history;
 pub mod job;
+pub mod library;
 pub mod model;
 pub mod notice;
 pub mod queue;
@@ -79,6 +80,8 @@ pub struct Studio {
     pub canvas: canvas::Canvas,
     /// The right panel.
     pub gallery: gallery::Gallery,
+    /// The models of the library.
+    pub library: library::Library,
     /// Short messages.
     pub notices: notice::Notices,
     /// Why the last job ended without a picture.
@@ -124,6 +127,7 @@ impl Studio {
             queue: queue::Queue::default(),
             canvas: canvas::Canvas::default(),
             gallery: gallery::Gallery::default(),
+            library: library::Library::default(),
             notices: notice::Notices::default(),
             failure: None,
             history,
@@ -159,6 +163,7 @@ impl Studio {
 
     /// Brings what is derived from the form up to date; called after the panels have edited it.
     pub fn refresh(&mut self) {
+        self.refresh_offered_model();
         let tokenizer = self.model.facts().and_then(|facts| facts.tokenizer.as_ref());
         let (steps, dialect) = (self.form.steps.value, self.form.dialect);
         self.prompt_tokens.update(&self.form.prompt, steps, dialect, tokenizer);

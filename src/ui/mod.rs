@@ -7,6 +7,9 @@ mod controls;
 mod gallery;
 mod history;
 mod icons;
+mod model_browser;
+mod model_details;
+mod model_rows;
 mod more_settings;
 mod notices;
 mod prompt_text;
@@ -36,6 +39,7 @@ pub struct Panels {
     pub textures: Textures,
     canvas: canvas::CanvasView,
     settings: settings::SettingsWindow,
+    models: model_browser::ModelBrowser,
     gallery: gallery::GalleryView,
     history: history::HistoryPopup,
     /// Where the canvas is, for messages that lie over it.
@@ -68,6 +72,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels) -> Vec<Action
     panels.canvas_rect = Some(ui.available_rect_before_wrap());
     CentralPanel::no_frame().frame(central).show(ui, |ui| canvas::show(ui, studio, panels, &mut actions));
     panels.settings.show(ui, studio, &mut actions);
+    model_browser::show(ui, studio, panels, &mut actions);
     notices::show(ui, studio, panels.canvas_rect, &mut actions);
     shortcuts::dropped_files(ui, panels, &mut actions);
     actions

@@ -7,6 +7,7 @@ use super::{comparison, widgets};
 use crate::state::Studio;
 use crate::state::action::{Action, Question};
 use crate::state::canvas::ShownPicture;
+use crate::state::model::ModelSource;
 use crate::state::recipe;
 
 /// The width that a name and its value take, in points.
@@ -49,6 +50,10 @@ fn buttons(ui: &mut Ui, studio: &Studio, picture: &ShownPicture, actions: &mut V
         };
         if picture.recipe.is_some() {
             offer(ui, "Use these settings", "Put this recipe into the form", Action::UseSettings);
+        }
+        if let Some(path) = studio.offered_model() {
+            let tip = format!("Load the model that made this picture: {}", path.display());
+            offer(ui, "Load its model", &tip, Action::LoadModel(ModelSource::OnDisk(path.to_owned())));
         }
         offer(ui, "Use as start image", "Begin the next picture from this one", Action::UseAsStartImage);
         if picture.recipe.is_some() {

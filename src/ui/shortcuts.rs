@@ -11,6 +11,9 @@ use crate::state::gallery::Purpose;
 /// Makes a picture, wherever the focus is.
 pub const GENERATE: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::Enter);
 
+/// Opens or closes the library of models.
+pub const MODELS: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::M);
+
 /// Reads the keys before any panel does, so that Ctrl+Enter never becomes a line break.
 pub fn read(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
     if ui.input_mut(|input| input.consume_shortcut(&GENERATE)) {
@@ -23,7 +26,10 @@ pub fn read(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Act
         actions.push(Action::SaveShownAs);
     }
     read_escape(ui, studio, panels, actions);
-    if ui.ctx().text_edit_focused() || panels.settings.is_open() {
+    if ui.input_mut(|input| input.consume_shortcut(&MODELS)) {
+        panels.models.toggle();
+    }
+    if ui.ctx().text_edit_focused() || panels.settings.is_open() || panels.models.is_open() {
         return;
     }
     read_bare_keys(ui, studio, panels, actions);
@@ -31,7 +37,8 @@ pub fn read(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Act
 
 /// Escape closes what lies on top first; only then it stops the job.
 fn read_escape(ui: &Ui, studio: &Studio, panels: &Panels, actions: &mut Vec<Action>) {
-    if Popup::is_any_open(ui) || panels.settings.is_open() || !ui.input(|input| input.key_pressed(Key::Escape)) {
+    let is_covered = panels.settings.is_open() || panels.models.is_open();
+    if Popup::is_any_open(ui) || is_covered || !ui.input(|input| input.key_pressed(Key::Escape)) {
         return;
     }
     if studio.gallery.to_delete.is_some() {

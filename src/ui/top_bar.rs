@@ -3,7 +3,7 @@
 use egui::{Button, ComboBox, RichText, Sides, Ui};
 
 use super::icons::{Icon, icon_button};
-use super::shortcuts::GENERATE;
+use super::shortcuts::{GENERATE, MODELS};
 use super::theme::palette;
 use super::{Panels, widgets};
 use crate::state::Studio;
@@ -14,7 +14,16 @@ use crate::state::model::{ModelSource, ModelStatus, short_name};
 pub fn show(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
     let (chosen, asked) = Sides::new().shrink_left().truncate().show(
         ui,
-        |ui| model_menu(ui, studio),
+        |ui| {
+            let asked = model_menu(ui, studio);
+            let tip =
+                format!("All models, LoRAs and embeddings of your folders ({})", ui.ctx().format_shortcut(&MODELS));
+            if ui.button("Models…").on_hover_text(tip).clicked() {
+                panels.models.toggle();
+            }
+            state_of_model(ui, studio);
+            asked
+        },
         |ui| {
             if icon_button(ui, Icon::Sliders, "Settings", "Settings: look, size, gallery folder").clicked() {
                 panels.settings.toggle();
@@ -79,6 +88,10 @@ fn model_menu(ui: &mut Ui, studio: &Studio) -> Option<Action> {
     });
     let tip = format!("The model that draws: {}", studio.model.source());
     response.response.accessible_name("Model").on_hover_text(tip);
+    asked
+}
+
+fn state_of_model(ui: &mut Ui, studio: &Studio) {
     match &studio.model {
         ModelStatus::Failed { .. } => {
             ui.label(RichText::new("Not loaded").color(palette(ui).error));
@@ -91,5 +104,4 @@ fn model_menu(ui: &mut Ui, studio: &Studio) -> Option<Action> {
             widgets::faint(ui, facts.computes_on.as_str()).on_hover_text(tip);
         }
     }
-    asked
 }

@@ -6,7 +6,7 @@ use super::theme::{self, palette};
 use crate::state::action::Action;
 use crate::state::form::{Field, FieldError};
 
-/// The one button of a place that matters most, with its shortcut on it.
+/// The one button of a place that matters most, with its shortcut on it if it has one.
 pub fn primary_button(ui: &mut Ui, name: &str, shortcut: String) -> Response {
     let colours = palette(ui);
     ui.scope(|ui| {
@@ -20,8 +20,10 @@ pub fn primary_button(ui: &mut Ui, name: &str, shortcut: String) -> Response {
             widget.fg_stroke.color = colours.on_accent;
         }
         let text = RichText::new(name).strong().color(colours.on_accent);
-        let shortcut = RichText::new(shortcut).small().color(colours.on_accent);
-        let button = Button::new(text).shortcut_text(shortcut).min_size(egui::vec2(0.0, theme::CONTROL_HEIGHT));
+        let mut button = Button::new(text).min_size(egui::vec2(0.0, theme::CONTROL_HEIGHT));
+        if !shortcut.is_empty() {
+            button = button.shortcut_text(RichText::new(shortcut).small().color(colours.on_accent));
+        }
         ui.add(button).accessible_name(name)
     })
     .inner

@@ -4,6 +4,7 @@ use calotype::app::{App, Crew, StudioOptions};
 use calotype::gallery;
 use calotype::inference;
 use calotype::inference::device::{DeviceChoice, Precision};
+use calotype::library::{self, Places};
 use calotype::state::Persisted;
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
@@ -16,7 +17,9 @@ const PATIENCE: usize = 30_000;
 fn open(gallery_folder: &std::path::Path) -> Harness<'static, App> {
     let engine = |wake| inference::spawn(DeviceChoice::Cpu, Precision::F32, wake);
     let options = StudioOptions { gallery_folder: gallery_folder.to_owned(), storage_file: None, model: None };
-    let app = App::new(&egui::Context::default(), options, Crew::new(engine, gallery::spawn), Persisted::default());
+    let places = Places::new(gallery_folder.join("models"), gallery_folder, gallery_folder);
+    let crew = Crew::new(engine, gallery::spawn, move |wake| library::spawn(places.clone(), wake));
+    let app = App::new(&egui::Context::default(), options, crew, Persisted::default());
     Harness::builder().with_size([1280.0, 800.0]).with_context_setup(calotype::ui::theme::install).build_ui_state(
         |ui, app: &mut App| {
             app.tick(&ui.ctx().clone());

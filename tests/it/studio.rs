@@ -9,6 +9,7 @@ use calotype::gallery::message::{self as gallery, OpenedPicture};
 use calotype::gallery::record::{PictureRecord, ReadRecipe};
 use calotype::inference::message::{self as engine, JobId, ModelDefaults, ModelFacts, ModelSource};
 use calotype::latent_image::{LatentColours, LatentImage};
+use calotype::library::message as library;
 use calotype::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps};
 use calotype::state::Persisted;
 use egui::accesskit::Role;
@@ -21,6 +22,7 @@ use crate::fakes::Script;
 
 type EngineScript = Script<engine::Command, engine::Event>;
 type GalleryScript = Script<gallery::Command, gallery::Event>;
+type LibraryScript = Script<library::Command, library::Event>;
 type DesktopScript = Script<Errand, Report>;
 
 /// The window and the ends of its threads.
@@ -28,6 +30,7 @@ pub struct Studio {
     pub harness: Harness<'static, App>,
     pub engine: EngineScript,
     pub gallery: GalleryScript,
+    pub library: LibraryScript,
     pub desktop: DesktopScript,
     /// The script of an engine that was started again.
     pub next_engine: Rc<RefCell<Option<EngineScript>>>,
@@ -44,6 +47,8 @@ impl Studio {
         let next_engine: Rc<RefCell<Option<EngineScript>>> = Rc::default();
         let next_gallery: Rc<RefCell<Option<GalleryScript>>> = Rc::default();
         let desktop: Rc<RefCell<Option<DesktopScript>>> = Rc::default();
+        let library: Rc<RefCell<Option<LibraryScript>>> = Rc::default();
+        let library_end = Rc::clone(&library);
         let (engine_end, gallery_end, desktop_end) =
             (Rc::clone(&next_engine), Rc::clone(&next_gallery), Rc::clone(&desktop));
         let crew = Crew {
@@ -55,6 +60,11 @@ impl Studio {
             start_gallery: Box::new(move |wake| {
                 let (worker, script) = Script::spawn("fake gallery", wake);
                 *gallery_end.borrow_mut() = Some(script);
+                Ok(worker)
+            }),
+            start_library: Box::new(move |wake| {
+                let (worker, script) = Script::spawn("fake library", wake);
+                *library_end.borrow_mut() = Some(script);
                 Ok(worker)
             }),
             start_desktop: Box::new(move |wake| {
@@ -82,6 +92,7 @@ impl Studio {
             harness,
             engine,
             gallery: next_gallery.take().unwrap(),
+            library: library.take().unwrap(),
             desktop: desktop.take().unwrap(),
             next_engine,
             next_gallery,
@@ -174,6 +185,11 @@ impl Studio {
 
     pub fn engine_says(&mut self, event: engine::Event) {
         self.engine().say(event);
+        self.window().run();
+    }
+
+    pub fn library_says(&mut self, event: library::Event) {
+        self.library.say(event);
         self.window().run();
     }
 
