@@ -1,7 +1,24 @@
 //! Files that are no checkpoint of Stable Diffusion, told apart so that the refusal can say what they are.
 
+use std::io::ErrorKind;
+
+use super::CheckpointError;
+use super::files::ModelFiles;
+
+/// What a single file is, when it is not safetensors.
+pub(super) fn by_content(files: &ModelFiles) -> Result<Option<&'static str>, CheckpointError> {
+    let io = |source| CheckpointError::Io { source, path: files.path("") };
+    let source = files.open("")?;
+    let len = usize::try_from(source.len().map_err(io)?).unwrap_or(usize::MAX).min(512);
+    let mut start = vec![0; len];
+    match source.read_at(0, &mut start) {
+        Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(io(error)),
+        _ => Ok(by_first_bytes(&start)),
+    }
+}
+
 /// What a file is by its first bytes, when it is not safetensors.
-pub(super) fn by_first_bytes(start: &[u8]) -> Option<&'static str> {
+fn by_first_bytes(start: &[u8]) -> Option<&'static str> {
     // PyTorch's magic number 0x1950a86a20f9469cfc6c as a pickled LONG1: its file format before the zip.
     const OLD_TORCH: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e";
     const PICKLE: &str = "a PyTorch pickle (.ckpt, .pt), which cannot be opened yet";

@@ -2,15 +2,16 @@
 //! loading never holds more than the weights themselves.
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use half::{bf16, f16};
 use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::Metadata as Header;
 
 use super::CheckpointError;
-use super::files::{ModelFiles, Source};
+use super::files::{ModelFiles, Source, is_unchanged};
 
 /// How much is read at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -27,6 +28,11 @@ pub(super) struct SafetensorsFile {
     source: Mutex<Source>,
     tensors: HashMap<String, StoredTensor>,
     metadata: HashMap<String, String>,
+    /// Where the tensors' bytes begin.
+    data_start: u64,
+    len_bytes: u64,
+    /// As the file system told when it was opened.
+    opened: Option<Metadata>,
 }
 
 /// Where a tensor lies and what it is.
@@ -68,12 +74,12 @@ impl SafetensorsFile {
         if header_len > MAX_HEADER_BYTES || header_len > file_len - 8 {
             return Err(damaged(format!("its header claims {header_len} bytes and the file has {file_len}")));
         }
-        let mut header = vec![0; usize::try_from(header_len).unwrap_or(0)];
-        source.read_at(8, &mut header).map_err(io)?;
-        let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| damaged(format!("its header: {e}")))?;
+        let mut bytes = vec![0; usize::try_from(header_len).unwrap_or(0)];
+        source.read_at(8, &mut bytes).map_err(io)?;
+        let header: Header = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("its header: {e}")))?;
         let data_start = 8 + header_len;
         let mut tensors = HashMap::new();
-        for (name, info) in metadata.tensors() {
+        for (name, info) in header.tensors() {
             let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
             let needed = data_start.saturating_add(end);
             if needed > file_len {
@@ -89,8 +95,15 @@ impl SafetensorsFile {
             };
             tensors.insert(name.clone(), stored);
         }
-        let metadata = metadata.metadata().clone().unwrap_or_default();
-        Ok(Self { path, source: Mutex::new(source), tensors, metadata })
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let opened = source.metadata();
+        Ok(Self { path, source: Mutex::new(source), tensors, metadata, data_start, len_bytes: file_len, opened })
+    }
+
+    /// True unless the file was written to since it was opened.
+    pub fn is_as_opened(&self) -> bool {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        is_unchanged(self.opened.as_ref(), source.metadata().as_ref())
     }
 
     pub fn path(&self) -> &PathBuf {

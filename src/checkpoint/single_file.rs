@@ -1,7 +1,6 @@
 //! A checkpoint in one file under its original names: what family it is of and how it is built, read from names and
 //! shapes. What shapes do not tell is the family's: heads, activation, noise, scale of the latents.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -296,15 +295,7 @@ impl SingleFile {
 
 /// Refuses what is no safetensors file by what it is.
 fn check_first_bytes(files: &ModelFiles) -> Result<(), CheckpointError> {
-    let io = |source| CheckpointError::Io { source, path: files.path("") };
-    let source = files.open("")?;
-    let len = usize::try_from(source.len().map_err(io)?).unwrap_or(usize::MAX).min(512);
-    let mut start = vec![0; len];
-    match source.read_at(0, &mut start) {
-        Err(error) if error.kind() != ErrorKind::UnexpectedEof => return Err(io(error)),
-        _ => {}
-    }
-    match foreign::by_first_bytes(&start) {
+    match foreign::by_content(files)? {
         Some(what) => Err(CheckpointError::Foreign { what, path: files.path("") }),
         None => Ok(()),
     }

@@ -108,7 +108,28 @@ impl Weights {
         })
     }
 
-    fn tensor(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>), CheckpointError> {
+    /// The values of a tensor and its shape, counted as loaded.
+    pub(super) fn load(
+        &self,
+        expected: Option<&Shape>,
+        name: &str,
+    ) -> Result<(Vec<f32>, Vec<usize>), CheckpointError> {
+        let (values, shape, len_bytes) = self.read(expected, name)?;
+        self.meter.advance(len_bytes)?;
+        Ok((values, shape))
+    }
+
+    /// The values of a tensor that was loaded before, as they were then.
+    pub(super) fn read_again(&self, shape: &Shape, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        Ok(self.read(Some(shape), name)?.0)
+    }
+
+    /// The file that was written to since it was opened, if one was.
+    pub(super) fn changed_file(&self) -> Option<&PathBuf> {
+        self.shards.iter().find(|shard| !shard.is_as_opened()).map(SafetensorsFile::path)
+    }
+
+    fn read(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>, u64), CheckpointError> {
         let Some((shard, stored, stored_name)) = self.find(name) else {
             let expected = expected.map_or_else(Vec::new, |s| s.dims().to_vec());
             let stored = self.original.as_ref().and_then(|original| original.stored(name));
@@ -128,8 +149,7 @@ impl Weights {
             None => stored.shape.clone(),
         };
         let values = shard.read_f32(&stored_name, &stored)?;
-        self.meter.advance(stored.len_bytes)?;
-        Ok((values, shape))
+        Ok((values, shape, stored.len_bytes))
     }
 }
 
@@ -142,12 +162,12 @@ impl SimpleBackend for Weights {
         dtype: DType,
         device: &Device,
     ) -> candle_core::Result<Tensor> {
-        let (values, shape) = self.tensor(Some(&shape), name).map_err(candle_core::Error::wrap)?;
+        let (values, shape) = self.load(Some(&shape), name).map_err(candle_core::Error::wrap)?;
         Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let (values, shape) = self.tensor(None, name).map_err(candle_core::Error::wrap)?;
+        let (values, shape) = self.load(None, name).map_err(candle_core::Error::wrap)?;
         Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
     }
 

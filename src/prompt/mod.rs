@@ -30,5 +30,5 @@ pub use parsed::{Entry, ParsedPrompt, Part, PlacedWord};
 pub use phrase::{Move, moved};
 pub use reweight::{Reweigh, reweighed};
 pub use schedule::{Scheduled, entry_at, schedule};
-pub use tokenizer::{Marks, SpecialTokens, Tokenizer, TokenizerError};
+pub use tokenizer::{LearnedWord, Marks, SpecialTokens, Tokenizer, TokenizerError};
 pub use typed::{SettledPrompts, TypedPrompts, read_as_typed, what_is_not_applied};
