@@ -2,7 +2,9 @@
 
 mod adapter;
 mod clip_vocabulary;
+mod embedding;
 mod error;
+mod file_hash;
 mod files;
 mod foreign;
 mod hints;
@@ -18,7 +20,9 @@ mod weights;
 
 pub use adapter::{Adapter, AdapterError};
 pub use clip_vocabulary::clip_tokenizer;
+pub use embedding::read_embedding;
 pub use error::CheckpointError;
+pub use file_hash::{embedding_hash, lora_hash};
 pub use files::ModelFiles;
 pub use hints::ModelHints;
 pub use live_weights::{ActiveAdapter, AdaptedPart, LiveWeights};

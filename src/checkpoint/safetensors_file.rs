@@ -28,9 +28,6 @@ pub(super) struct SafetensorsFile {
     source: Mutex<Source>,
     tensors: HashMap<String, StoredTensor>,
     metadata: HashMap<String, String>,
-    /// Where the tensors' bytes begin.
-    data_start: u64,
-    len_bytes: u64,
     /// As the file system told when it was opened.
     opened: Option<Metadata>,
 }
@@ -97,7 +94,7 @@ impl SafetensorsFile {
         }
         let metadata = header.metadata().clone().unwrap_or_default();
         let opened = source.metadata();
-        Ok(Self { path, source: Mutex::new(source), tensors, metadata, data_start, len_bytes: file_len, opened })
+        Ok(Self { path, source: Mutex::new(source), tensors, metadata, opened })
     }
 
     /// True unless the file was written to since it was opened.

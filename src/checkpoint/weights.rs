@@ -109,11 +109,7 @@ impl Weights {
     }
 
     /// The values of a tensor and its shape, counted as loaded.
-    pub(super) fn load(
-        &self,
-        expected: Option<&Shape>,
-        name: &str,
-    ) -> Result<(Vec<f32>, Vec<usize>), CheckpointError> {
+    pub(super) fn load(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>), CheckpointError> {
         let (values, shape, len_bytes) = self.read(expected, name)?;
         self.meter.advance(len_bytes)?;
         Ok((values, shape))

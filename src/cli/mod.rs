@@ -4,6 +4,7 @@ mod export;
 mod generate;
 mod info;
 mod kinds;
+mod networks;
 mod options;
 mod picture_options;
 mod prompt;

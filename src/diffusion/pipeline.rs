@@ -19,7 +19,7 @@ use super::unet::UNet;
 use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
 use crate::latent_image::{LatentColours, LatentImage};
-use crate::prompt::Tokenizer;
+use crate::prompt::{LearnedWord, Tokenizer};
 use crate::request::{GenerationRequest, ImageSize};
 
 /// A model with all its parts, ready to draw.
@@ -38,6 +38,15 @@ pub struct StableDiffusion {
     pub device: Device,
     /// In what it computes.
     pub dtype: DType,
+}
+
+/// The vectors that a word stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnedVectors {
+    /// As it is written in a prompt.
+    pub word: String,
+    /// For each text encoder, one row after the other.
+    pub by_encoder: Vec<Vec<f32>>,
 }
 
 /// A picture in the making.
@@ -86,6 +95,23 @@ impl StableDiffusion {
             return Ok(());
         };
         Err(DiffusionError::Config { part: "model", problem })
+    }
+
+    /// Learns words from embeddings, in place of those of before: each with a row of vectors for each text encoder.
+    ///
+    /// # Errors
+    /// When the vectors do not fit the text encoder.
+    pub fn learn(&mut self, words: &[LearnedVectors]) -> Result<(), DiffusionError> {
+        let width = self.text_encoder.config().hidden_size;
+        let known = words.iter().map(|learned| {
+            let rows = learned.by_encoder.first().map_or(0, Vec::len);
+            LearnedWord { word: learned.word.clone(), vectors: rows / width }
+        });
+        let tokenizer = self.tokenizer.with_learned(&known.collect::<Vec<_>>())?;
+        let rows = words.iter().flat_map(|learned| learned.by_encoder.first().into_iter().flatten().copied());
+        self.text_encoder.set_learned(rows.collect())?;
+        self.tokenizer = Arc::new(tokenizer);
+        Ok(())
     }
 
     /// Fits the rough colours of this model's latents.

@@ -51,7 +51,7 @@ const MAP: &[Room] = &[
     Room {
         name: "checkpoint",
         ours: &["request", "prompt", "diffusion", "kernels"],
-        outside: &["candle_core", "candle_nn", "safetensors", "flate2", "half", "rayon", "serde", "serde_json"],
+        outside: &["candle_core", "candle_nn", "safetensors", "flate2", "half", "rayon", "serde", "serde_json", "sha2"],
         guarded: &["std::fs"],
     },
     Room {

@@ -147,7 +147,9 @@ impl Change {
             return Err(format!("it is made for a weight of {rows} x {columns}, and the model's is {out} x {rest}"));
         }
         match &self.magnitude {
-            Some(Magnitude::Rows(lengths)) if lengths.len() != out => Err("its DoRA scale has another length".to_owned()),
+            Some(Magnitude::Rows(lengths)) if lengths.len() != out => {
+                Err("its DoRA scale has another length".to_owned())
+            }
             Some(Magnitude::Inputs(lengths)) if lengths.len() != inputs => {
                 Err("its DoRA scale has another length".to_owned())
             }
@@ -177,7 +179,9 @@ impl Change {
                 }
             }
             Delta::Kronecker(first, second, _) => add_kronecker(weight, first, second, factor),
-            Delta::Full(full) => weight.iter_mut().zip(&full.values).for_each(|(value, delta)| *value += factor * delta),
+            Delta::Full(full) => {
+                weight.iter_mut().zip(&full.values).for_each(|(value, delta)| *value += factor * delta)
+            }
             Delta::Rows(factors) => {
                 let rest = weight.len() / factors.len().max(1);
                 for (row, own) in weight.chunks_exact_mut(rest.max(1)).zip(factors) {

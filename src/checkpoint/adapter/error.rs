@@ -18,6 +18,17 @@ pub enum AdapterError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is something else.
+    #[error(
+        "this is {what}; textual-inversion embeddings in safetensors can be used, a .pt file has to be converted first: {}",
+        path.display()
+    )]
+    NotAnEmbedding {
+        /// What it is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// It changes the model in a way that this build does not know.
     #[error("this is {what}, which cannot be used yet; known are LoRA, LoCon, LoHa, LoKr, IA3, DoRA: {}", path.display())]
     Unsupported {

@@ -125,8 +125,9 @@ mod tests {
         for m in 0..outer {
             for i in 0..inputs {
                 for t in 0..taps {
-                    let expected: f32 =
-                        (0..inner).map(|n| core.values[(m * inner + n) * taps + t] * right.values[n * inputs + i]).sum();
+                    let expected: f32 = (0..inner)
+                        .map(|n| core.values[(m * inner + n) * taps + t] * right.values[n * inputs + i])
+                        .sum();
                     assert!((found.values[(m * inputs + i) * taps + t] - expected).abs() < 1e-6);
                 }
             }

@@ -173,9 +173,8 @@ impl Reading<'_> {
     }
 
     fn model_width(&self) -> Option<usize> {
-        let is_key = |(part, name): &(AdaptedPart, &str)| {
-            *part == AdaptedPart::UNet && name.ends_with("attn2.to_k.weight")
-        };
+        let is_key =
+            |(part, name): &(AdaptedPart, &str)| *part == AdaptedPart::UNet && name.ends_with("attn2.to_k.weight");
         self.shapes.iter().find(|(name, _)| is_key(name)).and_then(|(_, shape)| shape.get(1).copied())
     }
 
@@ -189,11 +188,8 @@ impl Reading<'_> {
         let modules = std::mem::take(&mut self.modules);
         for (module, roles) in &modules {
             let mut tensors = self.tensors(roles)?;
-            let damaged = |problem| AdapterError::Damaged {
-                module: module.name.clone(),
-                problem,
-                path: self.path.to_owned(),
-            };
+            let damaged =
+                |problem| AdapterError::Damaged { module: module.name.clone(), problem, path: self.path.to_owned() };
             let scale = |rank: f32| peft.scale(module.part, &module.name, rank);
             let mut scale_of_weight = scale(1.0);
             let found = Change::of_weight(&mut tensors, scale).map_err(damaged)?;

@@ -233,8 +233,11 @@ fn unet_spellings(module: &str, blocks: &UNetBlocks) -> Vec<String> {
     // The rules are for tensors: one is asked for, and its last word taken off again.
     let original = blocks.stored(&format!("{module}.weight"));
     spellings.extend(original.and_then(|name| Some(name.strip_suffix(".weight")?.to_owned())));
-    let shorter: Vec<String> =
-        spellings.iter().filter_map(|name| name.strip_suffix(".to_out.0")).map(|name| format!("{name}.to_out")).collect();
+    let shorter: Vec<String> = spellings
+        .iter()
+        .filter_map(|name| name.strip_suffix(".to_out.0"))
+        .map(|name| format!("{name}.to_out"))
+        .collect();
     spellings.extend(shorter);
     spellings
 }
@@ -276,15 +279,43 @@ mod tests {
     fn every_dialect_leads_to_the_same_layer() {
         let block = "down_blocks.0.attentions.0.transformer_blocks.0";
         for (name, layer, role) in [
-            ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight", "attn1.to_q", Role::Down),
+            (
+                "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight",
+                "attn1.to_q",
+                Role::Down,
+            ),
             ("lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q.alpha", "attn1.to_q", Role::Alpha),
             ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight", "attn1.to_q", Role::Down),
-            ("down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_B.default.weight", "attn1.to_q", Role::Up),
-            ("base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.0.proj.lora_A.weight", "ff.net.0.proj", Role::Down),
-            ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight", "attn1.to_q", Role::Down),
-            ("down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_out_lora.up.weight", "attn1.to_out.0", Role::Up),
-            ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0.lora.up.weight", "attn1.to_out.0", Role::Up),
-            ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_linear_layer.up.weight", "attn1.to_q", Role::Up),
+            (
+                "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_B.default.weight",
+                "attn1.to_q",
+                Role::Up,
+            ),
+            (
+                "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.0.proj.lora_A.weight",
+                "ff.net.0.proj",
+                Role::Down,
+            ),
+            (
+                "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight",
+                "attn1.to_q",
+                Role::Down,
+            ),
+            (
+                "down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_out_lora.up.weight",
+                "attn1.to_out.0",
+                Role::Up,
+            ),
+            (
+                "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0.lora.up.weight",
+                "attn1.to_out.0",
+                Role::Up,
+            ),
+            (
+                "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_linear_layer.up.weight",
+                "attn1.to_q",
+                Role::Up,
+            ),
             ("diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.lora_up.weight", "attn1.to_q", Role::Up),
             ("lycoris_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.lokr_w1", "attn1.to_q", Role::Kron1),
         ] {
@@ -293,11 +324,27 @@ mod tests {
         for (name, layer, role) in [
             ("lora_unet_input_blocks_1_0_in_layers_2.lora_mid.weight", "down_blocks.0.resnets.0.conv1", Role::Mid),
             ("lora_unet_input_blocks_0_0.hada_w1_a", "conv_in", Role::Hada1A),
-            ("lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight", "encoder.layers.0.self_attn.q_proj", Role::Up),
+            (
+                "lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight",
+                "encoder.layers.0.self_attn.q_proj",
+                Role::Up,
+            ),
             ("lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha", "encoder.layers.0.mlp.fc1", Role::Alpha),
-            ("text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight", "encoder.layers.0.self_attn.q_proj", Role::Down),
-            ("text_encoder.text_model.encoder.layers.0.self_attn.to_q_lora.down.weight", "encoder.layers.0.self_attn.q_proj", Role::Down),
-            ("text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1.diff_b", "encoder.layers.0.mlp.fc1", Role::DiffBias),
+            (
+                "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight",
+                "encoder.layers.0.self_attn.q_proj",
+                Role::Down,
+            ),
+            (
+                "text_encoder.text_model.encoder.layers.0.self_attn.to_q_lora.down.weight",
+                "encoder.layers.0.self_attn.q_proj",
+                Role::Down,
+            ),
+            (
+                "text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1.diff_b",
+                "encoder.layers.0.mlp.fc1",
+                Role::DiffBias,
+            ),
         ] {
             assert_eq!(find(name), Some((layer.to_owned(), role)), "{name}");
         }

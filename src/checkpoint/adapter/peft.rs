@@ -35,9 +35,11 @@ impl PeftScales {
     /// When the file beside it cannot be read as JSON.
     pub fn of(file: &SafetensorsFile, path: &Path) -> Result<Self, AdapterError> {
         if let Some(text) = file.metadata(HEADER_KEY) {
-            return Ok(serde_json::from_str(text).map_or_else(|_| Self::default(), |config: Map<String, Value>| Self::read(&config)));
+            return Ok(serde_json::from_str(text)
+                .map_or_else(|_| Self::default(), |config: Map<String, Value>| Self::read(&config)));
         }
-        let Some(folder) = path.parent().filter(|_| path.file_stem().is_some_and(|stem| stem == "adapter_model")) else {
+        let Some(folder) = path.parent().filter(|_| path.file_stem().is_some_and(|stem| stem == "adapter_model"))
+        else {
             return Ok(Self::default());
         };
         let files = ModelFiles::Folder(folder.to_owned());
