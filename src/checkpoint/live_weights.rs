@@ -94,6 +94,20 @@ impl LiveWeights {
         names
     }
 
+    /// Every weight's values as they are now, in f32, for comparing two states of a model.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn values(&self) -> candle_core::Result<Vec<Vec<f32>>> {
+        let mut all = Vec::new();
+        for part in &self.parts {
+            for live in part.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                all.push(live.values.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
+            }
+        }
+        Ok(all)
+    }
+
     /// Brings every weight to the file's values with exactly these adapters in it, in their order; says how many weights
     /// had to be written. What needs no change is not touched. After an error or a stop each weight is still known for
     /// what it is, and the next call goes on from there.

@@ -126,6 +126,9 @@ impl SafetensorsFile {
             Dtype::F32 => (4, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f32::from_le_bytes(c)))),
             Dtype::F16 => (2, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f16::from_le_bytes(c).to_f32()))),
             Dtype::BF16 => (2, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| bf16::from_le_bytes(c).to_f32()))),
+            // Flags and counts of adapters.
+            Dtype::BOOL | Dtype::U8 => (1, |b, out| out.extend(b.iter().map(|&byte| f32::from(byte)))),
+            Dtype::I64 => (8, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| i64::from_le_bytes(c) as f32))),
             Dtype::F64 => (8, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f64::from_le_bytes(c) as f32))),
             other => {
                 return Err(CheckpointError::UnknownDType {
