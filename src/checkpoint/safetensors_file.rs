@@ -6,6 +6,7 @@ use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata as Header;
@@ -124,8 +125,8 @@ impl SafetensorsFile {
     pub fn read_f32(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
         let (width, decode): (usize, Decode) = match tensor.dtype {
             Dtype::F32 => (4, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f32::from_le_bytes(c)))),
-            Dtype::F16 => (2, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f16::from_le_bytes(c).to_f32()))),
-            Dtype::BF16 => (2, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| bf16::from_le_bytes(c).to_f32()))),
+            Dtype::F16 => (2, |b, out| extend_in_blocks(b, f16::from_le_bytes, f16::ZERO, out)),
+            Dtype::BF16 => (2, |b, out| extend_in_blocks(b, bf16::from_le_bytes, bf16::ZERO, out)),
             // Flags and counts of adapters.
             Dtype::BOOL | Dtype::U8 => (1, |b, out| out.extend(b.iter().map(|&byte| f32::from(byte)))),
             Dtype::I64 => (8, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| i64::from_le_bytes(c) as f32))),
@@ -157,5 +158,22 @@ impl SafetensorsFile {
             done += len as u64;
         }
         Ok(values)
+    }
+}
+
+/// Converts halves a block at a time, for which processors have instructions.
+fn extend_in_blocks<H: Copy>(bytes: &[u8], read: fn([u8; 2]) -> H, zero: H, out: &mut Vec<f32>)
+where
+    [H]: HalfFloatSliceExt,
+{
+    const BLOCK: usize = 1 << 12;
+    let mut halves = vec![zero; BLOCK];
+    for bytes in bytes.as_chunks().0.chunks(BLOCK) {
+        for (half, &pair) in halves.iter_mut().zip(bytes) {
+            *half = read(pair);
+        }
+        let start = out.len();
+        out.resize(start + bytes.len(), 0.0);
+        halves[..bytes.len()].convert_to_f32_slice(&mut out[start..]);
     }
 }
