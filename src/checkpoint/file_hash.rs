@@ -51,8 +51,8 @@ fn hash_from(file: &mut File, start: u64) -> std::io::Result<String> {
         let read = file.read(&mut piece)?;
         if read == 0 {
             let digest = hasher.finalize();
-            let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            return Ok(digits[..DIGITS].to_owned());
+            let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(DIGITS);
+            return Ok(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect());
         }
         hasher.update(&piece[..read]);
     }

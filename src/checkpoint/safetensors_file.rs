@@ -167,7 +167,7 @@ where
     [H]: HalfFloatSliceExt,
 {
     const BLOCK: usize = 1 << 12;
-    let mut halves = vec![zero; BLOCK];
+    let mut halves = [zero; BLOCK];
     for bytes in bytes.as_chunks().0.chunks(BLOCK) {
         for (half, &pair) in halves.iter_mut().zip(bytes) {
             *half = read(pair);

@@ -1,6 +1,7 @@
 //! The LoRAs and embeddings of a command: the files at hand, what a picture's prompts call of them, and their hashes.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -118,7 +119,8 @@ impl KnownFiles {
     pub fn with_calls(&self, prompt: &str, dialect: Dialect) -> String {
         let mut prompt = prompt.to_owned();
         for lora in self.always.iter().filter(|_| dialect == Dialect::A1111) {
-            prompt.push_str(&format!(" <lora:{}:{}>", lora.name, lora.unet_weight));
+            // Writing to a String cannot fail.
+            let _ = write!(prompt, " <lora:{}:{}>", lora.name, lora.unet_weight);
         }
         prompt
     }

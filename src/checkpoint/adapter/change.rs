@@ -57,7 +57,7 @@ impl Change {
             let down = down.into_matrix()?;
             let rank = down.rows;
             let down = match take(Role::Mid) {
-                Some(core) => with_core(core, &down)?,
+                Some(core) => with_core(&core, &down)?,
                 None => down,
             };
             (product(up.into_matrix()?, down)?, Some(rank))
@@ -180,12 +180,16 @@ impl Change {
             }
             Delta::Kronecker(first, second, _) => add_kronecker(weight, first, second, factor),
             Delta::Full(full) => {
-                weight.iter_mut().zip(&full.values).for_each(|(value, delta)| *value += factor * delta)
+                for (value, delta) in weight.iter_mut().zip(&full.values) {
+                    *value += factor * delta;
+                }
             }
             Delta::Rows(factors) => {
                 let rest = weight.len() / factors.len().max(1);
                 for (row, own) in weight.chunks_exact_mut(rest.max(1)).zip(factors) {
-                    row.iter_mut().for_each(|value| *value += factor * own * *value);
+                    for value in row {
+                        *value += factor * own * *value;
+                    }
                 }
             }
             Delta::Inputs(factors) => {
@@ -206,7 +210,9 @@ fn sides(shape: &[usize]) -> (usize, usize, usize) {
 fn for_inputs(weight: &mut [f32], shape: &[usize], inputs: usize, mut act: impl FnMut(usize, &mut f32)) {
     let taps: usize = shape.iter().skip(2).product();
     for (index, group) in weight.chunks_exact_mut(taps.max(1)).enumerate() {
-        group.iter_mut().for_each(|value| act(index % inputs.max(1), value));
+        for value in group {
+            act(index % inputs.max(1), value);
+        }
     }
 }
 
@@ -223,7 +229,7 @@ fn hadamard(first: Stored, tensors: &mut Tensors) -> Result<(Delta, Option<usize
     let mut pair = |a: Stored, b: Stored, core: Role| -> Result<(Matrix, Matrix), String> {
         let (a, b) = (a.into_matrix()?, b.into_matrix()?);
         let (a, b) = match tensors.remove(&core) {
-            Some(core) => (a.transposed(), with_core(core, &b)?),
+            Some(core) => (a.transposed(), with_core(&core, &b)?),
             None => (a, b),
         };
         a.meets(&b)?;
@@ -238,34 +244,26 @@ fn kronecker(tensors: &mut Tensors) -> Result<(Delta, Option<usize>), String> {
     let mut take = |role| tensors.remove(&role);
     let halves = |a: Option<Stored>, b: Option<Stored>| a.zip(b).ok_or("one half of a factor is missing".to_owned());
     let mut rank = None;
-    let first = match take(Role::Kron1) {
-        Some(whole) => whole.into_matrix()?,
-        None => {
-            let (a, b) = halves(take(Role::Kron1A), take(Role::Kron1B))?;
-            rank = b.shape.first().copied();
-            let (a, b) = (a.into_matrix()?, b.into_matrix()?);
-            checked_product(&a, &b)?
-        }
+    let taps = |stored: &Stored| stored.shape.iter().skip(2).product::<usize>();
+    let first = if let Some(whole) = take(Role::Kron1) {
+        whole.into_matrix()?
+    } else {
+        let (a, b) = halves(take(Role::Kron1A), take(Role::Kron1B))?;
+        rank = b.shape.first().copied();
+        checked_product(&a.into_matrix()?, &b.into_matrix()?)?
     };
-    let (second, taps) = match take(Role::Kron2) {
-        Some(whole) => {
-            let taps = whole.shape.iter().skip(2).product();
-            (whole.into_matrix()?, taps)
-        }
-        None => {
-            let (a, b) = halves(take(Role::Kron2A), take(Role::Kron2B))?;
-            rank = b.shape.first().copied();
-            match take(Role::Kron2Core) {
-                Some(core) => {
-                    let taps = core.shape.iter().skip(2).product();
-                    let (a, right) = (a.into_matrix()?.transposed(), with_core(core, &b.into_matrix()?)?);
-                    (checked_product(&a, &right)?, taps)
-                }
-                None => {
-                    let taps = b.shape.iter().skip(2).product();
-                    (checked_product(&a.into_matrix()?, &b.into_matrix()?)?, taps)
-                }
-            }
+    let (second, taps) = if let Some(whole) = take(Role::Kron2) {
+        let taps = taps(&whole);
+        (whole.into_matrix()?, taps)
+    } else {
+        let (a, b) = halves(take(Role::Kron2A), take(Role::Kron2B))?;
+        rank = b.shape.first().copied();
+        if let Some(core) = take(Role::Kron2Core) {
+            let right = with_core(&core, &b.into_matrix()?)?;
+            (checked_product(&a.into_matrix()?.transposed(), &right)?, taps(&core))
+        } else {
+            let taps = taps(&b);
+            (checked_product(&a.into_matrix()?, &b.into_matrix()?)?, taps)
         }
     };
     Ok((Delta::Kronecker(first, second, taps), rank))
@@ -302,7 +300,9 @@ impl Magnitude {
                 let rest = (weight.len() / lengths.len().max(1)).max(1);
                 for (row, length) in weight.chunks_exact_mut(rest).zip(lengths) {
                     let factor = bring(length, row.iter().map(|&value| f64::from(value).powi(2)).sum());
-                    row.iter_mut().for_each(|value| *value *= factor);
+                    for value in row {
+                        *value *= factor;
+                    }
                 }
             }
             Self::Inputs(lengths) => {

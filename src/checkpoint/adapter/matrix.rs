@@ -90,7 +90,7 @@ pub(super) fn checked_product(a: &Matrix, b: &Matrix) -> Result<Matrix, String> 
 }
 
 /// Tucker's form of a convolution: `core` `[m, n, ...]` between rows of `right` `[n, inputs]` gives `[m, inputs * ...]`.
-pub(super) fn with_core(core: Stored, right: &Matrix) -> Result<Matrix, String> {
+pub(super) fn with_core(core: &Stored, right: &Matrix) -> Result<Matrix, String> {
     let [outer, inner] = match core.shape.as_slice() {
         [outer, inner, ..] if *outer > 0 && *inner == right.rows && !core.values.is_empty() => [*outer, *inner],
         shape => return Err(format!("its core {shape:?} does not fit {:?}", (right.rows, right.columns))),
@@ -121,7 +121,7 @@ mod tests {
         let (outer, inner, inputs, taps) = (2, 3, 4, 9);
         let right = wave(inner, inputs);
         let core = Stored { shape: vec![outer, inner, 3, 3], values: wave(outer * inner, taps).values };
-        let found = with_core(core.clone(), &right).unwrap();
+        let found = with_core(&core, &right).unwrap();
         for m in 0..outer {
             for i in 0..inputs {
                 for t in 0..taps {
@@ -132,7 +132,7 @@ mod tests {
                 }
             }
         }
-        assert!(with_core(core, &wave(4, 4)).is_err());
+        assert!(with_core(&core, &wave(4, 4)).is_err());
     }
 
     #[test]

@@ -321,6 +321,10 @@ mod tests {
         ] {
             assert_eq!(find(name), Some((format!("{block}.{layer}"), role)), "{name}");
         }
+    }
+
+    #[test]
+    fn convolutions_and_text_encoders_are_found() {
         for (name, layer, role) in [
             ("lora_unet_input_blocks_1_0_in_layers_2.lora_mid.weight", "down_blocks.0.resnets.0.conv1", Role::Mid),
             ("lora_unet_input_blocks_0_0.hada_w1_a", "conv_in", Role::Hada1A),
