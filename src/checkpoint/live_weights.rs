@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{DType, Device, Shape, Tensor, Var};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Tensor, Var, bail};
 use candle_nn::VarBuilder;
 use candle_nn::var_builder::SimpleBackend;
 use rayon::prelude::*;
@@ -52,8 +52,8 @@ struct LiveTensor {
     /// As the layer asked for it.
     name: String,
     values: Var,
-    /// What its values are made of, beside the file's.
-    applied: Vec<Applied>,
+    /// What its values are made of, beside the file's; none when writing them failed on the way.
+    applied: Option<Vec<Applied>>,
 }
 
 /// A change that is in a tensor.
@@ -134,7 +134,7 @@ impl LiveWeights {
                     let wanted = wanted(part.part, &live.name, adapters);
                     (live, wanted)
                 })
-                .filter(|(live, wanted)| live.applied != *wanted)
+                .filter(|(live, wanted)| live.applied.as_ref() != Some(wanted))
                 .collect();
             written += changing.len();
             changing.into_par_iter().try_for_each(|(live, wanted)| {
@@ -151,7 +151,7 @@ impl LiveWeights {
 impl LivePart {
     fn differs_from(&self, adapters: &[ActiveAdapter]) -> bool {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.iter().any(|live| live.applied != wanted(self.part, &live.name, adapters))
+        loaded.iter().any(|live| live.applied.as_ref() != Some(&wanted(self.part, &live.name, adapters)))
     }
 }
 
@@ -168,15 +168,44 @@ fn wanted(part: AdaptedPart, name: &str, adapters: &[ActiveAdapter]) -> Vec<Appl
 
 impl LiveTensor {
     fn write(&mut self, part: AdaptedPart, weights: &Weights, wanted: Vec<Applied>) -> Result<(), AdapterError> {
+        // Unknown until all of it is written.
+        self.applied = None;
         let shape = self.values.shape().clone();
-        let mut values = weights.read_again(&shape, &self.name)?;
-        for Applied { adapter, weight } in &wanted {
-            adapter.add_to(&mut values, shape.dims(), part, &self.name, *weight);
+        let rewrite = |values: &mut [f32]| -> Result<(), CheckpointError> {
+            weights.read_again(&self.name, values)?;
+            for Applied { adapter, weight } in &wanted {
+                adapter.add_to(values, shape.dims(), part, &self.name, *weight);
+            }
+            Ok(())
+        };
+        if self.values.device().is_cpu() && self.values.dtype() == DType::F32 {
+            self.values.inplace_op1(&Rewrite(rewrite))?;
+        } else {
+            let mut values = vec![0.0; shape.elem_count()];
+            rewrite(&mut values)?;
+            let values = Tensor::from_vec(values, shape.clone(), self.values.device())?;
+            self.values.set(&values.to_dtype(self.values.dtype())?)?;
         }
-        let values = Tensor::from_vec(values, shape, self.values.device())?.to_dtype(self.values.dtype())?;
-        self.values.set(&values)?;
-        self.applied = wanted;
+        self.applied = Some(wanted);
         Ok(())
+    }
+}
+
+/// Writes a tensor's values where they are, without a copy of them.
+struct Rewrite<F>(F);
+
+impl<F: Fn(&mut [f32]) -> Result<(), CheckpointError>> InplaceOp1 for Rewrite<F> {
+    fn name(&self) -> &'static str {
+        "rewrite"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        match (storage, layout.contiguous_offsets()) {
+            (CpuStorage::F32(values), Some((start, end))) => {
+                (self.0)(&mut values[start..end]).map_err(candle_core::Error::wrap)
+            }
+            _ => bail!("weights are kept as f32 in order, not {layout:?}"),
+        }
     }
 }
 
@@ -202,7 +231,7 @@ impl Recorder {
         };
         // Shares the storage without being a variable: no layer records a graph for it.
         let tensor = values.as_detached_tensor();
-        let live = LiveTensor { name: name.to_owned(), values, applied: Vec::new() };
+        let live = LiveTensor { name: name.to_owned(), values, applied: Some(Vec::new()) };
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).push(live);
         Ok(tensor)
     }

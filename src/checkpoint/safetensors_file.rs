@@ -19,8 +19,8 @@ const PIECE_BYTES: usize = 1 << 20;
 /// The format's own bound on the header (safetensors' `MAX_HEADER_SIZE`).
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// Appends the f32 values of little-endian bytes.
-type Decode = fn(&[u8], &mut Vec<f32>);
+/// Little-endian bytes to as many f32 values.
+type Decode = fn(&[u8], &mut [f32]);
 
 /// An open file whose header is known and sound.
 pub(super) struct SafetensorsFile {
@@ -123,14 +123,47 @@ impl SafetensorsFile {
 
     /// The values of a tensor, converted to f32 piece by piece.
     pub fn read_f32(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
+        // No more than the file has bytes for, or nothing is allocated.
+        let (_, count) = self.decoder(name, tensor)?;
+        let mut values = vec![0.0; count];
+        self.read_into(name, tensor, &mut values)?;
+        Ok(values)
+    }
+
+    /// As [`SafetensorsFile::read_f32`], into values that are there already, as many as the tensor has.
+    pub fn read_into(&self, name: &str, tensor: &StoredTensor, out: &mut [f32]) -> Result<(), CheckpointError> {
+        let (decode, count) = self.decoder(name, tensor)?;
+        if out.len() != count {
+            let problem = format!("tensor \"{name}\" has {count} values where {} are expected", out.len());
+            return Err(CheckpointError::Damaged { problem, path: self.path.clone() });
+        }
+        let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(tensor.len_bytes).unwrap_or(PIECE_BYTES))];
+        let width = usize::try_from(tensor.len_bytes).unwrap_or(0) / count.max(1);
+        let (mut done, mut out) = (0, out);
+        while done < tensor.len_bytes {
+            let len = usize::try_from(tensor.len_bytes - done).map_or(piece.len(), |left| left.min(piece.len()));
+            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+            source
+                .read_at(tensor.offset + done, &mut piece[..len])
+                .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
+            drop(source);
+            let (now, rest) = out.split_at_mut(len / width);
+            decode(&piece[..len], now);
+            (done, out) = (done + len as u64, rest);
+        }
+        Ok(())
+    }
+
+    /// How a tensor's bytes become values, and how many, which fit its bytes.
+    fn decoder(&self, name: &str, tensor: &StoredTensor) -> Result<(Decode, usize), CheckpointError> {
         let (width, decode): (usize, Decode) = match tensor.dtype {
-            Dtype::F32 => (4, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f32::from_le_bytes(c)))),
-            Dtype::F16 => (2, |b, out| extend_in_blocks(b, f16::from_le_bytes, f16::ZERO, out)),
-            Dtype::BF16 => (2, |b, out| extend_in_blocks(b, bf16::from_le_bytes, bf16::ZERO, out)),
+            Dtype::F32 => (4, |b, out| decode_each(b, out, f32::from_le_bytes)),
+            Dtype::F16 => (2, |b, out| decode_halves(b, out, f16::from_le_bytes, f16::ZERO)),
+            Dtype::BF16 => (2, |b, out| decode_halves(b, out, bf16::from_le_bytes, bf16::ZERO)),
             // Flags and counts of adapters.
-            Dtype::BOOL | Dtype::U8 => (1, |b, out| out.extend(b.iter().map(|&byte| f32::from(byte)))),
-            Dtype::I64 => (8, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| i64::from_le_bytes(c) as f32))),
-            Dtype::F64 => (8, |b, out| out.extend(b.as_chunks().0.iter().map(|&c| f64::from_le_bytes(c) as f32))),
+            Dtype::BOOL | Dtype::U8 => (1, |b, out| decode_each(b, out, |[byte]| f32::from(byte))),
+            Dtype::I64 => (8, |b, out| decode_each(b, out, |c| i64::from_le_bytes(c) as f32)),
+            Dtype::F64 => (8, |b, out| decode_each(b, out, |c| f64::from_le_bytes(c) as f32)),
             other => {
                 return Err(CheckpointError::UnknownDType {
                     name: name.to_owned(),
@@ -140,40 +173,33 @@ impl SafetensorsFile {
             }
         };
         let count = tensor.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-        if count.and_then(|n| n.checked_mul(width)).map(|n| n as u64) != Some(tensor.len_bytes) {
-            let problem = format!("tensor \"{name}\" of shape {:?} has {} bytes", tensor.shape, tensor.len_bytes);
-            return Err(CheckpointError::Damaged { problem, path: self.path.clone() });
+        match count {
+            Some(count) if count.checked_mul(width).map(|n| n as u64) == Some(tensor.len_bytes) => Ok((decode, count)),
+            _ => {
+                let problem = format!("tensor \"{name}\" of shape {:?} has {} bytes", tensor.shape, tensor.len_bytes);
+                Err(CheckpointError::Damaged { problem, path: self.path.clone() })
+            }
         }
-        let mut values = Vec::with_capacity(count.unwrap_or(0));
-        let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(tensor.len_bytes).unwrap_or(PIECE_BYTES))];
-        let mut done = 0;
-        while done < tensor.len_bytes {
-            let len = usize::try_from(tensor.len_bytes - done).map_or(piece.len(), |left| left.min(piece.len()));
-            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-            source
-                .read_at(tensor.offset + done, &mut piece[..len])
-                .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
-            drop(source);
-            decode(&piece[..len], &mut values);
-            done += len as u64;
-        }
-        Ok(values)
+    }
+}
+
+fn decode_each<const N: usize>(bytes: &[u8], out: &mut [f32], decode: fn([u8; N]) -> f32) {
+    for (value, &bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *value = decode(bytes);
     }
 }
 
 /// Converts halves a block at a time, for which processors have instructions.
-fn extend_in_blocks<H: Copy>(bytes: &[u8], read: fn([u8; 2]) -> H, zero: H, out: &mut Vec<f32>)
+fn decode_halves<H: Copy>(bytes: &[u8], out: &mut [f32], read: fn([u8; 2]) -> H, zero: H)
 where
     [H]: HalfFloatSliceExt,
 {
     const BLOCK: usize = 1 << 12;
     let mut halves = [zero; BLOCK];
-    for bytes in bytes.as_chunks().0.chunks(BLOCK) {
+    for (bytes, out) in bytes.as_chunks().0.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
         for (half, &pair) in halves.iter_mut().zip(bytes) {
             *half = read(pair);
         }
-        let start = out.len();
-        out.resize(start + bytes.len(), 0.0);
-        halves[..bytes.len()].convert_to_f32_slice(&mut out[start..]);
+        halves[..out.len()].convert_to_f32_slice(out);
     }
 }

@@ -115,9 +115,13 @@ impl Weights {
         Ok((values, shape))
     }
 
-    /// The values of a tensor that was loaded before, as they were then.
-    pub(super) fn read_again(&self, shape: &Shape, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        Ok(self.read(Some(shape), name)?.0)
+    /// The values of a tensor that was loaded before, as they were then, into `out`.
+    pub(super) fn read_again(&self, name: &str, out: &mut [f32]) -> Result<(), CheckpointError> {
+        let Some((shard, stored, stored_name)) = self.find(name) else {
+            let (name, path) = (name.to_owned(), self.path.clone());
+            return Err(CheckpointError::MissingTensor { name, expected: Vec::new(), path });
+        };
+        shard.read_into(&stored_name, &stored, out)
     }
 
     /// The file that was written to since it was opened, if one was.

@@ -17,7 +17,7 @@ pub struct CalledAdapters {
 
 /// Most names that a sentence offers in place of one that is not known.
 const MOST_OFFERED: usize = 4;
-/// A name is near that becomes the other by so many changed letters.
+/// A name is near that becomes the other by so many changed letters, if they are no more than about half of it.
 const NEAR: usize = 3;
 
 /// The LoRAs that a prompt calls; the negative prompt calls none.
@@ -114,7 +114,9 @@ fn no_such(what: &str, name: &str, files: &[NamedFile]) -> String {
             let other = file.name.to_lowercase();
             let is_part = other.contains(&lower) || lower.contains(&other);
             let distance = distance(&lower, &other);
-            (distance <= NEAR || is_part).then_some((distance, file.name.as_str()))
+            let longer = lower.chars().count().max(other.chars().count());
+            let is_near = distance <= NEAR && distance * 2 <= longer + 1;
+            (is_near || is_part).then_some((distance, file.name.as_str()))
         })
         .collect();
     near.sort_unstable();

@@ -9,8 +9,8 @@ use calotype::inference::device::{DeviceChoice, Precision};
 use calotype::inference::message::{Command, Event, Job, JobId, ModelSource, Previews};
 use calotype::inference::spawn;
 use calotype::request::{
-    AdapterUse, ClipSkip, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize,
-    NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
+    AdapterUse, ClipSkip, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale,
+    ImageSize, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
 };
 use calotype::worker::{Waited, Worker};
 
