@@ -319,10 +319,13 @@ mod tests {
     fn loras_and_hashes_are_read() {
         let info = InfoText::parse(
             "a fox <lora:ink:0.8> <lora:snow>\nSteps: 20, Sampler: Euler, Seed: 1, Lora hashes: \"ink: 0123abcd\", \
-             Hashes: {\"model\": \"cafe\", \"lora:snow\": \"beef\"}",
+             Hashes: {\"model\": \"cafe\", \"lora:snow\": \"beef\"}, \
+             TI hashes: \"a: b: f00d, c: d00f\"",
         );
         let recipe = understand(&info);
         assert_eq!(recipe.model_hash.as_deref(), Some("cafe"));
+        let named = |word: &str, hash: &str| RecordedEmbedding { word: word.to_owned(), hash: hash.to_owned() };
+        assert_eq!(recipe.embeddings, [named("a: b", "f00d"), named("c", "d00f")]);
         let loras: Vec<_> =
             recipe.loras.iter().map(|lora| (lora.name.as_str(), lora.weight, lora.hash.as_deref())).collect();
         assert_eq!(loras, [("ink", Some(0.8), Some("0123abcd")), ("snow", Some(1.0), Some("beef"))]);

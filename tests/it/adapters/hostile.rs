@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use calotype::checkpoint::{Adapter, LiveWeights};
+use calotype::checkpoint::{Adapter, LiveWeights, read_embedding};
 use candle_core::{Device, Tensor};
 
 use super::{adapter_file, load};
@@ -83,6 +83,27 @@ fn a_file_cut_anywhere_or_with_any_byte_changed_is_read_or_refused() {
         std::fs::write(&path, &changed).unwrap();
         if let Ok(adapter) = Adapter::read(&path, &live) {
             assert!(!adapter.is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_embedding_cut_anywhere_or_with_any_byte_changed_is_read_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.safetensors");
+    for name in ["ink-style", "one"] {
+        let whole = std::fs::read(adapter_file(name)).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(read_embedding(&path, &[16]).is_err(), "{length} bytes");
+        }
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x55;
+            std::fs::write(&path, &changed).unwrap();
+            if let Ok(rows) = read_embedding(&path, &[16]) {
+                assert!(rows[0].len().is_multiple_of(16) && rows[0].iter().all(|value| value.is_finite()));
+            }
         }
     }
 }
