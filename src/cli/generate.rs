@@ -36,8 +36,6 @@ struct Run<'a> {
     start_image: Option<Arc<RgbImage>>,
     wildcards: WildcardFiles,
     files: KnownFiles,
-    /// What was typed, with calls of the LoRAs that the options name.
-    prompt: String,
     /// Of the picture in progress.
     seed: Option<Seed>,
 }
@@ -82,12 +80,10 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
         None => None,
     };
     let files = KnownFiles::of(&options.networks, &options.lora)?;
-    let prompt = files.with_calls(&options.prompt, options.dialect);
     let session = Session::start(options.device, options.precision, Report::new(options.json))?;
     let folder = folders::wildcard_folder();
-    let typed = typed(options, &prompt);
-    let wildcards = typed.wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
-    Ok(Run { options, session, output, start_image, wildcards, files, prompt, seed: None })
+    let wildcards = typed(options).wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
+    Ok(Run { options, session, output, start_image, wildcards, files, seed: None })
 }
 
 impl Run<'_> {
@@ -96,14 +92,13 @@ impl Run<'_> {
         let first = self.options.seed.unwrap_or_else(random_seed);
         // What the options and the model's defaults make together is checked before the weights are read.
         let (options, wildcards, files) = (self.options, &self.wildcards, &self.files);
-        let prompt = self.prompt.clone();
         let check = |facts: &ModelFacts| {
-            let request = nth_request(options, typed(options, &prompt), wildcards, facts, first, 0)?;
+            let request = nth_request(options, (wildcards, files), facts, first, 0)?;
             files.called(&request, facts.tokenizer.as_deref()).map(drop)
         };
         let (facts, colours) = self.session.load(source, check)?;
         for index in 0..u64::from(self.options.count) {
-            let request = nth_request(options, typed(options, &prompt), &self.wildcards, &facts, first, index)?;
+            let request = nth_request(options, (&self.wildcards, &self.files), &facts, first, index)?;
             self.one(JobId(index), request, &facts, &colours)?;
         }
         Ok(())
@@ -170,22 +165,23 @@ fn output(options: &GenerateOptions) -> Result<Output, Failure> {
     Ok(Output::File(path.clone()))
 }
 
-fn typed<'a>(options: &'a GenerateOptions, prompt: &'a str) -> TypedPrompts<'a> {
-    TypedPrompts { prompt, negative_prompt: &options.negative, dialect: options.dialect }
+fn typed(options: &GenerateOptions) -> TypedPrompts<'_> {
+    TypedPrompts { prompt: &options.prompt, negative_prompt: &options.negative, dialect: options.dialect }
 }
 
-/// The request of the `index`-th picture; the seed that it ends with settles its wildcards.
+/// The request of the `index`-th picture; the seed that it ends with settles its wildcards. The LoRAs of the options are
+/// called behind them: a file's name may look like a wildcard.
 fn nth_request(
     options: &GenerateOptions,
-    typed: TypedPrompts,
-    wildcards: &WildcardFiles,
+    (wildcards, files): (&WildcardFiles, &KnownFiles),
     facts: &ModelFacts,
     first: Seed,
     index: u64,
 ) -> Result<GenerationRequest, Failure> {
     let request = request(options, facts, first).map_err(Failure::Usage)?.nth(index);
-    let settled = typed.settle(request.seed, wildcards);
+    let settled = typed(options).settle(request.seed, wildcards);
     let SettledPrompts { prompt, negative_prompt, template } = settled.map_err(|e| Failure::Usage(e.to_string()))?;
+    let prompt = files.with_calls(&prompt, options.dialect);
     Ok(GenerationRequest { prompt, negative_prompt, template, ..request })
 }
 

@@ -40,6 +40,10 @@ fn a_lora_acts_by_its_name_and_by_its_file_and_the_recipe_makes_it_again() {
     let file = format!("{}:0.8", adapter_file("kohya").display());
     assert!(draw(home, "a red cat", "c.png", &["--lora", &file]) == changed);
     assert_eq!(infotext(home, "c.png"), infotext(home, "a.png"));
+    // A name that would be a wildcard.
+    let odd = home.join("__kohya__.safetensors");
+    std::fs::copy(adapter_file("kohya"), &odd).unwrap();
+    assert!(draw(home, "a red cat", "odd.png", &["--lora", &format!("{}:0.8", odd.display())]) == changed);
     assert!(draw(home, "a red cat <lora:kohya:0>", "off.png", &with) == plain);
     let unet_alone = draw(home, "a red cat <lora:kohya:0:0.8>", "unet.png", &with);
     assert!(unet_alone != plain && unet_alone != changed);
