@@ -286,7 +286,15 @@ impl App {
                     let cancel = CancelToken::new();
                     self.running = Some((job, cancel.clone()));
                     let previews = engine::Previews::Offered;
-                    let job = engine::Job { id: job, request: *request, start_image, previews, cancel };
+                    let job = engine::Job {
+                        id: job,
+                        request: *request,
+                        start_image,
+                        adapters: Vec::new(),
+                        embeddings: Vec::new(),
+                        previews,
+                        cancel,
+                    };
                     self.engine.send(engine::Command::Generate(Box::new(job)));
                 }
                 Effect::Cancel(job) => {

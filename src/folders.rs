@@ -72,6 +72,22 @@ pub fn remember_gallery_folder(data: &Path, chosen: Option<&Path>) -> std::io::R
     }
 }
 
+/// The files of a folder that have this ending, by name.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn files_with_ending(folder: &Path, ending: &str) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending)) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 fn chosen_folder(data: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string(data.join(GALLERY_FILE)).ok().filter(|text| !text.is_empty())?;
     Some(PathBuf::from(OsString::from(text)))

@@ -19,7 +19,7 @@
 //! | [`worker`] | a thread with a bounded inbox and outbox, which always ends | - | crossbeam-channel |
 //! | [`kernels`] | conv, norm and activation, attention, linear: how the heavy arithmetic runs on this hardware; the only room with `unsafe` arithmetic | - | candle-core, candle-nn, gemm, rayon |
 //! | [`diffusion`] | pure numerics: text encoder, U-Net, VAE, noise schedule, prediction, guidance, samplers | `request`, `prompt`, `latent_image`, `kernels` | candle-core, candle-nn, serde, serde_json, image |
-//! | [`checkpoint`] | files on disk to named weights and configs: model folders, single files, the built-in model | `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, flate2, half, serde, serde_json, zip, **std::fs** |
+//! | [`checkpoint`] | files on disk to named weights and configs: model folders, single files, the built-in model, LoRAs, embeddings | `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, flate2, half, rayon, serde, serde_json, sha2, zip, **std::fs** |
 //! | [`inference`] | the thread that owns the model: requests in, previews and pictures out; the only `cfg` for hardware | `request`, `prompt`, `latent_image`, `worker`, `diffusion`, `checkpoint`, `kernels` | candle-core, crossbeam-channel, image, serde, rayon |
 //! | [`gallery`] | finished pictures on disk, their recipes inside | `request`, `worker` | flate2, image, png, serde, serde_json, tempfile, trash, jiff, **std::fs** |
 //! | [`downloads`] | models from the network onto the disk: Hugging Face repositories and single files, resumed and verified | `worker`, `inference`'s cancel token | fs4, jiff, percent-encoding, serde, serde_json, sha1, sha2, ureq, url, **std::fs** |

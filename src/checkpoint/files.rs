@@ -1,7 +1,7 @@
 //! The files of one model, wherever they lie: in a folder, in one file, or inside the binary.
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -132,6 +132,12 @@ impl ModelFiles {
     }
 }
 
+/// True when neither size nor time tell that a file was written to.
+pub(super) fn is_unchanged(before: Option<&Metadata>, now: Option<&Metadata>) -> bool {
+    let stamp = |found: &Metadata| (found.len(), found.modified().ok());
+    before.map(stamp) == now.map(stamp)
+}
+
 /// Opens a file that has an end: reading a pipe or a device could wait for ever.
 pub(super) fn open_regular(path: &Path) -> std::io::Result<File> {
     if std::fs::metadata(path)?.is_file() {
@@ -150,6 +156,14 @@ impl Source {
         match self {
             Self::Disk(file) => Ok(file.metadata()?.len()),
             Self::Embedded(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+
+    /// What the file system says about the open file; none for what is not in one.
+    pub fn metadata(&self) -> Option<Metadata> {
+        match self {
+            Self::Disk(file) => file.metadata().ok(),
+            Self::Embedded(_) => None,
         }
     }
 

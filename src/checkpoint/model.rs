@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::clip_vocabulary;
 use super::files::ModelFiles;
+use super::live_weights::{AdaptedPart, LiveWeights};
 use super::meter::{LoadProgress, Meter};
 use super::single_file::{Part, SingleFile};
 use super::weights::Weights;
@@ -183,24 +183,43 @@ pub fn load(
     device: &Device,
     progress: LoadProgress,
 ) -> Result<StableDiffusion, CheckpointError> {
+    Ok(load_live(files, description, dtype, device, progress)?.0)
+}
+
+/// As [`load`], with a handle on the weights that adapters change.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_live(
+    files: &ModelFiles,
+    description: &Description,
+    dtype: DType,
+    device: &Device,
+    progress: LoadProgress,
+) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
+    let mut live = LiveWeights::default();
     let meter = Arc::new(Meter::new(progress));
-    let builder = |part: Part, folder: &str, stem: &str| -> Result<VarBuilder<'static>, CheckpointError> {
+    let open = |part: Part, folder: &str, stem: &str| -> Result<Weights, CheckpointError> {
         let meter = Arc::clone(&meter);
-        let weights = match files {
-            ModelFiles::Single(_) => SingleFile::open(files)?.into_weights(part, meter)?,
-            ModelFiles::Folder(_) | ModelFiles::Starter => Weights::open(files, folder, stem, meter)?,
-        };
-        Ok(weights.into_builder(dtype, device))
+        match files {
+            ModelFiles::Single(_) => SingleFile::open(files)?.into_weights(part, meter),
+            ModelFiles::Folder(_) | ModelFiles::Starter => Weights::open(files, folder, stem, meter),
+        }
     };
     // All headers are read before the first weight, so that a missing file is known at once.
-    let text_weights = description
-        .towers
-        .iter()
+    let mut text_weights = Vec::new();
+    for (index, tower) in description.towers.iter().enumerate() {
+        text_weights.push(open(Part::TextEncoder(index), tower.folder, "model")?);
+    }
+    let unet_weights = open(Part::UNet, "unet", "diffusion_pytorch_model")?;
+    let vae_weights = open(Part::Vae, "vae", "diffusion_pytorch_model")?;
+    let text_weights: Vec<_> = text_weights
+        .into_iter()
         .enumerate()
-        .map(|(index, tower)| builder(Part::TextEncoder(index), tower.folder, "model"))
-        .collect::<Result<Vec<_>, _>>()?;
-    let unet_weights = builder(Part::UNet, "unet", "diffusion_pytorch_model")?;
-    let vae_weights = builder(Part::Vae, "vae", "diffusion_pytorch_model")?;
+        .map(|(index, weights)| live.builder(AdaptedPart::Text(index), weights, dtype, device))
+        .collect();
+    let unet_weights = live.builder(AdaptedPart::UNet, unet_weights, dtype, device);
+    let vae_weights = vae_weights.into_builder(dtype, device);
     let fail = |folder: &'static str| {
         let meter = Arc::clone(&meter);
         move |source: DiffusionError| {
@@ -223,7 +242,7 @@ pub fn load(
         dtype,
     };
     model.check().map_err(fail(""))?;
-    Ok(model)
+    Ok((model, live))
 }
 
 /// A folder without model_index.json is taken for what its parts are.

@@ -1,6 +1,6 @@
 //! Where a single file keeps the blocks of its U-Net: CompVis' layout numbers them in one row down and one row up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::original_names::resnet_part;
 
@@ -45,6 +45,50 @@ impl UNetBlocks {
         }
         // Down, the change of size has a number of its own; up, it shares that of the level's last block.
         Self { down: levels(inputs, &shrinking), up: levels(outputs, &growing) }
+    }
+
+    /// The numbers that CompVis' layout gives the blocks of a U-Net, from its names in diffusers' layout.
+    pub fn numbered<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        #[derive(Default)]
+        struct Found {
+            blocks: usize,
+            attends: bool,
+            has_sampler: bool,
+        }
+        let (mut down, mut up) = (BTreeMap::<usize, Found>::new(), BTreeMap::<usize, Found>::new());
+        for name in names {
+            let mut parts = name.split('.');
+            let levels = match parts.next() {
+                Some("down_blocks") => &mut down,
+                Some("up_blocks") => &mut up,
+                _ => continue,
+            };
+            let Some(Ok(level)) = parts.next().map(str::parse) else { continue };
+            let found = levels.entry(level).or_default();
+            match (parts.next(), parts.next().map(str::parse::<usize>)) {
+                (Some("resnets"), Some(Ok(index))) => found.blocks = found.blocks.max(index.saturating_add(1)),
+                (Some("attentions"), _) => found.attends = true,
+                (Some("downsamplers" | "upsamplers"), _) => found.has_sampler = true,
+                _ => {}
+            }
+        }
+        // The first number is the convolution before all levels. Down, the change of size has a number of its own; up, it
+        // stands behind the last block's attention.
+        let mut next = 1;
+        let down = down.values().map(|found| {
+            let blocks: Vec<usize> = (next..next + found.blocks).collect();
+            next += found.blocks + usize::from(found.has_sampler);
+            BlockLevel { blocks, sampler: found.has_sampler.then(|| (next - 1, 0)) }
+        });
+        let down = down.collect();
+        let mut next = 0;
+        let up = up.values().map(|found| {
+            let blocks: Vec<usize> = (next..next + found.blocks).collect();
+            next += found.blocks;
+            let slot = if found.attends { 2 } else { 1 };
+            BlockLevel { blocks, sampler: found.has_sampler.then(|| (next.saturating_sub(1), slot)) }
+        });
+        Self { down, up: up.collect() }
     }
 
     /// The file's name, below the prefix, for a name of diffusers' layout; `None` for a block that is not there.
@@ -130,6 +174,32 @@ mod tests {
     fn blocks(names: &[&str]) -> UNetBlocks {
         let names: Vec<String> = names.iter().map(|name| format!("{UNET_PREFIX}{name}")).collect();
         UNetBlocks::read(names.iter().map(String::as_str))
+    }
+
+    #[test]
+    fn diffusers_names_are_numbered_as_stable_diffusion_is() {
+        let mut names: Vec<String> = Vec::new();
+        for level in 0..4 {
+            names.extend((0..2).map(|block| format!("down_blocks.{level}.resnets.{block}.conv1.weight")));
+            names.extend((0..3).map(|block| format!("up_blocks.{level}.resnets.{block}.conv1.weight")));
+            if level < 3 {
+                names.push(format!("down_blocks.{level}.attentions.0.proj_in.weight"));
+                names.push(format!("up_blocks.{}.attentions.0.proj_in.weight", level + 1));
+                names.push(format!("down_blocks.{level}.downsamplers.0.conv.weight"));
+                names.push(format!("up_blocks.{level}.upsamplers.0.conv.weight"));
+            }
+        }
+        let found = UNetBlocks::numbered(names.iter().map(String::as_str));
+        for (theirs, original) in [
+            ("down_blocks.1.attentions.1.proj_in.weight", "input_blocks.5.1.proj_in.weight"),
+            ("down_blocks.2.downsamplers.0.conv.weight", "input_blocks.9.0.op.weight"),
+            ("down_blocks.3.resnets.1.conv2.bias", "input_blocks.11.0.out_layers.3.bias"),
+            ("up_blocks.0.upsamplers.0.conv.weight", "output_blocks.2.1.conv.weight"),
+            ("up_blocks.1.upsamplers.0.conv.weight", "output_blocks.5.2.conv.weight"),
+            ("up_blocks.3.resnets.2.time_emb_proj.weight", "output_blocks.11.0.emb_layers.1.weight"),
+        ] {
+            assert_eq!(found.stored(theirs).as_deref(), Some(original));
+        }
     }
 
     #[test]

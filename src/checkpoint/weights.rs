@@ -37,6 +37,19 @@ struct Found<'a> {
     is_transposed: bool,
 }
 
+impl Found<'_> {
+    /// The values as they are asked for.
+    fn values(&self) -> Result<Vec<f32>, CheckpointError> {
+        let values = self.shard.read_f32(&self.name, &self.stored)?;
+        Ok(match self.stored.shape.as_slice() {
+            [columns, rows] if self.is_transposed => {
+                (0..*rows).flat_map(|row| values.iter().skip(row).step_by(*rows).take(*columns).copied()).collect()
+            }
+            _ => values,
+        })
+    }
+}
+
 /// `*.safetensors.index.json`.
 #[derive(Deserialize)]
 struct ShardIndex {
@@ -112,36 +125,55 @@ impl Weights {
         })
     }
 
-    fn tensor(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>), CheckpointError> {
-        let Some(Found { shard, stored, name: stored_name, is_transposed }) = self.find(name) else {
+    /// The values of a tensor and its shape, counted as loaded.
+    pub(super) fn load(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>), CheckpointError> {
+        let (values, shape, len_bytes) = self.read(expected, name)?;
+        self.meter.advance(len_bytes)?;
+        Ok((values, shape))
+    }
+
+    /// The values of a tensor that was loaded before, as they were then, into `out`.
+    pub(super) fn read_again(&self, name: &str, out: &mut [f32]) -> Result<(), CheckpointError> {
+        let Some(found) = self.find(name) else {
+            let (name, path) = (name.to_owned(), self.path.clone());
+            return Err(CheckpointError::MissingTensor { name, expected: Vec::new(), path });
+        };
+        if found.is_transposed {
+            out.copy_from_slice(&found.values()?);
+            return Ok(());
+        }
+        found.shard.read_into(&found.name, &found.stored, out)
+    }
+
+    /// The file that was written to since it was opened, if one was.
+    pub(super) fn changed_file(&self) -> Option<&PathBuf> {
+        self.shards.iter().find(|shard| !shard.is_as_opened()).map(TensorFile::path)
+    }
+
+    fn read(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>, u64), CheckpointError> {
+        let Some(found) = self.find(name) else {
             let expected = expected.map_or_else(Vec::new, |s| s.dims().to_vec());
             let stored = self.original.as_ref().and_then(|original| original.stored(name));
             let name = stored.map_or_else(|| name.to_owned(), |stored| stored.name);
             return Err(CheckpointError::MissingTensor { name, expected, path: self.path.clone() });
         };
-        let mut found = stored.shape.clone();
-        if is_transposed {
-            found.reverse();
+        let mut sides = found.stored.shape.clone();
+        if found.is_transposed {
+            sides.reverse();
         }
         let shape = match expected {
-            Some(expected) if is_same_but_for_ones(expected.dims(), &found) => expected.dims().to_vec(),
+            Some(expected) if is_same_but_for_ones(expected.dims(), &sides) => expected.dims().to_vec(),
             Some(expected) => {
                 return Err(CheckpointError::WrongShape {
-                    name: stored_name,
+                    name: found.name,
                     expected: expected.dims().to_vec(),
-                    found,
-                    path: shard.path().clone(),
+                    found: sides,
+                    path: found.shard.path().clone(),
                 });
             }
-            None => found,
+            None => sides,
         };
-        let mut values = shard.read_f32(&stored_name, &stored)?;
-        if let (true, [columns, rows]) = (is_transposed, stored.shape.as_slice()) {
-            values =
-                (0..*rows).flat_map(|row| values.iter().skip(row).step_by(*rows).take(*columns).copied()).collect();
-        }
-        self.meter.advance(stored.len_bytes)?;
-        Ok((values, shape))
+        Ok((found.values()?, shape, found.stored.len_bytes))
     }
 }
 
@@ -154,12 +186,12 @@ impl SimpleBackend for Weights {
         dtype: DType,
         device: &Device,
     ) -> candle_core::Result<Tensor> {
-        let (values, shape) = self.tensor(Some(&shape), name).map_err(candle_core::Error::wrap)?;
+        let (values, shape) = self.load(Some(&shape), name).map_err(candle_core::Error::wrap)?;
         Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let (values, shape) = self.tensor(None, name).map_err(candle_core::Error::wrap)?;
+        let (values, shape) = self.load(None, name).map_err(candle_core::Error::wrap)?;
         Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
     }
 

@@ -8,9 +8,10 @@ use image::imageops::FilterType;
 
 use super::Failure;
 use super::models;
+use super::networks::{KnownFiles, Recorded};
 use super::options::GenerateOptions;
 use super::report::Report;
-use super::session::Session;
+use super::session::{Ordered, Session};
 use crate::folders;
 use crate::gallery::export::{self, PictureFormat};
 use crate::gallery::message::{Caption, JpegQuality};
@@ -19,7 +20,7 @@ use crate::gallery::{open_picture, store};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
 use crate::latent_image::LatentColours;
 use crate::prompt::wildcards::WildcardFiles;
-use crate::prompt::{SettledPrompts, TypedPrompts, what_is_not_applied};
+use crate::prompt::{SettledPrompts, TypedPrompts};
 use crate::request::{GenerationRequest, ImageSize, ImageToImage, Seed, Sigmas};
 
 /// Where the pictures go.
@@ -36,6 +37,7 @@ struct Run<'a> {
     output: Output,
     start_image: Option<Arc<RgbImage>>,
     wildcards: WildcardFiles,
+    files: KnownFiles,
     /// Of the picture in progress.
     seed: Option<Seed>,
 }
@@ -77,10 +79,11 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
         Some(path) => Some(open_picture(path).map_err(|error| Failure::Usage(error.for_people()))?.image),
         None => None,
     };
+    let files = KnownFiles::of(&options.networks, &options.lora)?;
     let session = Session::start(options.device, options.precision, Report::new(options.json))?;
     let folder = folders::wildcard_folder();
     let wildcards = typed(options).wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
-    Ok(Run { options, session, model, output, start_image, wildcards, seed: None })
+    Ok(Run { options, session, model, output, start_image, wildcards, files, seed: None })
 }
 
 impl Run<'_> {
@@ -88,15 +91,15 @@ impl Run<'_> {
         let source = self.model.clone().map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
         let first = self.options.seed.unwrap_or_else(random_seed);
         // What the options and the model's defaults make together is checked before the weights are read.
-        let (options, wildcards) = (self.options, &self.wildcards);
-        let check = |facts: &ModelFacts| nth_request(options, wildcards, facts, first, 0).map(drop);
+        let (options, wildcards, files) = (self.options, &self.wildcards, &self.files);
+        let check = |facts: &ModelFacts| {
+            let request = nth_request(options, (wildcards, files), facts, first, 0)?;
+            files.called(&request, facts.tokenizer.as_deref()).map(drop)
+        };
         let (facts, colours) = self.session.load(source, check)?;
         for index in 0..u64::from(self.options.count) {
-            let request = nth_request(self.options, &self.wildcards, &facts, first, index)?;
-            if let Some(warning) = what_is_not_applied(&request.prompt, request.dialect).filter(|_| index == 0) {
-                self.session.report.warning(&warning);
-            }
-            self.one(JobId(index), request, &facts.name, &colours)?;
+            let request = nth_request(options, (&self.wildcards, &self.files), &facts, first, index)?;
+            self.one(JobId(index), request, &facts, &colours)?;
         }
         Ok(())
     }
@@ -105,18 +108,21 @@ impl Run<'_> {
         &mut self,
         id: JobId,
         request: GenerationRequest,
-        model: &str,
+        facts: &ModelFacts,
         colours: &LatentColours,
     ) -> Result<(), Failure> {
         let (seed, size) = (request.seed, request.size);
         self.seed = Some(seed);
-        let record = PictureRecord::new(model.to_owned(), request.clone());
+        let networks = self.files.called(&request, facts.tokenizer.as_deref())?;
+        let Recorded { adapters, embeddings } = self.files.recorded(&networks)?;
+        let record = PictureRecord { adapters, embeddings, ..PictureRecord::new(facts.name.clone(), request.clone()) };
         self.check_room_for(&record)?;
         let previews = self.options.previews.as_deref();
         // Pictures of one seed are told apart by their variation.
         let variation = request.seed_options.variation.map(|variation| format!("-{}", variation.seed));
         let name = format!("{seed}{}", variation.unwrap_or_default());
-        let drawn = self.session.draw(id, request, self.start_image.clone(), |step, preview| {
+        let ordered = Ordered { request, start_image: self.start_image.clone(), networks };
+        let drawn = self.session.draw(id, ordered, |step, preview| {
             previews.map_or(Ok(()), |folder| save_preview(folder, &name, step, &colours.paint(preview), size))
         })?;
         let path = self.save(&drawn.image, record)?;
@@ -163,10 +169,11 @@ fn typed(options: &GenerateOptions) -> TypedPrompts<'_> {
     TypedPrompts { prompt: &options.prompt, negative_prompt: &options.negative, dialect: options.dialect }
 }
 
-/// The request of the `index`-th picture; the seed that it ends with settles its wildcards.
+/// The request of the `index`-th picture; the seed that it ends with settles its wildcards. The LoRAs of the options are
+/// called behind them: a file's name may look like a wildcard.
 fn nth_request(
     options: &GenerateOptions,
-    wildcards: &WildcardFiles,
+    (wildcards, files): (&WildcardFiles, &KnownFiles),
     facts: &ModelFacts,
     first: Seed,
     index: u64,
@@ -174,6 +181,7 @@ fn nth_request(
     let request = request(options, facts, first).map_err(Failure::Usage)?.nth(index);
     let settled = typed(options).settle(request.seed, wildcards);
     let SettledPrompts { prompt, negative_prompt, template } = settled.map_err(|e| Failure::Usage(e.to_string()))?;
+    let prompt = files.with_calls(&prompt, options.dialect);
     Ok(GenerationRequest { prompt, negative_prompt, template, ..request })
 }
 

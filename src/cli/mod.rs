@@ -5,6 +5,7 @@ mod generate;
 mod info;
 mod kinds;
 mod models;
+mod networks;
 mod options;
 mod picture_options;
 mod prompt;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::models::ModelsCommand;
+use super::networks::{LoraOption, NetworkOptions};
 use super::picture_options::{ExportOptions, VerifyOptions, quality};
 use crate::gallery::message::JpegQuality;
 use crate::inference::device::{DeviceChoice, Precision};
@@ -133,6 +134,12 @@ pub struct GenerateOptions {
     /// The solver's numbers, and how noise grows out of the seed
     #[command(flatten)]
     pub fine: FineOptions,
+    /// Apply this LoRA to every picture, with a weight behind a colon [default: 1]; may be given several times
+    #[arg(long, value_name = "FILE[:WEIGHT]")]
+    pub lora: Vec<LoraOption>,
+    /// Where LoRAs and embeddings lie
+    #[command(flatten)]
+    pub networks: NetworkOptions,
     /// How many pictures, with seeds N, N+1, … or, with --variation-strength, that many variation seeds
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
     pub count: u32,

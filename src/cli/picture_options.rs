@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::networks::NetworkOptions;
 use crate::gallery::message::JpegQuality;
 use crate::inference::device::{DeviceChoice, Precision};
 
@@ -27,6 +28,9 @@ pub struct VerifyOptions {
     /// The model that made it [default: the built-in model]
     #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
+    /// Where LoRAs and embeddings lie
+    #[command(flatten)]
+    pub networks: NetworkOptions,
     /// The picture that it started from, if it did
     #[arg(long, value_name = "IMAGE")]
     pub init: Option<PathBuf>,

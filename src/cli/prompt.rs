@@ -68,7 +68,7 @@ fn as_text(parsed: &ParsedPrompt, steps: usize) -> String {
     }
     for call in &parsed.loras {
         let weight = call.weight.map_or_else(|| "no weight".to_owned(), |weight| format!("weight {weight}"));
-        lines.push(format!("not applied yet: {} {} with {weight}", call.kind, call.name));
+        lines.push(format!("calls {} {} with {weight}", call.kind, call.name));
     }
     lines.join("\n")
 }

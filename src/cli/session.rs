@@ -6,6 +6,7 @@ use std::time::Duration;
 use image::RgbImage;
 
 use super::Failure;
+use super::networks::Networks;
 use super::report::Report;
 use crate::inference::cancel::CancelToken;
 use crate::inference::device::{DeviceChoice, Precision};
@@ -25,6 +26,16 @@ pub struct Session {
     cancel: CancelToken,
     /// How the command says what happens.
     pub report: Report,
+}
+
+/// What a picture is made from.
+pub struct Ordered {
+    /// What to make.
+    pub request: GenerationRequest,
+    /// What to begin from, if not from noise.
+    pub start_image: Option<Arc<RgbImage>>,
+    /// What changes the model.
+    pub networks: Networks,
 }
 
 /// A finished picture.
@@ -77,12 +88,14 @@ impl Session {
     pub fn draw(
         &mut self,
         id: JobId,
-        request: GenerationRequest,
-        start_image: Option<Arc<RgbImage>>,
+        ordered: Ordered,
         mut on_step: impl FnMut(u32, &LatentImage) -> Result<(), Failure>,
     ) -> Result<Drawn, Failure> {
+        let Ordered { request, start_image, networks } = ordered;
+        let Networks { adapters, embeddings } = networks;
         let seed = request.seed;
-        let job = Job { id, request, start_image, previews: Previews::Sent, cancel: self.cancel.clone() };
+        let (previews, cancel) = (Previews::Sent, self.cancel.clone());
+        let job = Job { id, request, start_image, adapters, embeddings, previews, cancel };
         self.send(Command::Generate(Box::new(job)))?;
         loop {
             match self.next()? {
@@ -90,6 +103,7 @@ impl Session {
                     self.report.step(seed, step, steps);
                     on_step(step, &preview)?;
                 }
+                Event::Warned { text, .. } => self.report.warning(&text),
                 Event::Finished { image, seconds, .. } => return Ok(Drawn { image, seconds }),
                 Event::Cancelled { .. } => return Err(Failure::Interrupted),
                 Event::Failed { error, .. } => return Err(Failure::Work(error)),

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::models;
+use super::networks::KnownFiles;
 use super::picture_options::VerifyOptions;
 use super::report::Report;
-use super::session::Session;
+use super::session::{Ordered, Session};
 use crate::gallery::likeness::{ALIKE_DB, Likeness};
 use crate::gallery::message::OpenedPicture;
 use crate::gallery::record::ReadRecipe;
@@ -80,6 +81,11 @@ fn render_and_compare(
 ) -> Result<Verdict, Failure> {
     let recipe = picture.recipe.clone().unwrap_or_default();
     let model = options.model.as_deref().map(models::resolve).transpose()?;
+    let mut files = KnownFiles::of(&options.networks, &[])?;
+    if let Some(record) = &picture.record {
+        files.take_recipe(&record.adapters, request.dialect)?;
+    }
+    let mut other_files = Vec::new();
     let mut session = Session::start(options.device, options.precision, Report::new(options.json))?;
     let (mut notes, mut refusal) = (Vec::new(), None);
     let check = |facts: &ModelFacts| match other_model(&recipe, &facts.name) {
@@ -94,12 +100,18 @@ fn render_and_compare(
         }
     };
     let source = model.map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
-    let drawn = session.load(source, check).and_then(|_| session.draw(JobId(0), request, start_image, |_, _| Ok(())));
+    let drawn = session.load(source, check).and_then(|(facts, _)| {
+        let networks = files.called(&request, facts.tokenizer.as_deref())?;
+        let recorded = files.recorded(&networks)?;
+        other_files = picture.record.as_ref().map_or_else(Vec::new, |record| recorded.differing_from(record));
+        session.draw(JobId(0), Ordered { request, start_image, networks }, |_, _| Ok(()))
+    });
     session.end();
     if let Some(reason) = refusal {
         return Ok(Verdict::Impossible(vec![reason]));
     }
     let drawn = drawn?;
+    notes.extend(other_files);
     if recipe.noise_source.is_none() {
         notes.push("the file does not say which generator drew the noise; torch-cpu was taken".to_owned());
     }

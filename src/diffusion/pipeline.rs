@@ -19,7 +19,7 @@ use super::unet::UNet;
 use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
 use crate::latent_image::{LatentColours, LatentImage};
-use crate::prompt::Tokenizer;
+use crate::prompt::{LearnedWord, Tokenizer};
 use crate::request::{GenerationRequest, ImageSize};
 
 /// A model with all its parts, ready to draw.
@@ -40,6 +40,15 @@ pub struct StableDiffusion {
     pub device: Device,
     /// In what it computes.
     pub dtype: DType,
+}
+
+/// The vectors that a word stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnedVectors {
+    /// As it is written in a prompt.
+    pub word: String,
+    /// For each text encoder, one row after the other.
+    pub by_encoder: Vec<Vec<f32>>,
 }
 
 /// A picture in the making.
@@ -110,6 +119,25 @@ impl StableDiffusion {
     pub fn is_inpainting(&self) -> bool {
         let latent = self.vae.config().latent_channels;
         self.unet.config().in_channels == 2 * latent + 1
+    }
+
+    /// Learns words from embeddings, in place of those of before: each with a row of vectors for each text encoder.
+    ///
+    /// # Errors
+    /// When the vectors do not fit the text encoder.
+    pub fn learn(&mut self, words: &[LearnedVectors]) -> Result<(), DiffusionError> {
+        let width = self.text_encoders.towers().first().map_or(1, |tower| tower.encoder.config().hidden_size);
+        let known = words.iter().map(|learned| {
+            let rows = learned.by_encoder.first().map_or(0, Vec::len);
+            LearnedWord { word: learned.word.clone(), vectors: rows / width }
+        });
+        let tokenizer = self.tokenizer.with_learned(&known.collect::<Vec<_>>())?;
+        for (index, tower) in self.text_encoders.towers_mut().iter_mut().enumerate() {
+            let rows = words.iter().filter_map(|learned| learned.by_encoder.get(index)).flatten().copied();
+            tower.encoder.set_learned(rows.collect())?;
+        }
+        self.tokenizer = Arc::new(tokenizer);
+        Ok(())
     }
 
     /// Fits the rough colours of this model's latents.

@@ -8,6 +8,7 @@ use super::config::{activation, check_layers, require};
 use super::layers::{layer_norm, linear, linear_no_bias};
 use super::{DiffusionError, Interrupt};
 use crate::kernels::{Activation, LayerNorm, Linear, attention};
+use crate::prompt::Tokenizer;
 use crate::request::ClipSkip;
 
 const PART: &str = "text_encoder";
@@ -110,6 +111,8 @@ pub struct TextEncoder {
     /// `[positions, positions]`, minus infinity above the diagonal.
     causal_mask: Tensor,
     config: TextEncoderConfig,
+    /// Rows of width D for the ids from [`Tokenizer::FIRST_LEARNED`] on.
+    learned: Vec<f32>,
 }
 
 impl TextEncoder {
@@ -142,7 +145,42 @@ impl TextEncoder {
             hidden_states,
             causal_mask: causal_mask(config.max_position_embeddings, vb.device())?.to_dtype(vb.dtype())?,
             config: config.clone(),
+            learned: Vec::new(),
         })
+    }
+
+    /// Takes the vectors that learned words stand for, one row of width D after the other, in place of those of before.
+    ///
+    /// # Errors
+    /// When they are not rows of this width.
+    pub fn set_learned(&mut self, rows: Vec<f32>) -> Result<(), DiffusionError> {
+        let width = self.config.hidden_size;
+        if !rows.len().is_multiple_of(width) {
+            return Err(DiffusionError::Request(format!("{} learned values are not rows of {width}", rows.len())));
+        }
+        self.learned = rows;
+        Ok(())
+    }
+
+    /// What the tokens are at the first layer, `[tokens, D]`.
+    fn embed(&self, ids: &[u32]) -> Result<Tensor, DiffusionError> {
+        let width = self.config.hidden_size;
+        let known = ids.iter().map(|&id| if id < Tokenizer::FIRST_LEARNED { id } else { 0 }).collect::<Vec<_>>();
+        let embedded = self.token_table.embedding(&Tensor::from_vec(known, ids.len(), self.token_table.device())?)?;
+        if ids.iter().all(|&id| id < Tokenizer::FIRST_LEARNED) {
+            return Ok(embedded);
+        }
+        let mut values = embedded.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        for (row, &id) in values.chunks_exact_mut(width).zip(ids) {
+            let Some(index) = id.checked_sub(Tokenizer::FIRST_LEARNED) else { continue };
+            let learned = self.learned.chunks_exact(width).nth(index as usize);
+            row.copy_from_slice(learned.ok_or_else(|| DiffusionError::Config {
+                part: PART,
+                problem: format!("no vector {index} was learned"),
+            })?);
+        }
+        let values = Tensor::from_vec(values, (ids.len(), width), embedded.device())?;
+        Ok(values.to_dtype(embedded.dtype())?)
     }
 
     /// What it was built from.
@@ -183,15 +221,15 @@ impl TextEncoder {
             let problem = format!("clip skip {asked} is more than the {layers} layers of this model's text encoder");
             return Err(DiffusionError::Request(problem));
         }
-        if let Some(id) = chunks.iter().copied().flatten().find(|&&id| id as usize >= self.config.vocab_size) {
+        let is_unknown = |id: u32| id < Tokenizer::FIRST_LEARNED && id as usize >= self.config.vocab_size;
+        if let Some(id) = chunks.iter().copied().flatten().find(|&&id| is_unknown(id)) {
             let problem = format!("token {id} is outside the vocabulary of {}", self.config.vocab_size);
             return Err(DiffusionError::Config { part: PART, problem });
         }
         let (length, width) = (self.length(), self.config.hidden_size);
         let ids: Vec<u32> = chunks.concat();
-        let ids = Tensor::from_vec(ids, chunks.len() * length, self.token_table.device())?;
         // [chunks * length, D] -> [chunks, length, D]
-        let tokens = self.token_table.embedding(&ids)?.reshape((chunks.len(), length, width))?;
+        let tokens = self.embed(&ids)?.reshape((chunks.len(), length, width))?;
         let (taken, left) = self.layers.split_at(self.layers.len() - skipped);
         let hidden = self.through(taken, tokens.broadcast_add(&self.positions)?, interrupt)?;
         let pooled = match &self.projection {

@@ -52,6 +52,11 @@ impl TextEncoders {
         &self.towers
     }
 
+    /// The same, to teach them words.
+    pub fn towers_mut(&mut self) -> &mut [Tower] {
+        &mut self.towers
+    }
+
     /// Width of the hidden states of all together.
     #[must_use]
     pub fn width(&self) -> usize {

@@ -56,6 +56,11 @@ pub fn write(record: &PictureRecord) -> String {
         // A1111's default, which it leaves out.
         NoiseSourceKind::Philox => {}
     }
+    let hashes = |pairs: Vec<String>| Some(quoted(&pairs.join(", "))).filter(|_| !pairs.is_empty());
+    let loras = record.adapters.iter().map(|adapter| format!("{}: {}", adapter.name, adapter.hash)).collect();
+    pairs.extend(hashes(loras).map(|hashes| ("Lora hashes", hashes)));
+    let embeddings = record.embeddings.iter().map(|embedding| format!("{}: {}", embedding.word, embedding.hash));
+    pairs.extend(hashes(embeddings.collect()).map(|hashes| ("TI hashes", hashes)));
     pairs.push(("Version", quoted(&record.software)));
     let settings: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     text.push_str(&settings.join(", "));

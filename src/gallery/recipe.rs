@@ -8,7 +8,7 @@ use crate::gallery::foreign::fields::{Field, Gathering, Keys, finite};
 use crate::gallery::foreign::json;
 use crate::gallery::infotext::InfoText;
 use crate::gallery::record::{ReadLora, ReadRecipe};
-use crate::request::{Dialect, Emphasis, NoiseSourceKind, SamplerKind, ScheduleKind, Template};
+use crate::request::{Dialect, Emphasis, NoiseSourceKind, RecordedEmbedding, SamplerKind, ScheduleKind, Template};
 
 /// What A1111's keys mean; its forks' are among them.
 const KEYS: Keys = &[
@@ -37,6 +37,8 @@ const KEYS: Keys = &[
     ("Version", Field::Aside),
     ("App", Field::Aside),
 ];
+/// What is read together below.
+const KEYS_OF_HASHES: &[&str] = &["Hashes", "Lora hashes", "TI hashes"];
 /// Values that say what this build does anyway.
 const AS_HERE: &[(&str, &str)] = &[("ENSD", "0")];
 /// How the value of `Version` begins in each program, the longer first.
@@ -68,7 +70,7 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
         let is_as_here = AS_HERE.iter().any(|(name, as_here)| is_key(name) && value == as_here);
         // sd.cpp writes a key twice, and a value with colons makes keys of its own: the first counts.
         let is_repeated = !seen.insert(key.to_ascii_lowercase());
-        if is_as_here || is_repeated || value.is_empty() || is_key("Hashes") || is_key("Lora hashes") {
+        if is_as_here || is_repeated || value.is_empty() || KEYS_OF_HASHES.iter().any(|key| is_key(key)) {
             continue;
         }
         let is_read_below = match key.to_ascii_lowercase().as_str() {
@@ -90,6 +92,7 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     }
     hashes(&mut gathering, info);
     let mut recipe = gathering.finish();
+    recipe.embeddings = embeddings(info);
     if recipe.tool.as_deref() == Some("AUTOMATIC1111") && recipe.sampler.is_some_and(SamplerKind::has_own_grid) {
         // It names a schedule for these too, and does not look at it.
         recipe.schedule = Some(ScheduleKind::Model);
@@ -189,6 +192,14 @@ fn hashes(gathering: &mut Gathering, info: &InfoText) {
     for (name, hash) in known.into_iter().take(MOST_HASHES) {
         gathering.lora(ReadLora { name, weight: None, hash: Some(hash) });
     }
+}
+
+/// The embeddings that the settings name.
+fn embeddings(info: &InfoText) -> Vec<RecordedEmbedding> {
+    let listed = info.get("TI hashes").into_iter().flat_map(|list| list.split(','));
+    let named = listed.filter_map(|pair| pair.rsplit_once(':')).take(MOST_HASHES);
+    let embedding = |(word, hash): (&str, &str)| (word.trim().to_owned(), hash.trim().to_owned());
+    named.map(embedding).map(|(word, hash)| RecordedEmbedding { word, hash }).collect()
 }
 
 /// The most hashes that no call of the prompt has.
@@ -308,10 +319,13 @@ mod tests {
     fn loras_and_hashes_are_read() {
         let info = InfoText::parse(
             "a fox <lora:ink:0.8> <lora:snow>\nSteps: 20, Sampler: Euler, Seed: 1, Lora hashes: \"ink: 0123abcd\", \
-             Hashes: {\"model\": \"cafe\", \"lora:snow\": \"beef\"}",
+             Hashes: {\"model\": \"cafe\", \"lora:snow\": \"beef\"}, \
+             TI hashes: \"a: b: f00d, c: d00f\"",
         );
         let recipe = understand(&info);
         assert_eq!(recipe.model_hash.as_deref(), Some("cafe"));
+        let named = |word: &str, hash: &str| RecordedEmbedding { word: word.to_owned(), hash: hash.to_owned() };
+        assert_eq!(recipe.embeddings, [named("a: b", "f00d"), named("c", "d00f")]);
         let loras: Vec<_> =
             recipe.loras.iter().map(|lora| (lora.name.as_str(), lora.weight, lora.hash.as_deref())).collect();
         assert_eq!(loras, [("ink", Some(0.8), Some("0123abcd")), ("snow", Some(1.0), Some("beef"))]);

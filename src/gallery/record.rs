@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::{
     ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind,
-    SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, Template, Variation,
-    VariationStrength,
+    RecordedAdapter, RecordedEmbedding, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps,
+    Strength, Template, Variation, VariationStrength,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
@@ -19,6 +19,12 @@ pub struct PictureRecord {
     pub model: String,
     /// What was asked.
     pub request: GenerationRequest,
+    /// The LoRAs that changed the model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<RecordedAdapter>,
+    /// The embeddings that its prompts called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<RecordedEmbedding>,
 }
 
 /// Why a record's text could not be used.
@@ -49,6 +55,8 @@ impl PictureRecord {
             software: concat!("Calotype ", env!("CARGO_PKG_VERSION")).to_owned(),
             model,
             request,
+            adapters: Vec::new(),
+            embeddings: Vec::new(),
         }
     }
 
@@ -133,6 +141,8 @@ pub struct ReadRecipe {
     pub noise_delta: Option<i64>,
     /// The LoRAs that changed the model.
     pub loras: Vec<ReadLora>,
+    /// The embeddings that its prompts call, with their hashes.
+    pub embeddings: Vec<RecordedEmbedding>,
     /// What else the picture says and this build cannot follow, as "Key: value", for people.
     pub not_understood: Vec<String>,
 }
@@ -164,6 +174,7 @@ impl ReadRecipe {
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         let loras: Vec<String> = self.loras.iter().map(ReadLora::to_string).collect();
+        let embeddings: Vec<&str> = self.embeddings.iter().map(|embedding| embedding.word.as_str()).collect();
         let (options, usual) = (&self.sampler_options, SamplerOptions::default());
         let unusual = |value: f64, usual: f64| (value != usual).then(|| value.to_string());
         let facts = [
@@ -196,9 +207,17 @@ impl ReadRecipe {
             ("Model", self.model.clone()),
             ("Model hash", self.model_hash.clone()),
             ("LoRAs", text(&loras.join(", "))),
+            ("Embeddings", text(&embeddings.join(", "))),
             ("Made with", self.tool.clone()),
         ];
         facts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+    }
+}
+
+impl From<&RecordedAdapter> for ReadLora {
+    fn from(adapter: &RecordedAdapter) -> Self {
+        let RecordedAdapter { name, hash, unet_weight, .. } = adapter;
+        Self { name: name.clone(), weight: Some(*unet_weight), hash: Some(hash.clone()) }
     }
 }
 
@@ -275,6 +294,8 @@ impl From<&PictureRecord> for ReadRecipe {
             emphasis: (request.emphasis != request.dialect.usual_emphasis()).then_some(request.emphasis),
             dialect: (request.dialect != Dialect::default()).then_some(request.dialect),
             template: request.template.clone(),
+            loras: record.adapters.iter().map(ReadLora::from).collect(),
+            embeddings: record.embeddings.clone(),
             ..Self::default()
         }
     }

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use super::device::{DeviceChoice, Precision};
 use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelSource, Previews};
-use crate::checkpoint::{self, CheckpointError, Description, ModelFiles, STARTER_NAME};
+use super::networks::Networks;
+use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles, STARTER_NAME};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::latent_image::LatentColours;
@@ -19,9 +20,15 @@ use crate::worker::{Inbox, Outbox};
 struct Engine<'a> {
     device: DeviceChoice,
     precision: Precision,
-    model: Option<StableDiffusion>,
+    model: Option<Loaded>,
     outbox: &'a Outbox<Event>,
     closing: Arc<AtomicBool>,
+}
+
+/// A model that is ready, and what can be changed of it.
+struct Loaded {
+    model: StableDiffusion,
+    networks: Networks,
 }
 
 pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
@@ -57,9 +64,9 @@ impl Engine<'_> {
         let description = checkpoint::describe(&files)?;
         let facts = self.facts(source, &description);
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
-        let model = self.load_weights(&files, &description)?;
+        let (model, live) = self.load_weights(&files, &description)?;
         let colours = self.fit_colours(&model, source)?;
-        self.model = Some(model);
+        self.model = Some(Loaded { model, networks: Networks::new(live) });
         let seconds = started.elapsed().as_secs_f64();
         tracing::debug!(%source, seconds, "model ready");
         self.outbox.send(Event::ModelReady { facts: Box::new(facts), colours, seconds });
@@ -82,7 +89,11 @@ impl Engine<'_> {
         }
     }
 
-    fn load_weights(&self, files: &ModelFiles, description: &Description) -> Result<StableDiffusion, CheckpointError> {
+    fn load_weights(
+        &self,
+        files: &ModelFiles,
+        description: &Description,
+    ) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
         let (device, dtype) = (self.device.device(), self.precision.dtype());
         let (outbox, closing) = (self.outbox.clone(), Arc::clone(&self.closing));
         let last_percent = AtomicU32::new(0);
@@ -93,7 +104,7 @@ impl Engine<'_> {
             }
             !closing.load(Ordering::Acquire)
         };
-        checkpoint::load(files, description, dtype, &device, Arc::new(progress))
+        checkpoint::load_live(files, description, dtype, &device, Arc::new(progress))
     }
 
     fn fit_colours(&self, model: &StableDiffusion, source: &ModelSource) -> Result<LatentColours, CheckpointError> {
@@ -109,7 +120,7 @@ impl Engine<'_> {
         }
     }
 
-    fn generate(&self, job: &Job) {
+    fn generate(&mut self, job: &Job) {
         let started = Instant::now();
         let id = job.id;
         self.outbox.send(Event::Started { job: id });
@@ -127,13 +138,16 @@ impl Engine<'_> {
         self.outbox.send(event);
     }
 
-    fn try_generate(&self, job: &Job) -> Result<image::RgbImage, DiffusionError> {
+    fn try_generate(&mut self, job: &Job) -> Result<image::RgbImage, DiffusionError> {
         let wanted = || job.cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
         let interrupt = Interrupt::when(&wanted);
         interrupt.check()?;
-        let Some(model) = &self.model else {
+        let Some(Loaded { model, networks }) = &mut self.model else {
             return Err(DiffusionError::Request("no model is loaded; choose one first".to_owned()));
         };
+        for text in networks.bring_to(model, job, &wanted)? {
+            self.outbox.send(Event::Warned { job: job.id, text });
+        }
         let mut generation = model.begin(&job.request, job.start_image.as_deref(), interrupt)?;
         self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps() });
         while let Some(progress) = generation.advance(interrupt)? {
@@ -228,7 +242,9 @@ mod tests {
             image_to_image: None,
         };
         let previews = Previews::Offered;
-        Command::Generate(Box::new(Job { id: JobId(id), request, start_image: None, previews, cancel }))
+        let (adapters, embeddings) = (Vec::new(), Vec::new());
+        let job = Job { id: JobId(id), request, start_image: None, adapters, embeddings, previews, cancel };
+        Command::Generate(Box::new(job))
     }
 
     fn next(engine: &Worker<Command, Event>) -> Event {

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::inference::cancel::CancelToken;
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::Tokenizer;
-use crate::request::{GenerationRequest, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps};
+use crate::request::{
+    AdapterUse, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps,
+};
 
 /// Names one job; never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +56,10 @@ pub struct Job {
     pub request: GenerationRequest,
     /// The pixels of the start image, when the request is image-to-image; resized to the request's size by the engine.
     pub start_image: Option<Arc<RgbImage>>,
+    /// The LoRAs and their relatives that act on this picture, and no others.
+    pub adapters: Vec<AdapterUse>,
+    /// The embeddings whose words are known in this picture's prompts, and no others.
+    pub embeddings: Vec<EmbeddingUse>,
     /// What becomes of previews that the reader is too slow for.
     pub previews: Previews,
     /// Ends the job early.
@@ -132,6 +138,13 @@ pub enum Event {
     Started {
         /// Which job.
         job: JobId,
+    },
+    /// The job is done otherwise than asked in some part.
+    Warned {
+        /// Which job.
+        job: JobId,
+        /// What is not done, for people.
+        text: String,
     },
     /// The prompt is read; the steps begin.
     Sampling {

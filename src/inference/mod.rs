@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod device;
 mod engine;
 pub mod message;
+mod networks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,4 +33,20 @@ pub fn tokenizer(model: Option<&Path>) -> Result<Arc<Tokenizer>, String> {
     };
     let described = ModelFiles::at(path).and_then(|files| checkpoint::describe(&files));
     described.map(|description| description.tokenizer).map_err(|error| error.to_string())
+}
+
+/// The hash by which recipes name a LoRA.
+///
+/// # Errors
+/// When the file cannot be read, for people.
+pub fn adapter_hash(path: &Path) -> Result<String, String> {
+    checkpoint::lora_hash(path).map_err(|error| error.to_string())
+}
+
+/// The hash by which recipes name an embedding.
+///
+/// # Errors
+/// When the file cannot be read, for people.
+pub fn embedding_hash(path: &Path) -> Result<String, String> {
+    checkpoint::embedding_hash(path).map_err(|error| error.to_string())
 }

@@ -90,6 +90,16 @@ pub(super) fn matmul(
     }
 }
 
+/// `out += a b` for matrices without gaps, row after row: `a` is `[rows, inner]`, `b` `[inner, columns]`, on one thread.
+///
+/// # Panics
+/// When a slice is shorter than its matrix: a fault of the caller.
+pub fn add_product(out: &mut [f32], a: &[f32], b: &[f32], [rows, inner, columns]: [usize; 3]) {
+    let extent = Extent { rows, columns, inner };
+    let place = |columns| Place::rows(0, columns);
+    matmul(extent, (out, place(columns)), (a, place(inner)), (b, place(columns)), Into::Add);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@ pub use attention::attention;
 pub use candle_nn::LayerNorm;
 pub use conv::Conv2d;
 pub use linear::Linear;
+pub use matmul::add_product;
 pub use norm::GroupNorm;
 pub use resample::upsample_nearest;
 

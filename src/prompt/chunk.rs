@@ -5,7 +5,8 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::emphasis::Piece;
-use super::tokenizer::{Marks, Tokenizer, TokenizerError};
+use super::tokenizer::{Learned, Marks, Tokenizer, TokenizerError};
+use super::words::is_space;
 
 /// So many tokens before a full chunk's end a comma is looked for, as in AUTOMATIC1111's web UI: what stands behind it
 /// moves on to the next chunk.
@@ -50,8 +51,8 @@ pub fn chunks(pieces: &[Piece], tokenizer: &Tokenizer) -> Result<Vec<Chunk>, Tok
             cutter.close();
             continue;
         }
-        for token in tokens(piece, tokenizer)? {
-            cutter.add(token);
+        for group in with_learned_words(tokens(piece, tokenizer)?, tokenizer) {
+            cutter.add(group);
         }
     }
     Ok(cutter.end())
@@ -64,14 +65,78 @@ pub fn chunks(pieces: &[Piece], tokenizer: &Tokenizer) -> Result<Vec<Chunk>, Tok
 pub fn chunks_of_whole_pieces(pieces: &[Piece], tokenizer: &Tokenizer) -> Result<Vec<Chunk>, TokenizerError> {
     let mut cutter = Cutter::new(tokenizer.marks());
     for piece in pieces {
-        cutter.add_whole(tokens(piece, tokenizer)?);
+        for group in comfyuis_words(piece, tokenizer)? {
+            cutter.add_whole(group);
+        }
     }
     Ok(cutter.end())
 }
 
+/// The tokens one by one, but those of a learned word together, wherever they are spelled.
+fn with_learned_words(tokens: Vec<Token>, tokenizer: &Tokenizer) -> Vec<Vec<Token>> {
+    let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+    let mut groups = Vec::with_capacity(tokens.len());
+    let mut ahead = tokens.into_iter().enumerate();
+    while let Some((at, token)) = ahead.next() {
+        let Some(learned) = tokenizer.learned_at(&ids[at..]) else {
+            groups.push(vec![token]);
+            continue;
+        };
+        let last = (1..learned.spelled.len()).filter_map(|_| ahead.next()).last();
+        let end = last.map_or(token.place.end, |(_, last)| last.place.end);
+        groups.push(vectors(learned, token.place.start..end, token.weight));
+    }
+    groups
+}
+
+/// A token for each vector of a learned word; the first stands where the word was written.
+fn vectors(learned: &Learned, place: Range<usize>, weight: f64) -> Vec<Token> {
+    let token = |id| {
+        let place = if id == learned.ids.start { place.clone() } else { place.end..place.end };
+        Token { id, word: format!("{}</w>", learned.word), weight, place }
+    };
+    learned.ids.clone().map(token).collect()
+}
+
+/// A piece's tokens, parted where ComfyUI's `embedding:name` calls a word that is known; other names stay text.
+fn comfyuis_words(piece: &Piece, tokenizer: &Tokenizer) -> Result<Vec<Vec<Token>>, TokenizerError> {
+    const CALL: &str = "embedding:";
+    let mut groups = Vec::new();
+    let mut from = 0;
+    for (at, _) in piece.text.match_indices(CALL) {
+        if at < from || at > 0 && !piece.text[..at].ends_with([' ', '\n']) {
+            continue;
+        }
+        let name = piece.text[at + CALL.len()..].split(is_space).next().unwrap_or_default();
+        let bare = |name: &str| {
+            let ending = [".safetensors", ".pt", ".bin"].into_iter().find_map(|ending| name.strip_suffix(ending));
+            tokenizer.learned_called(ending.unwrap_or(name))
+        };
+        let stripped = name.trim_end_matches(',');
+        let Some((learned, name)) = [name, stripped].into_iter().find_map(|name| Some((bare(name)?, name))) else {
+            continue;
+        };
+        let end = at + CALL.len() + name.len();
+        groups.push(tokens_of(piece, from..at, tokenizer)?);
+        groups.push(vectors(learned, piece.origins.of_range(at..end), piece.weight));
+        from = end;
+    }
+    groups.push(tokens_of(piece, from..piece.text.len(), tokenizer)?);
+    groups.retain(|group| !group.is_empty());
+    Ok(groups)
+}
+
 fn tokens(piece: &Piece, tokenizer: &Tokenizer) -> Result<Vec<Token>, TokenizerError> {
-    let token = |(id, word, place)| Token { id, word, weight: piece.weight, place: piece.origins.of_range(place) };
-    Ok(tokenizer.tokens(&piece.text)?.into_iter().map(token).collect())
+    tokens_of(piece, 0..piece.text.len(), tokenizer)
+}
+
+/// The tokens of a part of a piece.
+fn tokens_of(piece: &Piece, part: Range<usize>, tokenizer: &Tokenizer) -> Result<Vec<Token>, TokenizerError> {
+    let token = |(id, word, place): (u32, String, Range<usize>)| {
+        let place = piece.origins.of_range(part.start + place.start..part.start + place.end);
+        Token { id, word, weight: piece.weight, place }
+    };
+    Ok(tokenizer.tokens(&piece.text[part.clone()])?.into_iter().map(token).collect())
 }
 
 /// The chunk of the empty prompt.
@@ -109,17 +174,14 @@ impl<'a> Cutter<'a> {
         if is_short && self.open.len() + tokens.len() > capacity {
             self.close();
         }
-        for token in tokens {
-            if self.open.len() == capacity {
-                self.close();
-            }
-            self.open.push(token);
-        }
+        self.push_all(tokens);
     }
 
-    fn add(&mut self, token: Token) {
-        let is_full = self.open.len() == self.marks.capacity();
-        if token.word == ",</w>" {
+    /// A token, or those of a learned word, which are not parted.
+    fn add(&mut self, group: Vec<Token>) {
+        let capacity = self.marks.capacity();
+        let is_full = self.open.len() == capacity;
+        if group.first().is_some_and(|token| token.word == ",</w>") {
             self.last_comma = Some(self.open.len());
         } else if let Some(comma) =
             self.last_comma.filter(|comma| is_full && self.open.len() - comma <= COMMA_BACKTRACK)
@@ -128,10 +190,19 @@ impl<'a> Cutter<'a> {
             self.close();
             self.open = moved;
         }
-        if self.open.len() == self.marks.capacity() {
+        if self.open.len() == capacity || !self.open.is_empty() && self.open.len() + group.len() > capacity {
             self.close();
         }
-        self.open.push(token);
+        self.push_all(group);
+    }
+
+    fn push_all(&mut self, tokens: Vec<Token>) {
+        for token in tokens {
+            if self.open.len() == self.marks.capacity() {
+                self.close();
+            }
+            self.open.push(token);
+        }
     }
 
     fn close(&mut self) {
@@ -176,7 +247,7 @@ mod tests {
         for word in words {
             match *word {
                 "BREAK" => cutter.close(),
-                word => cutter.add(token(word)),
+                word => cutter.add(vec![token(word)]),
             }
         }
         let chunks = cutter.end();

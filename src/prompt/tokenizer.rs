@@ -1,6 +1,7 @@
 //! CLIP's byte-pair tokenizer, from `tokenizer.json` or from `vocab.json` and `merges.txt`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tokenizers::models::bpe::BPE;
@@ -15,8 +16,28 @@ const WORD_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\
 
 /// Turns text into token ids and chunks.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Arc<tokenizers::Tokenizer>,
     marks: Marks,
+    learned: Vec<Learned>,
+}
+
+/// A word that stands for vectors of a file, not for tokens of the vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnedWord {
+    /// As it is written in a prompt.
+    pub word: String,
+    /// How many vectors it stands for, each of which takes a token's place.
+    pub vectors: usize,
+}
+
+/// A learned word as the tokenizer reads it.
+#[derive(Debug)]
+pub(super) struct Learned {
+    pub word: String,
+    /// Its text in tokens.
+    pub spelled: Vec<u32>,
+    /// What it becomes.
+    pub ids: Range<u32>,
 }
 
 /// The marks around a chunk's tokens, and its length.
@@ -174,7 +195,39 @@ impl Tokenizer {
         let begin = id("begin", &text(&special.bos_token, BEGIN))?;
         let end = id("end", &end_text)?;
         let padding = id("padding", &text(&special.pad_token, &end_text))?;
-        Ok(Self { inner, marks: Marks { begin, end, padding, length: chunk_length } })
+        let marks = Marks { begin, end, padding, length: chunk_length };
+        Ok(Self { inner: Arc::new(inner), marks, learned: Vec::new() })
+    }
+
+    /// The id of the first learned vector; those of all words follow each other. No vocabulary is as large.
+    pub const FIRST_LEARNED: u32 = 1 << 24;
+
+    /// The same tokenizer that knows exactly these words too.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::ids`].
+    pub fn with_learned(&self, words: &[LearnedWord]) -> Result<Self, TokenizerError> {
+        let mut first = Self::FIRST_LEARNED;
+        let mut learned = Vec::with_capacity(words.len());
+        for LearnedWord { word, vectors } in words {
+            let end = u32::try_from(*vectors).ok().and_then(|vectors| first.checked_add(vectors));
+            let end = end.ok_or_else(|| TokenizerError::Unreadable(format!("\"{word}\" has too many vectors")))?;
+            learned.push(Learned { word: word.clone(), spelled: self.ids(word)?, ids: first..end });
+            first = end;
+        }
+        // The longest is meant where several could be.
+        learned.sort_by_key(|learned| std::cmp::Reverse(learned.spelled.len()));
+        Ok(Self { inner: Arc::clone(&self.inner), marks: self.marks, learned })
+    }
+
+    /// The learned word that these tokens begin with.
+    pub(super) fn learned_at(&self, tokens: &[u32]) -> Option<&Learned> {
+        self.learned.iter().find(|learned| !learned.spelled.is_empty() && tokens.starts_with(&learned.spelled))
+    }
+
+    /// The learned word of exactly this name.
+    pub(super) fn learned_called(&self, name: &str) -> Option<&Learned> {
+        self.learned.iter().find(|learned| learned.word == name)
     }
 
     /// The ids of `text` without begin and end marks, any number of them.

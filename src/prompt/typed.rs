@@ -1,6 +1,6 @@
 //! From what was typed to the prompts of one picture: comments cut out, wildcards drawn.
 
-use super::cut::{without_comments, without_networks};
+use super::cut::without_comments;
 use super::wildcards::{Stream, WildcardError, WildcardFiles, draw, has_wildcards};
 use crate::request::{Dialect, Seed, Template};
 
@@ -76,21 +76,6 @@ pub fn read_as_typed(typed: &str, dialect: Dialect) -> String {
     }
 }
 
-/// What a prompt asks for and is not done, a sentence: LoRAs and other networks that it calls.
-#[must_use]
-pub fn what_is_not_applied(prompt: &str, dialect: Dialect) -> Option<String> {
-    let calls = match dialect {
-        Dialect::A1111 => without_networks(prompt).1,
-        Dialect::ComfyUi => Vec::new(),
-    };
-    let names: Vec<String> = calls.iter().map(|call| format!("<{}:{}>", call.kind, call.name)).collect();
-    match names.len() {
-        0 => None,
-        1 => Some(format!("{} is not applied: Calotype cannot use LoRAs and other networks yet", names[0])),
-        _ => Some(format!("{} are not applied: Calotype cannot use LoRAs and other networks yet", names.join(", "))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,12 +101,5 @@ mod tests {
         let found = settled("a {cat}", "dark", Dialect::A1111);
         assert_eq!(found.prompt, "a cat");
         assert_eq!(found.template, Some(Template { prompt: "a {cat}".into(), negative_prompt: String::new() }));
-    }
-
-    #[test]
-    fn what_is_not_applied_is_named() {
-        let said = what_is_not_applied("a <lora:ink:0.8> fox <hypernet:h>", Dialect::A1111).unwrap();
-        assert!(said.starts_with("<lora:ink>, <hypernet:h> are not applied"), "{said}");
-        assert_eq!(what_is_not_applied("a <lora:ink:0.8>", Dialect::ComfyUi), None);
     }
 }

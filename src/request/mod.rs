@@ -1,12 +1,14 @@
 //! What may be asked of the engine: a generation request whose every part is checked when it is made.
 
 mod kinds;
+mod networks;
 mod options;
 mod text;
 
 use serde::{Deserialize, Serialize};
 
 pub use kinds::{NoiseSourceKind, SamplerKind, ScheduleKind};
+pub use networks::{AdapterUse, EmbeddingUse, NamedFile, RecordedAdapter, RecordedEmbedding};
 pub use options::{GuidanceRescale, SamplerOptions, SeedOptions, Sigmas, Variation, VariationStrength};
 pub use text::{ClipSkip, Dialect, Emphasis, Template};
 

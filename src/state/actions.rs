@@ -15,7 +15,7 @@ use crate::gallery::message::{Caption, Command, SaveId};
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelSource;
 use crate::library::message::Command as LibraryCommand;
-use crate::prompt::what_is_not_applied;
+use crate::prompt::called_adapters;
 
 impl Studio {
     /// Takes in an action of the user.
@@ -169,7 +169,10 @@ impl Studio {
 
     /// Puts pictures into the queue and says what of them will not be done.
     pub(super) fn line_up(&mut self, pictures: Vec<PlannedPicture>, now_secs: f64) {
-        let missing = pictures.iter().find_map(|p| what_is_not_applied(&p.request.prompt, p.request.dialect));
+        let missing = pictures.iter().find_map(|picture| {
+            let request = &picture.request;
+            called_adapters(&request.prompt, request.dialect, &[]).missing.into_iter().next()
+        });
         if let Some(missing) = missing {
             self.notices.refuse(missing, now_secs);
         }

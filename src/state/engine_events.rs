@@ -35,6 +35,7 @@ impl Studio {
                 return effects;
             }
             Event::ModelFailed { source, error } => self.model_failed(source, error),
+            Event::Warned { text, .. } => self.notices.complain(text, now_secs),
             Event::Started { job } => {
                 if let Some(running) = self.queue.running_mut(job) {
                     running.start(now_secs);

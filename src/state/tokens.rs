@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::prompt::wildcards::{Stream, WildcardFiles, draw, has_wildcards};
 use crate::prompt::{
-    CutText, Origins, ParsedPrompt, PlacedWord, TokenCount, Tokenizer, UnbalancedBracket, unbalanced_brackets,
-    what_is_not_applied, without_comments,
+    CutText, Origins, ParsedPrompt, PlacedWord, TokenCount, Tokenizer, UnbalancedBracket, called_adapters,
+    unbalanced_brackets, without_comments,
 };
 use crate::request::{Dialect, Seed};
 
@@ -144,7 +144,7 @@ impl CountedText {
         let (count, parsed) = parsed.unzip();
         self.count = count;
         self.missing = match self.reading {
-            Reading::Positive => what_is_not_applied(&read, self.dialect),
+            Reading::Positive => called_adapters(&read, self.dialect, &[]).missing.into_iter().next(),
             Reading::Negative => None,
         };
         let unbalanced = unbalanced_brackets(&cut.text, self.dialect);

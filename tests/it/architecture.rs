@@ -51,7 +51,18 @@ const MAP: &[Room] = &[
     Room {
         name: "checkpoint",
         ours: &["request", "prompt", "diffusion", "kernels"],
-        outside: &["candle_core", "candle_nn", "safetensors", "flate2", "half", "serde", "serde_json", "zip"],
+        outside: &[
+            "candle_core",
+            "candle_nn",
+            "safetensors",
+            "flate2",
+            "half",
+            "rayon",
+            "serde",
+            "serde_json",
+            "sha2",
+            "zip",
+        ],
         guarded: &["std::fs"],
     },
     Room {

@@ -1,6 +1,6 @@
 """Makes everything under tests/fixtures from the reference implementations. See README.md.
 
-    python make_fixtures.py [models parts samplers k_samplers matrix prompts wildcards pictures families]
+    python make_fixtures.py [models parts samplers k_samplers matrix prompts wildcards pictures families adapters]
 """
 
 import argparse
@@ -20,7 +20,7 @@ import tiny_models  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
-SETS = ("models", "parts", "samplers", "k_samplers", "matrix", "prompts", "wildcards", "pictures", "families")
+SETS = ("models", "parts", "samplers", "k_samplers", "matrix", "prompts", "wildcards", "pictures", "families", "adapters")
 
 
 def main():
@@ -83,6 +83,10 @@ def make(sets, starter):
         import golden_pictures
 
         golden_pictures.pictures(GOLDEN, pipes)
+    if "adapters" in sets:
+        import golden_adapters
+
+        golden_adapters.adapters(GOLDEN, FIXTURES / "adapters", pipes, FIXTURES / golden_adapters.MODEL)
 
 
 def quiet():

@@ -7,13 +7,14 @@ mod safetensors;
 mod stored;
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 pub use stored::StoredTensor;
 
 use super::CheckpointError;
-use super::files::{ModelFiles, Source};
+use super::files::{ModelFiles, Source, is_unchanged};
 use super::foreign;
 
 /// About how much is read at once.
@@ -26,6 +27,8 @@ pub struct TensorFile {
     source: Mutex<Source>,
     tensors: HashMap<String, StoredTensor>,
     metadata: HashMap<String, String>,
+    /// As the file system told when it was opened.
+    opened: Option<Metadata>,
 }
 
 /// What a header says: the tensors by name, and texts beside them.
@@ -62,7 +65,8 @@ impl TensorFile {
             }
         }
         let Header { tensors, metadata } = header;
-        Ok(Self { path, source: Mutex::new(source), tensors, metadata })
+        let opened = source.metadata();
+        Ok(Self { path, source: Mutex::new(source), tensors, metadata, opened })
     }
 
     pub fn path(&self) -> &PathBuf {
@@ -82,33 +86,58 @@ impl TensorFile {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// True unless the file was written to since it was opened.
+    pub fn is_as_opened(&self) -> bool {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        is_unchanged(self.opened.as_ref(), source.metadata().as_ref())
+    }
+
     /// The values of a tensor, converted to f32 piece by piece.
     pub fn read_f32(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
-        if !tensor.kind.is_number() {
-            return Err(CheckpointError::UnknownDType {
-                name: name.to_owned(),
-                found: tensor.kind.name(),
-                path: self.path.clone(),
-            });
+        // No more than the file has bytes for.
+        let mut values = vec![0.0; tensor.stored_count()];
+        self.read_stored(name, tensor, &mut values)?;
+        tensor.in_order(values).ok_or_else(|| self.damaged(format!("tensor \"{name}\" reaches beyond its numbers")))
+    }
+
+    /// As [`TensorFile::read_f32`], into values that are there already, as many as the tensor has.
+    pub fn read_into(&self, name: &str, tensor: &StoredTensor, out: &mut [f32]) -> Result<(), CheckpointError> {
+        let count = tensor.shape.iter().product::<usize>();
+        if out.len() != count {
+            let expected = out.len();
+            return Err(self.damaged(format!("tensor \"{name}\" has {count} values where {expected} are expected")));
         }
-        let damaged = |problem: String| CheckpointError::Damaged { problem, path: self.path.clone() };
+        if tensor.strides.is_some() {
+            out.copy_from_slice(&self.read_f32(name, tensor)?);
+            return Ok(());
+        }
+        self.read_stored(name, tensor, out)
+    }
+
+    /// The numbers as they follow each other in the file.
+    fn read_stored(&self, name: &str, tensor: &StoredTensor, out: &mut [f32]) -> Result<(), CheckpointError> {
+        if !tensor.kind.is_number() {
+            let (name, found) = (name.to_owned(), tensor.kind.name());
+            return Err(CheckpointError::UnknownDType { name, found, path: self.path.clone() });
+        }
         let (numbers, bytes) = tensor.kind.block();
-        let len = usize::try_from(tensor.len_bytes).map_err(|_| damaged(format!("tensor \"{name}\" is too large")))?;
-        let mut values = Vec::with_capacity(len / bytes * numbers);
-        let mut piece = vec![0; (PIECE_BYTES / bytes * bytes).min(len)];
-        let mut done = 0;
-        while done < len {
-            let part = piece.len().min(len - done);
+        let blocks = (PIECE_BYTES / bytes).min(out.len() / numbers);
+        let mut piece = vec![0; blocks * bytes];
+        for (index, out) in out.chunks_mut((blocks * numbers).max(1)).enumerate() {
+            let part = &mut piece[..out.len() / numbers * bytes];
             let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
             source
-                .read_at(tensor.offset + done as u64, &mut piece[..part])
+                .read_at(tensor.offset + (index * blocks * bytes) as u64, part)
                 .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
             drop(source);
-            let read = tensor.kind.decode(&piece[..part], &mut values);
-            read.map_err(|problem| damaged(format!("tensor \"{name}\": {problem}")))?;
-            done += part;
+            let read = tensor.kind.decode(part, out);
+            read.map_err(|problem| self.damaged(format!("tensor \"{name}\": {problem}")))?;
         }
-        tensor.in_order(values).ok_or_else(|| damaged(format!("tensor \"{name}\" reaches beyond its numbers")))
+        Ok(())
+    }
+
+    fn damaged(&self, problem: String) -> CheckpointError {
+        CheckpointError::Damaged { problem, path: self.path.clone() }
     }
 }
 
@@ -145,7 +174,7 @@ mod tests {
         let file = open("trained.ckpt").unwrap();
         assert!(file.get("lr").is_none() && file.get("exp_avg").is_none());
         let ids = file.get("position_ids").unwrap();
-        assert!(file.read_f32("position_ids", ids).unwrap_err().to_string().contains("I64"));
+        assert_eq!(file.read_f32("position_ids", ids).unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0]);
         assert_eq!(open("quants.gguf").unwrap().metadata("general.name"), Some("quants"));
     }
 

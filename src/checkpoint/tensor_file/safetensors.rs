@@ -47,15 +47,14 @@ fn stored_type(dtype: Dtype) -> StoredType {
         Dtype::BF16 => StoredType::BF16,
         Dtype::F8_E4M3 => StoredType::F8E4M3,
         Dtype::F8_E5M2 => StoredType::F8E5M2,
-        Dtype::I64 => StoredType::Other("I64", 8),
+        Dtype::I64 => StoredType::I64,
         Dtype::U64 => StoredType::Other("U64", 8),
         Dtype::I32 => StoredType::Other("I32", 4),
         Dtype::U32 => StoredType::Other("U32", 4),
         Dtype::I16 => StoredType::Other("I16", 2),
         Dtype::U16 => StoredType::Other("U16", 2),
         Dtype::I8 => StoredType::Other("I8", 1),
-        Dtype::U8 => StoredType::Other("U8", 1),
-        Dtype::BOOL => StoredType::Other("BOOL", 1),
+        Dtype::U8 | Dtype::BOOL => StoredType::U8,
         _ => StoredType::Other("a type of few bits", 1),
     }
 }

@@ -1,0 +1,258 @@
+//! LoRA and its relatives: from a file to the changes of a model's weights.
+
+mod change;
+mod error;
+pub(super) mod family;
+mod matrix;
+mod names;
+mod peft;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+
+pub use error::AdapterError;
+
+use self::change::{Change, Tensors};
+use self::matrix::Stored;
+use self::names::{Key, Module, Role, Spellings};
+use self::peft::PeftScales;
+use super::files::{ModelFiles, is_unchanged};
+use super::live_weights::{AdaptedPart, LiveWeights};
+use super::tensor_file::TensorFile;
+use super::{CheckpointError, foreign};
+
+/// The decoded changes of one file for one loaded model.
+#[derive(Debug)]
+pub struct Adapter {
+    path: PathBuf,
+    /// As the file was when it was read.
+    stamp: Option<Metadata>,
+    /// By part and the weight's name as the layers ask for it.
+    changes: HashMap<(AdaptedPart, String), Change>,
+    /// Names of tensors that no layer of the model has.
+    unmatched: Vec<String>,
+}
+
+impl Adapter {
+    /// Reads a file for the model whose weights these are.
+    ///
+    /// # Errors
+    /// When the file is damaged, is something else, or is made for another family of models.
+    pub fn read(path: &Path, model: &LiveWeights) -> Result<Self, AdapterError> {
+        let files = ModelFiles::at(path)?;
+        let not_one = |what| AdapterError::NotAnAdapter { what, path: path.to_owned() };
+        if matches!(files, ModelFiles::Folder(_)) {
+            return Err(not_one("a folder"));
+        }
+        let file = TensorFile::open(&files, "").map_err(|error| match error {
+            CheckpointError::Foreign { what, .. } => not_one(what),
+            error => error.into(),
+        })?;
+        let names: Vec<&str> = file.tensors().map(|(name, _)| name.as_str()).collect();
+        if !names.iter().any(|name| Key::read(name).is_some_and(|key| key.role != Role::Factor)) {
+            let what = foreign::part(&names).or(foreign::relative(&names)).unwrap_or("no file of an adapter");
+            return Err(not_one(what));
+        }
+        let weights = model.names();
+        let spellings = Spellings::of(weights.iter().map(|(part, name, _)| (*part, name.as_str())));
+        let shapes: HashMap<(AdaptedPart, &str), &[usize]> =
+            weights.iter().map(|(part, name, shape)| ((*part, name.as_str()), shape.as_slice())).collect();
+        let mut reading = Reading { path, file: &file, shapes, modules: BTreeMap::new(), unmatched: Vec::new() };
+        reading.gather(&spellings)?;
+        reading.check_context()?;
+        reading.into_adapter(&PeftScales::of(&file, path)?)
+    }
+
+    /// Whether the file is still what was read.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        is_unchanged(self.stamp.as_ref(), std::fs::metadata(&self.path).ok().as_ref())
+    }
+
+    /// Where it was read from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many weights it changes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// True when it changes none, which no adapter that was read does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// What its matrices take in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.changes.values().map(Change::bytes).sum()
+    }
+
+    /// What of the file the model has no layer for, as a sentence.
+    #[must_use]
+    pub fn what_does_not_fit(&self) -> Option<String> {
+        let example = self.unmatched.first()?;
+        let (count, path) = (self.unmatched.len(), self.path.display());
+        let what = if count == 1 { "1 tensor".to_owned() } else { format!("{count} tensors") };
+        Some(format!("{what} of {path} fit no layer of this model and are left out, such as \"{example}\""))
+    }
+
+    pub(super) fn changes(&self, part: AdaptedPart, name: &str) -> bool {
+        self.changes.contains_key(&(part, name.to_owned()))
+    }
+
+    /// Adds what it does, `strength` times, to the weight of this name.
+    pub(super) fn add_to(&self, values: &mut [f32], shape: &[usize], part: AdaptedPart, name: &str, strength: f32) {
+        if let Some(change) = self.changes.get(&(part, name.to_owned())) {
+            change.add_to(values, shape, strength);
+        }
+    }
+}
+
+/// The work of reading one file.
+struct Reading<'a> {
+    path: &'a Path,
+    file: &'a TensorFile,
+    /// Of the model's weights.
+    shapes: HashMap<(AdaptedPart, &'a str), &'a [usize]>,
+    /// The tensors of each layer, in order, so that the same file always fails at the same place.
+    modules: BTreeMap<Module, Vec<(Role, String)>>,
+    unmatched: Vec<String>,
+}
+
+impl Reading<'_> {
+    /// Sorts the tensors by the layers that they change.
+    fn gather(&mut self, spellings: &Spellings) -> Result<(), AdapterError> {
+        let mut names: Vec<&String> = self.file.tensors().map(|(name, _)| name).collect();
+        names.sort();
+        for name in names {
+            let found = Key::read(name).and_then(|key| Some((spellings.find(&key)?, key.role)));
+            match found {
+                Some((module, role)) => self.modules.entry(module).or_default().push((role, name.clone())),
+                None => self.unmatched.push(name.clone()),
+            }
+        }
+        if self.modules.is_empty() {
+            let by_names = family::by_names(self.unmatched.iter().map(String::as_str)).map(str::to_owned);
+            let made_for = self.context_width().map(family::by_width).or(by_names);
+            return Err(self.wrong_family(made_for.unwrap_or("a model with other layers".to_owned())));
+        }
+        Ok(())
+    }
+
+    /// Compares the width of the texts that the file was made for with the model's.
+    fn check_context(&self) -> Result<(), AdapterError> {
+        match (self.context_width(), self.model_width()) {
+            (Some(made_for), Some(model)) if made_for != model => Err(self.wrong_family(family::by_width(made_for))),
+            _ => Ok(()),
+        }
+    }
+
+    /// By the first matrix of a cross-attention's keys.
+    fn context_width(&self) -> Option<usize> {
+        let mut names: Vec<&String> = self.file.tensors().map(|(name, _)| name).collect();
+        names.sort();
+        names.into_iter().find_map(|name| {
+            let key = Key::read(name).filter(Key::is_context_key)?;
+            match (key.role, self.file.get(name)?.shape.as_slice()) {
+                (Role::Down | Role::Hada1B | Role::Diff, [_, width, ..]) => Some(*width),
+                _ => None,
+            }
+        })
+    }
+
+    fn model_width(&self) -> Option<usize> {
+        let is_key =
+            |(part, name): &(AdaptedPart, &str)| *part == AdaptedPart::UNet && name.ends_with("attn2.to_k.weight");
+        self.shapes.iter().find(|(name, _)| is_key(name)).and_then(|(_, shape)| shape.get(1).copied())
+    }
+
+    fn wrong_family(&self, made_for: String) -> AdapterError {
+        let model = self.model_width().map_or_else(|| "of another family".to_owned(), family::by_width);
+        AdapterError::WrongFamily { made_for, model, path: self.path.to_owned() }
+    }
+
+    fn into_adapter(mut self, peft: &PeftScales) -> Result<Adapter, AdapterError> {
+        let mut changes = HashMap::new();
+        let modules = std::mem::take(&mut self.modules);
+        for (module, roles) in &modules {
+            let mut tensors = self.tensors(roles)?;
+            let damaged =
+                |problem| AdapterError::Damaged { module: module.name.clone(), problem, path: self.path.to_owned() };
+            let scale = |rank: f32| peft.scale(module.part, &module.name, rank);
+            let mut scale_of_weight = scale(1.0);
+            let found = Change::of_weight(&mut tensors, scale).map_err(damaged)?;
+            if let Some(change) = found {
+                scale_of_weight = change.scale();
+                self.keep(module, "weight", change, &mut changes)?;
+            }
+            if let Some(change) = Change::of_bias(&mut tensors, scale_of_weight).map_err(damaged)? {
+                self.keep(module, "bias", change, &mut changes)?;
+            }
+            let left = roles.iter().filter(|(role, _)| tensors.contains_key(role));
+            self.unmatched.extend(left.map(|(_, name)| name.clone()));
+        }
+        if changes.is_empty() {
+            let what = "a file without a whole change of any layer";
+            return Err(AdapterError::NotAnAdapter { what, path: self.path.to_owned() });
+        }
+        let stamp = std::fs::metadata(self.path).ok();
+        Ok(Adapter { path: self.path.to_owned(), stamp, changes, unmatched: self.unmatched })
+    }
+
+    /// The tensors of one layer, read and known to be finite.
+    fn tensors(&self, roles: &[(Role, String)]) -> Result<Tensors, AdapterError> {
+        let mut tensors = Tensors::new();
+        for (role, name) in roles {
+            let unsupported = match role {
+                Role::Rotation => Some("an OFT"),
+                Role::Glora => Some("a GLoRA"),
+                Role::Replacement => Some("a file that replaces weights"),
+                _ => None,
+            };
+            if let Some(what) = unsupported {
+                return Err(AdapterError::Unsupported { what, path: self.path.to_owned() });
+            }
+            let Some(stored) = self.file.get(name) else { continue };
+            let values = self.file.read_f32(name, stored)?;
+            if values.iter().any(|value| !value.is_finite()) {
+                let problem = "it holds NaN or infinity".to_owned();
+                return Err(AdapterError::Damaged { module: name.clone(), problem, path: self.path.to_owned() });
+            }
+            tensors.insert(*role, Stored { shape: stored.shape.clone(), values });
+        }
+        Ok(tensors)
+    }
+
+    /// Takes a change in, if it fits the weight that it is for.
+    fn keep(
+        &mut self,
+        module: &Module,
+        leaf: &str,
+        change: Change,
+        changes: &mut HashMap<(AdaptedPart, String), Change>,
+    ) -> Result<(), AdapterError> {
+        let name = format!("{}.{leaf}", module.name);
+        let Some(shape) = self.shapes.get(&(module.part, name.as_str())) else {
+            self.unmatched.push(name);
+            return Ok(());
+        };
+        if let Err(problem) = change.check(shape) {
+            let is_text = matches!(module.part, AdaptedPart::Text(_));
+            // A text encoder's layers are as wide as their texts.
+            let made_for = change.inputs().filter(|_| is_text && module.name.ends_with("q_proj"));
+            return Err(match made_for.filter(|width| Some(width) != shape.get(1)) {
+                Some(width) => self.wrong_family(family::by_width(width)),
+                None => AdapterError::Damaged { module: module.name.clone(), problem, path: self.path.to_owned() },
+            });
+        }
+        changes.insert((module.part, name), change);
+        Ok(())
+    }
+}
