@@ -282,7 +282,7 @@ impl App {
         for effect in effects {
             match effect {
                 Effect::LoadModel(source) => self.engine.send(engine::Command::Load(source)),
-                Effect::Generate { job, request, start_image } => {
+                Effect::Generate { job, request, start_image, networks } => {
                     let cancel = CancelToken::new();
                     self.running = Some((job, cancel.clone()));
                     let previews = engine::Previews::Offered;
@@ -290,8 +290,8 @@ impl App {
                         id: job,
                         request: *request,
                         start_image,
-                        adapters: Vec::new(),
-                        embeddings: Vec::new(),
+                        adapters: networks.adapters,
+                        embeddings: networks.embeddings,
                         previews,
                         cancel,
                     };

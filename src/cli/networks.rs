@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, models};
 use crate::folders;
 use crate::gallery::record::PictureRecord;
 use crate::inference;
+use crate::library::message::KindGroup;
 use crate::prompt::{Tokenizer, called_adapters, called_embeddings};
 use crate::request::{
     AdapterUse, Dialect, EmbeddingUse, GenerationRequest, NamedFile, RecordedAdapter, RecordedEmbedding,
@@ -18,10 +19,10 @@ use crate::request::{
 /// Where LoRAs and embeddings lie.
 #[derive(Debug, Clone, Args)]
 pub struct NetworkOptions {
-    /// The folder in which <lora:name:weight> finds name.safetensors; may be given several times
+    /// A folder in which <lora:name:weight> finds name.safetensors, before the library; may be given several times
     #[arg(long, value_name = "FOLDER")]
     pub lora_folder: Vec<PathBuf>,
-    /// The folder in which an embedding's name in a prompt finds its file; may be given several times
+    /// A folder in which an embedding's name in a prompt finds its file, before the library; may be given several times
     #[arg(long, value_name = "FOLDER")]
     pub embedding_folder: Vec<PathBuf>,
 }
@@ -111,6 +112,9 @@ impl KnownFiles {
         for folder in &options.embedding_folder {
             embeddings.extend(files_in(folder).map_err(usage)?);
         }
+        // What the library lists comes after what the command names.
+        loras.extend(models::callable(KindGroup::Lora));
+        embeddings.extend(models::callable(KindGroup::Embedding));
         Ok(Self { loras, embeddings, always, hashes: HashMap::new() })
     }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::device::{DeviceChoice, Precision};
 use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelSource, Previews};
-use super::networks::Networks;
+use super::networks::{BroughtTo, Networks};
 use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles, STARTER_NAME};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
@@ -145,11 +145,12 @@ impl Engine<'_> {
         let Some(Loaded { model, networks }) = &mut self.model else {
             return Err(DiffusionError::Request("no model is loaded; choose one first".to_owned()));
         };
-        for text in networks.bring_to(model, job, &wanted)? {
+        let BroughtTo { warnings, adapters, embeddings } = networks.bring_to(model, job, &wanted)?;
+        for text in warnings {
             self.outbox.send(Event::Warned { job: job.id, text });
         }
         let mut generation = model.begin(&job.request, job.start_image.as_deref(), interrupt)?;
-        self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps() });
+        self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps(), adapters, embeddings });
         while let Some(progress) = generation.advance(interrupt)? {
             let (step, steps, preview) = (progress.step, progress.steps, progress.denoised);
             tracing::trace!(job = job.id.0, step, steps, "step");

@@ -10,7 +10,8 @@ use crate::inference::cancel::CancelToken;
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::Tokenizer;
 use crate::request::{
-    AdapterUse, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps,
+    AdapterUse, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, RecordedAdapter, RecordedEmbedding,
+    SamplerKind, ScheduleKind, Steps,
 };
 
 /// Names one job; never used twice in a process.
@@ -152,6 +153,10 @@ pub enum Event {
         job: JobId,
         /// How many there are.
         steps: u32,
+        /// What of LoRAs acts on it, for its recipe.
+        adapters: Vec<RecordedAdapter>,
+        /// The same of embeddings.
+        embeddings: Vec<RecordedEmbedding>,
     },
     /// Offered, or sent if the job says so: a step is done.
     Step {

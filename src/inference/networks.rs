@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::message::Job;
-use crate::checkpoint::{ActiveAdapter, Adapter, AdapterError, LiveWeights, read_embedding};
+use crate::checkpoint::{ActiveAdapter, Adapter, AdapterError, LiveWeights, embedding_hash, read_embedding};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{LearnedVectors, StableDiffusion};
-use crate::request::{AdapterUse, EmbeddingUse};
+use crate::request::{AdapterUse, EmbeddingUse, RecordedAdapter, RecordedEmbedding};
 
 /// Decoded adapters that no job uses are kept up to this together.
 const MOST_KEPT_BYTES: usize = 1 << 30;
@@ -36,31 +36,41 @@ impl Networks {
         model: &mut StableDiffusion,
         job: &Job,
         stop_wanted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Vec<String>, DiffusionError> {
-        let mut warnings = Vec::new();
+    ) -> Result<BroughtTo, DiffusionError> {
+        let mut brought = BroughtTo::default();
         let mut active = Vec::new();
         for wanted in job.adapters.iter().filter(|wanted| wanted.unet_weight != 0.0 || wanted.text_weight != 0.0) {
             if stop_wanted() {
                 return Err(DiffusionError::Cancelled);
             }
             let (adapter, is_new) = self.adapter(wanted).map_err(failed)?;
-            warnings.extend(adapter.what_does_not_fit().filter(|_| is_new));
+            brought.warnings.extend(adapter.what_does_not_fit().filter(|_| is_new));
             let (unet_weight, text_weight) = (wanted.unet_weight as f32, wanted.text_weight as f32);
             if !unet_weight.is_finite() || !text_weight.is_finite() {
                 return Err(DiffusionError::Request(format!("the weight of \"{}\" is no number", wanted.name)));
             }
+            brought.adapters.push(RecordedAdapter {
+                name: wanted.name.clone(),
+                hash: adapter.hash().to_owned(),
+                unet_weight: wanted.unet_weight,
+                text_weight: wanted.text_weight,
+            });
             active.push(ActiveAdapter { adapter, unet_weight, text_weight });
         }
         self.learn(model, &job.embeddings).map_err(|error| match error {
             Fault::File(error) => failed(error),
             Fault::Model(error) => error,
         })?;
+        for EmbeddingUse { word, path } in &job.embeddings {
+            let hash = embedding_hash(path).map_err(|error| failed(error.into()))?;
+            brought.embeddings.push(RecordedEmbedding { word: word.clone(), hash });
+        }
         let written = self.live.apply(&active, stop_wanted).map_err(failed)?;
         if written > 0 {
             tracing::debug!(written, adapters = active.len(), "weights changed");
         }
         self.forget(&active);
-        Ok(warnings)
+        Ok(brought)
     }
 
     /// The decoded file, and whether it was decoded just now.
@@ -101,6 +111,17 @@ impl Networks {
         }
         Ok(())
     }
+}
+
+/// What a model was brought to for a job.
+#[derive(Debug, Default)]
+pub(super) struct BroughtTo {
+    /// What is not done as asked, a sentence each.
+    pub warnings: Vec<String>,
+    /// For the recipe.
+    pub adapters: Vec<RecordedAdapter>,
+    /// For the recipe.
+    pub embeddings: Vec<RecordedEmbedding>,
 }
 
 enum Fault {

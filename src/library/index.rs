@@ -3,6 +3,7 @@
 //! Every search goes through tiers, the most exact first, and the first tier with a match decides. Matches of one tier
 //! that are the same bytes count as one; different ones are [`Found::Many`], in the order of the folders and of their paths.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,6 +47,23 @@ impl<'a> Found<'a> {
 type Tier<'a> = &'a dyn Fn(&Entry) -> bool;
 
 impl LibraryIndex {
+    /// The names by which prompts can call the entries of a group: all stems, then the paths below their folders,
+    /// then the names that their makers gave to one of them alone. Of two entries of one name the first is meant.
+    pub fn callable(&self, group: KindGroup) -> impl Iterator<Item = (&str, &Entry)> {
+        fn alias(entry: &Entry) -> Option<&str> {
+            entry.known().and_then(|card| card.notes.alias.as_deref())
+        }
+        let of_group =
+            move || self.entries.iter().map(AsRef::as_ref).filter(move |entry: &&Entry| entry.group == group);
+        let stems = of_group().map(|entry| (entry.stem(), entry));
+        let below = of_group().filter(|entry| entry.name != entry.stem()).map(|entry| (entry.name.as_str(), entry));
+        let mut holders: HashMap<&str, usize> = HashMap::new();
+        of_group().filter_map(alias).for_each(|name| *holders.entry(name).or_default() += 1);
+        let own = move |name: &&str| holders.get(name) == Some(&1);
+        let aliases = of_group().filter_map(move |entry| Some((alias(entry).filter(&own)?, entry)));
+        stems.chain(below).chain(aliases)
+    }
+
     /// A model that draws, by path, file name, stem, title, or hash; `name [hash]` as A1111 writes it counts by its hash
     /// first. U-Nets alone and unread files in a checkpoints' folder are found as well.
     #[must_use]

@@ -10,6 +10,7 @@ use crate::inference::message::{JobId, ModelSource};
 use crate::library::message::Command as LibraryCommand;
 use crate::request::GenerationRequest;
 use crate::state::gallery::Purpose;
+use crate::state::networks::CalledNetworks;
 use crate::state::settings::ThemeChoice;
 
 /// Something with consequences that the user asked for.
@@ -136,6 +137,8 @@ pub enum Effect {
         request: Box<GenerationRequest>,
         /// The pixels that it starts from.
         start_image: Option<Arc<RgbImage>>,
+        /// The LoRAs and embeddings that its prompts call.
+        networks: Box<CalledNetworks>,
     },
     /// Cancel a job.
     Cancel(JobId),

@@ -171,7 +171,7 @@ impl Studio {
     pub(super) fn line_up(&mut self, pictures: Vec<PlannedPicture>, now_secs: f64) {
         let missing = pictures.iter().find_map(|picture| {
             let request = &picture.request;
-            called_adapters(&request.prompt, request.dialect, &[]).missing.into_iter().next()
+            called_adapters(&request.prompt, request.dialect, &self.library.files.loras).missing.into_iter().next()
         });
         if let Some(missing) = missing {
             self.notices.refuse(missing, now_secs);

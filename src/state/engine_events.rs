@@ -6,6 +6,7 @@ use image::RgbImage;
 
 use super::action::Effect;
 use super::canvas::ShownPicture;
+use super::job::RunningJob;
 use super::model::ModelStatus;
 use super::{Failure, RememberedPress, Studio};
 use crate::gallery::message::{Caption, Command};
@@ -41,8 +42,9 @@ impl Studio {
                     running.start(now_secs);
                 }
             }
-            Event::Sampling { job, steps } => {
+            Event::Sampling { job, steps, adapters, embeddings } => {
                 if let Some(running) = self.queue.running_mut(job) {
+                    (running.adapters, running.embeddings) = (adapters, embeddings);
                     running.phase = super::job::Phase::Stepping { step: 0, steps };
                 }
             }
@@ -106,7 +108,8 @@ impl Studio {
 
     fn finished(&mut self, job: JobId, image: Arc<RgbImage>) -> Vec<Effect> {
         let Some(running) = self.queue.finish(job) else { return Vec::new() };
-        let record = PictureRecord::new(running.model, running.request);
+        let RunningJob { model, request, adapters, embeddings, .. } = running;
+        let record = PictureRecord { adapters, embeddings, ..PictureRecord::new(model, request) };
         let id = self.canvas.keep_unsaved(Arc::clone(&image), Caption::Ours(Box::new(record.clone())));
         self.canvas.finish(job);
         if self.canvas.is_following() {

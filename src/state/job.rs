@@ -1,7 +1,7 @@
 //! The job at work: its phase, its speed and the time that is left, in words.
 
 use crate::inference::message::JobId;
-use crate::request::GenerationRequest;
+use crate::request::{GenerationRequest, RecordedAdapter, RecordedEmbedding};
 
 /// How many step durations the speed looks back on.
 const REMEMBERED_STEPS: usize = 9;
@@ -33,6 +33,10 @@ pub struct RunningJob {
     pub request: GenerationRequest,
     /// The name of the model that makes it; another may be chosen meanwhile.
     pub model: String,
+    /// What of LoRAs acts on it, once the engine has said so.
+    pub adapters: Vec<RecordedAdapter>,
+    /// The same of embeddings.
+    pub embeddings: Vec<RecordedEmbedding>,
     /// What it is doing.
     pub phase: Phase,
     /// True once Stop was pressed for it.
@@ -49,6 +53,8 @@ impl RunningJob {
             id,
             request,
             model,
+            adapters: Vec::new(),
+            embeddings: Vec::new(),
             phase: Phase::Waiting,
             is_stopping: false,
             last_step: None,

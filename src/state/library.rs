@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Studio;
 use super::action::Effect;
 use super::model::{ModelSource, ModelStatus};
+use super::networks::NetworkFiles;
 use crate::gallery::record::ReadRecipe;
 use crate::library::index::{Found, LibraryIndex};
 use crate::library::message::{Command, Entry, Event, KindGroup};
@@ -15,6 +16,8 @@ use crate::library::message::{Command, Entry, Event, KindGroup};
 pub struct Library {
     /// As the thread told it last.
     pub index: Arc<LibraryIndex>,
+    /// What of it prompts can call.
+    pub files: Arc<NetworkFiles>,
     /// False until the folders were read for the first time.
     pub is_listed: bool,
     /// True when the thread is gone.
@@ -30,6 +33,7 @@ impl Studio {
     pub fn on_library(&mut self, event: Event, now_secs: f64) {
         match event {
             Event::Changed(index) => {
+                self.library.files = Arc::new(NetworkFiles::of(&index));
                 self.library.index = index;
                 self.library.is_listed = true;
                 self.library.offered_for = None;

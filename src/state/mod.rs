@@ -15,6 +15,7 @@ pub mod history;
 pub mod job;
 pub mod library;
 pub mod model;
+pub mod networks;
 pub mod notice;
 pub mod queue;
 pub mod recipe;
@@ -166,8 +167,9 @@ impl Studio {
         self.refresh_offered_model();
         let tokenizer = self.model.facts().and_then(|facts| facts.tokenizer.as_ref());
         let (steps, dialect) = (self.form.steps.value, self.form.dialect);
-        self.prompt_tokens.update(&self.form.prompt, steps, dialect, tokenizer);
-        self.negative_tokens.update(&self.form.negative_prompt, steps, dialect, tokenizer);
+        let files = &self.library.files;
+        self.prompt_tokens.update(&self.form.prompt, steps, dialect, (tokenizer, files));
+        self.negative_tokens.update(&self.form.negative_prompt, steps, dialect, (tokenizer, files));
     }
 
     /// How many pictures are still to come after the running one.
@@ -189,6 +191,7 @@ impl Studio {
         let Some(next) = self.queue.hand_over(&facts.name) else { return Vec::new() };
         let PlannedPicture { request, start_image } = next.picture;
         self.canvas.begin(next.id, request.size);
-        vec![Effect::Generate { job: next.id, request: Box::new(request), start_image }]
+        let networks = Box::new(self.library.files.called_by(&request, facts.tokenizer.as_deref()));
+        vec![Effect::Generate { job: next.id, request: Box::new(request), start_image, networks }]
     }
 }

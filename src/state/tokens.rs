@@ -11,6 +11,7 @@ use crate::prompt::{
     unbalanced_brackets, without_comments,
 };
 use crate::request::{Dialect, Seed};
+use crate::state::networks::NetworkFiles;
 
 /// How a text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,10 @@ pub struct CountedText {
     steps: u32,
     dialect: Dialect,
     tokenizer: Option<Arc<Tokenizer>>,
+    /// What the prompt can call.
+    files: Arc<NetworkFiles>,
+    /// The tokenizer with the embeddings' words.
+    learned: Option<Tokenizer>,
     count: Option<TokenCount>,
     /// True when the count is that of one of many prompts that may be drawn.
     is_example: bool,
@@ -97,6 +102,8 @@ impl CountedText {
             steps: 0,
             dialect: Dialect::default(),
             tokenizer: None,
+            files: Arc::default(),
+            learned: None,
             count: None,
             is_example: false,
             chunks: Vec::new(),
@@ -106,19 +113,32 @@ impl CountedText {
         }
     }
 
-    /// Brings everything up to date; `steps` are those of the form, for the schedules in the prompt.
-    pub fn update(&mut self, text: &str, steps: u32, dialect: Dialect, tokenizer: Option<&Arc<Tokenizer>>) {
-        let is_same_tokenizer = match (&self.tokenizer, tokenizer) {
-            (Some(known), Some(now)) => Arc::ptr_eq(known, now),
-            (None, None) => true,
-            _ => false,
-        };
+    /// Brings everything up to date; `steps` are those of the form, for the schedules in the prompt, and `words` the
+    /// model's tokenizer and what prompts can call.
+    pub fn update(
+        &mut self,
+        text: &str,
+        steps: u32,
+        dialect: Dialect,
+        words: (Option<&Arc<Tokenizer>>, &Arc<NetworkFiles>),
+    ) {
+        let (tokenizer, files) = words;
+        let is_same_tokenizer = Arc::ptr_eq(&self.files, files)
+            && match (&self.tokenizer, tokenizer) {
+                (Some(known), Some(now)) => Arc::ptr_eq(known, now),
+                (None, None) => true,
+                _ => false,
+            };
         if is_same_tokenizer && self.text == text && self.steps == steps && self.dialect == dialect {
             return;
         }
         self.steps = steps;
         self.dialect = dialect;
-        self.tokenizer = tokenizer.cloned();
+        if !is_same_tokenizer {
+            self.tokenizer = tokenizer.cloned();
+            self.files = Arc::clone(files);
+            self.learned = tokenizer.and_then(|tokenizer| tokenizer.with_learned(&files.words).ok());
+        }
         self.read(text);
     }
 
@@ -137,14 +157,14 @@ impl CountedText {
         };
         self.is_example = has_wildcards(&cut.text);
         let read = if self.is_example { example(&cut.text, self.dialect) } else { cut.text.clone() };
-        let parsed = self.tokenizer.as_ref().and_then(|tokenizer| {
+        let parsed = self.learned.as_ref().and_then(|tokenizer| {
             let parsed = self.reading.parse(&read, self.steps, self.dialect, tokenizer)?;
             Some((parsed.count(tokenizer), parsed))
         });
         let (count, parsed) = parsed.unzip();
         self.count = count;
         self.missing = match self.reading {
-            Reading::Positive => called_adapters(&read, self.dialect, &[]).missing.into_iter().next(),
+            Reading::Positive => called_adapters(&read, self.dialect, &self.files.loras).missing.into_iter().next(),
             Reading::Negative => None,
         };
         let unbalanced = unbalanced_brackets(&cut.text, self.dialect);
@@ -297,22 +317,22 @@ mod tests {
 
     fn read(text: &str) -> CountedText {
         let mut counted = CountedText::prompt();
-        counted.update(text, 20, Dialect::A1111, Some(&tokenizer()));
+        counted.update(text, 20, Dialect::A1111, (Some(&tokenizer()), &Arc::default()));
         counted
     }
 
     #[test]
     fn without_a_tokenizer_there_is_no_count_but_a_hint() {
         let mut counted = CountedText::prompt();
-        counted.update("a (fox", 20, Dialect::A1111, None);
+        counted.update("a (fox", 20, Dialect::A1111, (None, &Arc::default()));
         assert_eq!(counted.words(), None);
         let Hint { short, more } = counted.hint().unwrap();
         assert_eq!((short.as_str(), more.as_str()), ("\"(\" is never closed", "it acts to the end"));
         let inks: Vec<_> = counted.stretches().iter().map(|stretch| (stretch.range.clone(), stretch.ink)).collect();
         assert_eq!(inks, [(0..2, Ink::Plain), (2..3, Ink::Unbalanced), (3..6, Ink::Plain)]);
-        counted.update("a (fox)", 20, Dialect::A1111, None);
+        counted.update("a (fox)", 20, Dialect::A1111, (None, &Arc::default()));
         assert_eq!(counted.hint(), None);
-        counted.update("a [fox", 20, Dialect::ComfyUi, None);
+        counted.update("a [fox", 20, Dialect::ComfyUi, (None, &Arc::default()));
         assert_eq!(counted.hint(), None);
     }
 
@@ -350,7 +370,7 @@ mod tests {
         fn the_stretches_cover_any_text_without_a_gap(text in "[a-c()\\[\\]:|#<>1{} \n\\\\éA-D]{0,30}|\\PC{0,30}") {
             for dialect in [Dialect::A1111, Dialect::ComfyUi] {
                 let mut counted = CountedText::prompt();
-                counted.update(&text, 5, dialect, Some(&tokenizer()));
+                counted.update(&text, 5, dialect, (Some(&tokenizer()), &Arc::default()));
                 let mut at = 0;
                 for Stretch { range, .. } in counted.stretches() {
                     prop_assert_eq!(range.start, at);

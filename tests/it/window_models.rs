@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use calotype::app::{Errand, Report};
 use calotype::gallery::message as gallery;
-use calotype::inference::message::{Command as EngineCommand, ModelSource};
+use calotype::inference::message::{Command as EngineCommand, Event as EngineEvent, ModelSource};
 use calotype::library::index::LibraryIndex;
 use calotype::library::message::{
     Activity, Card, Command, Container, Entry, Event, Family, Folder, Hashes, KindGroup, MakersNotes, ModelKind, Parts,
     Purpose, SideNotes,
 };
+use calotype::request::RecordedAdapter;
 use calotype::state::Persisted;
 use calotype::state::action::Question;
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
 
-use crate::studio::{Studio, opened, ready_event};
+use crate::studio::{Studio, opened, picture, ready_event};
 
 fn entry(group: KindGroup, name: &str, family: Family) -> Entry {
     let kind = match group {
@@ -241,4 +242,28 @@ fn a_recipe_whose_model_has_another_name_here_offers_to_load_it() {
     studio.assert_sees_not("Load its model");
     studio.click("Use these settings");
     studio.assert_sees_not("it was made with the model");
+}
+
+#[test]
+fn a_called_lora_goes_to_the_engine_and_into_the_recipe() {
+    let mut studio = browsing(some());
+    studio.engine_says(ready_event());
+    studio.press(Key::Escape);
+    studio.type_prompt("a fox <lora:ink:0.5> <lora:nowhere:1>");
+    studio.assert_sees("LoRA not applied");
+    studio.press_generate();
+    studio.assert_sees("<lora:nowhere> is not applied");
+    let job = studio.one_job();
+    let [used] = &job.adapters[..] else { panic!("{:?}", job.adapters) };
+    assert_eq!((used.name.as_str(), used.unet_weight, used.text_weight), ("ink", 0.5, 0.5));
+    assert_eq!(used.path.as_os_str(), "/m/styles/ink.safetensors");
+    let recorded = RecordedAdapter { name: "ink".into(), hash: "abc".into(), unet_weight: 0.5, text_weight: 0.5 };
+    let adapters = vec![recorded.clone()];
+    studio.engine_says(EngineEvent::Sampling { job: job.id, steps: 20, adapters, embeddings: Vec::new() });
+    studio.engine_says(EngineEvent::Finished { job: job.id, image: picture(), seconds: 1.0 });
+    let saved = studio.gallery.take_all().into_iter().find_map(|command| match command {
+        gallery::Command::Save { record, .. } => Some(record),
+        _ => None,
+    });
+    assert_eq!(saved.unwrap().adapters, [recorded]);
 }

@@ -17,6 +17,7 @@ use self::change::{Change, Tensors};
 use self::matrix::Stored;
 use self::names::{Key, Module, Role, Spellings};
 use self::peft::PeftScales;
+use super::file_hash::lora_hash;
 use super::files::{ModelFiles, is_unchanged};
 use super::live_weights::{AdaptedPart, LiveWeights};
 use super::tensor_file::TensorFile;
@@ -26,6 +27,8 @@ use super::{CheckpointError, foreign};
 #[derive(Debug)]
 pub struct Adapter {
     path: PathBuf,
+    /// By which recipes name it.
+    hash: String,
     /// As the file was when it was read.
     stamp: Option<Metadata>,
     /// By part and the weight's name as the layers ask for it.
@@ -74,6 +77,12 @@ impl Adapter {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// By which recipes name it: the first 12 digits of the SHA-256 of what stands behind the file's header.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// How many weights it changes.
@@ -203,7 +212,8 @@ impl Reading<'_> {
             return Err(AdapterError::NotAnAdapter { what, path: self.path.to_owned() });
         }
         let stamp = std::fs::metadata(self.path).ok();
-        Ok(Adapter { path: self.path.to_owned(), stamp, changes, unmatched: self.unmatched })
+        let hash = lora_hash(self.path)?;
+        Ok(Adapter { path: self.path.to_owned(), hash, stamp, changes, unmatched: self.unmatched })
     }
 
     /// The tensors of one layer, read and known to be finite.

@@ -13,6 +13,7 @@ use crate::library::message::{
     Activity, Card, Entry, Family, Hashes, KindGroup, ModelKind, PredictionKind, size_for_people,
 };
 use crate::library::{Catalogue, Places, hash_file, shown};
+use crate::request::NamedFile;
 
 /// `calotype models list`.
 #[derive(Debug, Args)]
@@ -59,6 +60,13 @@ fn opened() -> Catalogue {
     let mut catalogue = Catalogue::open(places());
     catalogue.scan(&mut |_, _, _| false);
     catalogue
+}
+
+/// The files of a group by the names that prompts call them by.
+pub fn callable(group: KindGroup) -> Vec<NamedFile> {
+    let index = opened().index(Activity::Idle);
+    let named = |(name, entry): (&str, &Entry)| NamedFile { name: name.to_owned(), path: entry.path.clone() };
+    index.callable(group).map(named).collect()
 }
 
 fn work(error: impl std::fmt::Display) -> Failure {

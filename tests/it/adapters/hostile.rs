@@ -133,7 +133,7 @@ fn files_of_other_kinds_are_told_by_what_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let (_, live) = load("tiny-eps");
     for (bytes, part) in [
-        (&b"PK\x03\x04rest of a zip file"[..], "PyTorch pickle"),
+        (&b"PK\x03\x04rest of a zip file"[..], "its zip"),
         (b"<html>not found</html>", "web page"),
         (b"", "not even a header"),
     ] {
