@@ -14,6 +14,7 @@ import torch  # noqa: E402
 from diffusers.utils import logging as diffusers_logging  # noqa: E402
 
 import golden_models  # noqa: E402
+import golden_random_texts  # noqa: E402
 import golden_seeds  # noqa: E402
 import tiny_models  # noqa: E402
 
@@ -48,6 +49,7 @@ def make(sets, starter):
         golden_models.noise(GOLDEN)
         golden_seeds.seeds(GOLDEN)
         golden_models.tokens(GOLDEN, FIXTURES, starter)
+        golden_random_texts.random_texts(GOLDEN, HERE.parents[1] / "assets")
         golden_models.text(GOLDEN, pipes)
         golden_models.unet(GOLDEN, pipes)
         golden_models.vae(GOLDEN, pipes)
