@@ -5,7 +5,6 @@ mod clip_vocabulary;
 mod error;
 mod files;
 mod foreign;
-mod gguf_header;
 mod header;
 mod hints;
 mod inspect;

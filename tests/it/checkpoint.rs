@@ -139,7 +139,7 @@ fn what_is_no_model_is_called_so() {
 #[test]
 fn a_family_or_part_that_is_not_known_is_refused_by_name() {
     let cases: [(&str, &str, serde_json::Value, &str); 9] = [
-        ("model_index.json", "_class_name", "StableDiffusionXLPipeline".into(), "StableDiffusionXLPipeline"),
+        ("model_index.json", "_class_name", "StableDiffusion3Pipeline".into(), "StableDiffusion3Pipeline"),
         ("unet/config.json", "_class_name", "FluxTransformer2DModel".into(), "FluxTransformer2DModel"),
         ("unet/config.json", "act_fn", "mish".into(), "mish"),
         ("unet/config.json", "addition_embed_type", "text_time".into(), "text_time"),

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+pub use pickle::is_pickle;
 pub use stored::StoredTensor;
 
 use super::CheckpointError;
@@ -46,7 +47,7 @@ impl TensorFile {
         source.read_at(0, &mut start).map_err(io)?;
         let header = if start.starts_with(b"GGUF") {
             gguf::header(&source)
-        } else if pickle::is_pickle(&start) {
+        } else if is_pickle(&start) {
             pickle::header(&source, &start)
         } else if let Some(what) = foreign::by_first_bytes(&start) {
             return Err(CheckpointError::Foreign { what, path });
@@ -80,6 +81,10 @@ impl TensorFile {
     /// What the file says about itself under this key.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
+    }
+
+    pub fn all_metadata(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.metadata.iter()
     }
 
     /// The values of a tensor, converted to f32 piece by piece.

@@ -16,8 +16,8 @@ pub enum StoredType {
     F8E5M2,
     /// GGML's blocks.
     Quantised(GgmlDType),
-    /// Whole numbers and what else models do not compute with: its name and bytes a number.
-    Other(&'static str, usize),
+    /// Whole numbers and what else models do not compute with: its name, and what [`StoredType::block`] says.
+    Other(&'static str, (usize, usize)),
 }
 
 impl StoredType {
@@ -29,14 +29,15 @@ impl StoredType {
             Self::F16 | Self::BF16 => (1, 2),
             Self::F8E4M3 | Self::F8E5M2 => (1, 1),
             Self::Quantised(kind) => (kind.block_size(), kind.type_size()),
-            Self::Other(_, width) => (1, width),
+            Self::Other(_, block) => block,
         }
     }
 
     /// For people: "F16", "Q8_0".
     pub fn name(self) -> String {
         match self {
-            Self::Quantised(kind) => format!("{kind:?}"),
+            // candle writes Q4K for what GGML calls Q4_K.
+            Self::Quantised(kind) => format!("{kind:?}").replace('K', "_K"),
             Self::Other(name, _) => name.to_owned(),
             plain => format!("{plain:?}"),
         }
