@@ -32,6 +32,7 @@ impl Studio {
             Event::Changed(index) => {
                 self.library.index = index;
                 self.library.is_listed = true;
+                self.library.has_ended = false;
                 self.library.offered_for = None;
             }
             Event::Refused { error } => self.notices.complain(error, now_secs),

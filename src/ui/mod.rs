@@ -9,6 +9,7 @@ mod history;
 mod icons;
 mod model_browser;
 mod model_details;
+mod model_downloads;
 mod model_rows;
 mod more_settings;
 mod notices;

@@ -32,7 +32,7 @@ const MAY_BE_UNSAFE: &[&str] = &["kernels"];
 const MAP: &[Room] = &[
     Room {
         name: "main",
-        ours: &["app", "cli", "folders", "inference", "gallery", "library"],
+        ours: &["app", "cli", "folders", "inference", "gallery", "library", "downloads"],
         outside: &["anyhow", "tracing_subscriber"],
         guarded: &["std::env", "std::process"],
     },
@@ -90,6 +90,7 @@ const MAP: &[Room] = &[
             "gallery::record",
             "library::message",
             "library::index",
+            "downloads::message",
         ],
         outside: &["image", "serde", "serde_json"],
         guarded: &["std::time"],
@@ -107,6 +108,7 @@ const MAP: &[Room] = &[
             "gallery::record",
             "library::message",
             "library::index",
+            "downloads::message",
         ],
         outside: &["egui", "eframe", "image"],
         guarded: &["std::time"],
@@ -122,6 +124,7 @@ const MAP: &[Room] = &[
             "inference",
             "gallery",
             "library",
+            "downloads",
             "state",
             "ui",
         ],

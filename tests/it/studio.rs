@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use calotype::app::{App, Crew, Errand, Report, StudioOptions};
+use calotype::downloads::message as downloads;
 use calotype::gallery::message::{self as gallery, OpenedPicture};
 use calotype::gallery::record::{PictureRecord, ReadRecipe};
 use calotype::inference::message::{self as engine, JobId, ModelDefaults, ModelFacts, ModelSource};
@@ -23,6 +24,7 @@ use crate::fakes::Script;
 type EngineScript = Script<engine::Command, engine::Event>;
 type GalleryScript = Script<gallery::Command, gallery::Event>;
 type LibraryScript = Script<library::Command, library::Event>;
+type DownloadScript = Script<downloads::Command, downloads::Event>;
 type DesktopScript = Script<Errand, Report>;
 
 /// The window and the ends of its threads.
@@ -36,6 +38,10 @@ pub struct Studio {
     pub next_engine: Rc<RefCell<Option<EngineScript>>>,
     /// The script of a gallery that was started again.
     pub next_gallery: Rc<RefCell<Option<GalleryScript>>>,
+    /// The script of a library that was started again.
+    pub next_library: Rc<RefCell<Option<LibraryScript>>>,
+    /// The script of the downloading thread, once it is started.
+    pub next_downloads: Rc<RefCell<Option<DownloadScript>>>,
 }
 
 impl Studio {
@@ -49,6 +55,8 @@ impl Studio {
         let desktop: Rc<RefCell<Option<DesktopScript>>> = Rc::default();
         let library: Rc<RefCell<Option<LibraryScript>>> = Rc::default();
         let library_end = Rc::clone(&library);
+        let next_downloads: Rc<RefCell<Option<DownloadScript>>> = Rc::default();
+        let downloads_end = Rc::clone(&next_downloads);
         let (engine_end, gallery_end, desktop_end) =
             (Rc::clone(&next_engine), Rc::clone(&next_gallery), Rc::clone(&desktop));
         let crew = Crew {
@@ -67,13 +75,23 @@ impl Studio {
                 *library_end.borrow_mut() = Some(script);
                 Ok(worker)
             }),
+            start_downloads: Box::new(move |wake| {
+                let (worker, script) = Script::spawn("fake downloads", wake);
+                *downloads_end.borrow_mut() = Some(script);
+                Ok(worker)
+            }),
             start_desktop: Box::new(move |wake| {
                 let (worker, script) = Script::spawn("fake desktop", wake);
                 *desktop_end.borrow_mut() = Some(script);
                 Ok(worker)
             }),
         };
-        let options = StudioOptions { gallery_folder: "/usual".into(), storage_file: None, model: None };
+        let options = StudioOptions {
+            gallery_folder: "/usual".into(),
+            models_folder: "/own".into(),
+            storage_file: None,
+            model: None,
+        };
         let ctx = egui::Context::default();
         let app = App::new(&ctx, options, crew, persisted).unwrap();
         let harness = Harness::builder()
@@ -96,6 +114,8 @@ impl Studio {
             desktop: desktop.take().unwrap(),
             next_engine,
             next_gallery,
+            next_library: library,
+            next_downloads,
         }
     }
 

@@ -17,7 +17,7 @@ use egui_kittest::kittest::Queryable as _;
 
 use crate::studio::{Studio, opened, ready_event};
 
-fn entry(group: KindGroup, name: &str, family: Family) -> Entry {
+pub fn entry(group: KindGroup, name: &str, family: Family) -> Entry {
     let kind = match group {
         KindGroup::Lora => ModelKind::Lora { network: "LoCon".into(), rank: Some(16) },
         KindGroup::Embedding => ModelKind::Embedding { vectors: 3 },
@@ -47,7 +47,7 @@ fn entry(group: KindGroup, name: &str, family: Family) -> Entry {
     }
 }
 
-fn folder(path: &str, is_own: bool) -> Folder {
+pub fn folder(path: &str, is_own: bool) -> Folder {
     let program = (!is_own).then_some("ComfyUI");
     Folder { path: path.into(), program, is_own, problem: None, is_watched: true }
 }
@@ -165,6 +165,22 @@ fn folders_are_added_and_removed() {
     assert_eq!(commands, [Command::RemoveFolder("/m".into()), Command::AddFolder("/new".into())]);
     studio.library_says(Event::Refused { error: "this is no folder: /new".into() });
     studio.assert_sees("this is no folder: /new");
+}
+
+#[test]
+fn a_library_thread_that_ended_is_started_again() {
+    let mut studio = browsing(some());
+    studio.library.end();
+    while studio.next_library.borrow().is_none() {
+        std::thread::yield_now();
+        studio.window().step();
+    }
+    studio.library = studio.next_library.take().unwrap();
+    studio.window().run();
+    assert_eq!(studio.library.take_all(), [Command::Hash(true)]);
+    studio.assert_sees("foxes");
+    studio.click("Read the model folders again");
+    assert_eq!(studio.library.take_all(), [Command::Rescan]);
 }
 
 #[test]
