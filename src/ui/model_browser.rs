@@ -284,7 +284,7 @@ fn empty(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
         ui.label(
             RichText::new(format!(
                 "Add the folder in which your models lie. Those of AUTOMATIC1111, Forge, ComfyUI and Fooocus are \
-                 understood as they are; nothing is copied or changed.{own}"
+                 understood as they are; nothing is copied or changed.{own} \"Download…\" below fetches one."
             ))
             .color(palette(ui).faint_text),
         );

@@ -14,6 +14,9 @@ use crate::state::downloads::{Download, Stage};
 /// Width of the bar of a download, in points.
 const BAR_WIDTH: f32 = 240.0;
 
+/// Width of the button beside the field, in points.
+const BUTTON_WIDTH: f32 = 92.0;
+
 /// What is typed into the field.
 #[derive(Default)]
 pub struct DownloadField {
@@ -32,15 +35,16 @@ pub fn show(ui: &mut Ui, studio: &Studio, field: &mut DownloadField, actions: &m
 }
 
 fn field(ui: &mut Ui, field: &mut DownloadField, actions: &mut Vec<Action>) {
-    let wanted = field.text.parse::<Wanted>();
-    ui.horizontal(|ui| {
-        let room = (ui.available_width() - 120.0).max(160.0);
+    let wanted = ui.horizontal(|ui| {
+        let room = (ui.available_width() - BUTTON_WIDTH - theme::STEP).max(160.0);
         let edit = TextEdit::singleline(&mut field.text)
             .id(Id::unique("what to download"))
             .hint_text(RichText::new("org/name, org/name/file, or an address").color(palette(ui).faint_text))
             .margin(egui::vec2(8.0, 5.0))
             .desired_width(room);
         let response = ui.add(edit).accessible_name("Hugging Face id or address");
+        // What came with the same frame as Enter counts.
+        let wanted = field.text.parse::<Wanted>();
         let is_entered = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
         let is_clicked = ui
             .add_enabled_ui(wanted.is_ok(), |ui| {
@@ -54,9 +58,10 @@ fn field(ui: &mut Ui, field: &mut DownloadField, actions: &mut Vec<Action>) {
             actions.push(Action::Download(wanted.clone()));
             field.text.clear();
         }
+        wanted
     });
     let is_empty = field.text.trim().is_empty();
-    match wanted {
+    match wanted.inner {
         Err(error) if !is_empty => {
             ui.label(RichText::new(error.to_string()).small().color(palette(ui).error));
         }

@@ -12,6 +12,7 @@ use calotype::library::message::{
 };
 use calotype::state::Persisted;
 use calotype::state::action::Question;
+use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
 
@@ -137,6 +138,23 @@ fn a_double_click_loads_and_escape_closes() {
     studio.window().key_press_modifiers(Modifiers::COMMAND, Key::M);
     studio.window().run();
     studio.assert_sees("3 of 3 files");
+}
+
+#[test]
+fn a_tooltip_that_is_open_goes_when_the_library_opens() {
+    let mut studio = Studio::open_ready();
+    studio.library_says(index(some()));
+    let button = studio.window().get_by_role_and_label(Role::Button, "Settings").rect().center();
+    studio.window().hover_at(button);
+    let tooltip = "Settings: look, size, gallery folder";
+    for _ in 0..60 {
+        studio.window().step();
+    }
+    studio.assert_sees(tooltip);
+    studio.window().key_press_modifiers(Modifiers::COMMAND, Key::M);
+    studio.window().run();
+    studio.assert_sees("3 of 3 files");
+    studio.assert_sees_not(tooltip);
 }
 
 #[test]
