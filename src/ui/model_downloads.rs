@@ -15,7 +15,7 @@ use crate::state::downloads::{Download, Stage};
 const BAR_WIDTH: f32 = 240.0;
 
 /// Width of the button beside the field, in points.
-const BUTTON_WIDTH: f32 = 92.0;
+const BUTTON_WIDTH: f32 = 84.0;
 
 /// What is typed into the field.
 #[derive(Default)]

@@ -142,7 +142,7 @@ fn a_family_or_part_that_is_not_known_is_refused_by_name() {
         ("model_index.json", "_class_name", "StableDiffusion3Pipeline".into(), "StableDiffusion3Pipeline"),
         ("unet/config.json", "_class_name", "FluxTransformer2DModel".into(), "FluxTransformer2DModel"),
         ("unet/config.json", "act_fn", "mish".into(), "mish"),
-        ("unet/config.json", "addition_embed_type", "text_time".into(), "addition_time_embed_dim"),
+        ("unet/config.json", "addition_embed_type", "image".into(), "\"image\""),
         (
             "unet/config.json",
             "down_block_types",
