@@ -1,6 +1,7 @@
 //! The window: takes in the threads' events, lets the panels draw the state, and carries out what they ask for.
 
 mod desktop;
+mod downloading;
 mod options;
 mod outgoing;
 mod stored;
@@ -26,7 +27,8 @@ use crate::state::{Moment, Persisted, Studio};
 use crate::ui::{self, Panels};
 use crate::worker::Wake;
 pub use desktop::{Errand, Report};
-pub use options::{Crew, Desktop, Engine, Gallery, Library, StudioOptions};
+use downloading::Downloading;
+pub use options::{Crew, Desktop, Downloader, Engine, Gallery, Library, StudioOptions};
 use outgoing::Outgoing;
 pub use stored::read_stored;
 
@@ -38,8 +40,8 @@ const AUTO_SAVE_INTERVAL: Duration = Duration::from_secs(5);
 const MOST_EVENTS_A_FRAME: usize = 256;
 /// How long a closed window waits for the engine's thread.
 const PATIENCE_AT_CLOSE: Duration = Duration::from_millis(300);
-/// How often a gallery thread that ended is started again.
-const GALLERY_RESTARTS: u32 = 3;
+/// How often a gallery's or a library's thread that ended is started again.
+const RESTARTS: u32 = 3;
 
 /// Opens the window and returns when it is closed.
 ///
@@ -78,11 +80,13 @@ pub struct App {
     engine: Outgoing<engine::Command, engine::Event>,
     gallery: Outgoing<gallery::Command, gallery::Event>,
     library: Outgoing<library::Command, library::Event>,
+    downloading: Downloading,
     desktop: Outgoing<Errand, Report>,
     /// What the library was told last about hashing.
     may_hash: bool,
     running: Option<(engine::JobId, CancelToken)>,
     gallery_restarts_left: u32,
+    library_restarts_left: u32,
     opened_at: Instant,
     applied_look: Option<(ThemeChoice, f32)>,
     /// The chosen gallery folder as it was last written down for the command line.
@@ -105,6 +109,7 @@ impl App {
             engine: Outgoing::new((crew.start_engine)(Arc::clone(&wake))?),
             gallery: Outgoing::new((crew.start_gallery)(Arc::clone(&wake))?),
             library: Outgoing::new((crew.start_library)(Arc::clone(&wake))?),
+            downloading: Downloading::default(),
             may_hash: false,
             desktop: Outgoing::new((crew.start_desktop)(Arc::clone(&wake))?),
             studio: Studio::new(persisted),
@@ -113,7 +118,8 @@ impl App {
             wake,
             options,
             running: None,
-            gallery_restarts_left: GALLERY_RESTARTS,
+            gallery_restarts_left: RESTARTS,
+            library_restarts_left: RESTARTS,
             opened_at: Instant::now(),
             applied_look: None,
             written_gallery_folder: None,
@@ -147,7 +153,9 @@ impl App {
         self.take_in_engine(ctx, now_secs);
         self.take_in_gallery(ctx, now_secs);
         self.take_in_library(ctx, now_secs);
+        self.take_in_downloads(ctx, now_secs);
         self.take_in_desktop(ctx, now_secs);
+        self.downloading.flush();
         self.library.flush();
         self.engine.flush();
         self.gallery.flush();
@@ -155,7 +163,8 @@ impl App {
         if let Some(seconds) = self.studio.notices.expire(now_secs) {
             ctx.request_repaint_after(Duration::from_secs_f64(seconds.max(0.05)));
         }
-        if self.library.has_waiting()
+        if self.downloading.has_waiting()
+            || self.library.has_waiting()
             || self.engine.has_waiting()
             || self.gallery.has_waiting()
             || self.desktop.has_waiting()
@@ -246,7 +255,11 @@ impl App {
         }
         if self.library.is_over() {
             self.studio.on_library_ended();
-            return;
+            if self.library_restarts_left == 0 {
+                return;
+            }
+            self.library_restarts_left -= 1;
+            self.restart_library(now_secs);
         }
         let may_hash = self.studio.is_free_for_hashing();
         if may_hash != self.may_hash {
@@ -258,6 +271,30 @@ impl App {
         let folders = &self.studio.library.index.folders;
         if is_back && folders.iter().any(|folder| !folder.is_watched) {
             self.library.send(library::Command::Rescan);
+        }
+    }
+
+    fn restart_library(&mut self, now_secs: f64) {
+        tracing::error!("the library's thread has ended; starting it again");
+        match (self.crew.start_library)(Arc::clone(&self.wake)) {
+            Ok(worker) => {
+                self.library.replace(worker);
+                // A new thread hashes nothing until it is told so.
+                self.may_hash = false;
+                self.studio.library.has_ended = false;
+            }
+            Err(error) => self.studio.notices.complain(format!("The library cannot be started: {error}"), now_secs),
+        }
+    }
+
+    fn take_in_downloads(&mut self, ctx: &Context, now_secs: f64) {
+        for _ in 0..MOST_EVENTS_A_FRAME {
+            let Some(event) = self.downloading.next() else { break };
+            let effects = self.studio.on_download(event, now_secs);
+            self.perform(ctx, effects);
+        }
+        if self.downloading.has_ended() {
+            self.studio.on_downloads_ended("the downloading thread has ended unexpectedly; what has come is kept");
         }
     }
 
@@ -305,6 +342,13 @@ impl App {
                 Effect::RestartEngine => self.restart_engine(),
                 Effect::Gallery(command) => self.gallery.send(command),
                 Effect::Library(command) => self.library.send(command),
+                Effect::Download { id, what } => {
+                    let (spawn, folder) = (&mut self.crew.start_downloads, &self.options.models_folder);
+                    if let Err(error) = self.downloading.start((id, what), folder, (spawn, &self.wake)) {
+                        self.studio.on_downloads_ended(&format!("the downloading thread cannot be started: {error}"));
+                    }
+                }
+                Effect::CancelDownload(id) => self.downloading.cancel(id),
                 Effect::UseUsualGallery => {
                     self.gallery.send(gallery::Command::SetFolder(self.options.gallery_folder.clone()));
                 }
@@ -378,6 +422,7 @@ impl App {
         // nothing to lose and end with the process.
         self.engine.abandon(PATIENCE_AT_CLOSE);
         self.library.abandon(PATIENCE_AT_CLOSE);
+        self.downloading.abandon(PATIENCE_AT_CLOSE);
         if self.is_asking {
             self.desktop.abandon(Duration::ZERO);
         }
@@ -410,7 +455,9 @@ impl eframe::App for App {
 
 /// A folder or a file of tensors that is dropped on the window is a model, not a picture.
 fn model_from_drop(action: Action) -> Action {
-    let is_checkpoint = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+    let is_checkpoint = |path: &Path| {
+        path.extension().is_some_and(|e| desktop::MODEL_ENDINGS.iter().any(|ending| e.eq_ignore_ascii_case(ending)))
+    };
     match action {
         Action::Open(path, Purpose::View) if path.is_dir() || is_checkpoint(&path) => {
             Action::LoadModel(ModelSource::OnDisk(path))

@@ -12,7 +12,7 @@
 //!
 //! | room | what it is for | uses of ours | uses from outside |
 //! |---|---|---|---|
-//! | `main` | the front door | `app`, `cli`, `folders`, `inference`, `gallery`, `library` | anyhow, tracing-subscriber |
+//! | `main` | the front door | `app`, `cli`, `folders`, `inference`, `gallery`, `library`, `downloads` | anyhow, tracing-subscriber |
 //! | [`request`] | what may be asked: a generation request whose every part is checked when it is made | - | serde |
 //! | [`prompt`] | the prompt language: text to chunks of tokens | `request` | tokenizers, serde, serde_json |
 //! | [`latent_image`] | plain f32 latents and their rough colours | - | image |
@@ -25,7 +25,7 @@
 //! | [`downloads`] | models from the network onto the disk: Hugging Face repositories and single files, resumed and verified | `worker`, `inference`'s cancel token | fs4, jiff, percent-encoding, serde, serde_json, sha1, sha2, ureq, url, **std::fs** |
 //! | [`library`] | folders of models: listed from their headers, watched, hashed, found by name and by hash | `worker`, `checkpoint` | notify, serde, serde_json, sha2, tempfile, **std::fs** |
 //! | [`folders`] | where things are kept on this machine | - | directories, **std::fs** |
-//! | [`state`] | what is true in the window, without drawing it: form, job, queue, action, settings | `request`, `prompt`, `latent_image`, `inference`'s messages and cancel token, `gallery`'s messages and record, `library`'s messages and index | image, serde, serde_json |
+//! | [`state`] | what is true in the window, without drawing it: form, job, queue, action, settings | `request`, `prompt`, `latent_image`, `inference`'s messages and cancel token, `gallery`'s messages and record, `library`'s messages and index, `downloads`' messages | image, serde, serde_json |
 //! | [`ui`] | draws the state: panels, textures (sole owner of textures), theme (sole owner of colours) | `state`, `request`, `prompt`, `latent_image`, and the same messages | egui, eframe, image |
 //! | [`app`] | the window: drains events, runs effects, draws, hands actions over | all but `diffusion`, `checkpoint`, `kernels`, `cli` | eframe, egui, image, rfd, opener, serde_json, **std::fs** |
 //! | [`cli`] | the same engine without a window | all but `diffusion`, `checkpoint`, `kernels`, `state`, `ui`, `app` | clap, indicatif, ctrlc, image, jiff, serde_json, **std::fs** |

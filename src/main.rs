@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use calotype::app::{self, Crew, StudioOptions};
 use calotype::cli::{self, Outcome};
+use calotype::downloads::{self, Surroundings};
 use calotype::inference::device::{DeviceChoice, Precision};
 use calotype::inference::message::ModelSource;
 use calotype::{gallery, inference, library};
@@ -17,7 +18,8 @@ fn main() -> anyhow::Result<ExitCode> {
             let options = StudioOptions { model: model.map(ModelSource::OnDisk), ..StudioOptions::usual() };
             let engine = |wake| inference::spawn(DeviceChoice::Auto, Precision::F32, wake);
             let listing = |wake| library::spawn(cli::library_places(), wake);
-            app::run(options, Crew::new(engine, gallery::spawn, listing)).map_err(|error| {
+            let fetching = |wake| downloads::spawn(Surroundings::usual(), wake);
+            app::run(options, Crew::new(engine, gallery::spawn, listing, fetching)).map_err(|error| {
                 anyhow::anyhow!(
                     "the window could not be opened: {error}; README.md lists the libraries that it needs, and \
                      `calotype generate` works without a window"

@@ -9,6 +9,9 @@ use super::options::Desktop;
 use crate::state::action::Question;
 use crate::worker::{Inbox, Outbox, Wake, Worker};
 
+/// How the files of checkpoints end.
+pub(super) const MODEL_ENDINGS: [&str; 6] = ["safetensors", "sft", "ckpt", "gguf", "pt", "pth"];
+
 /// Something that the desktop is to do.
 #[derive(Debug)]
 pub enum Errand {
@@ -73,7 +76,7 @@ fn ask(question: &Question) -> Option<PathBuf> {
         Question::LibraryFolder => dialog.set_title("Add a folder of models").pick_folder(),
         Question::ModelFolder => dialog.set_title("Open model folder").pick_folder(),
         Question::ModelFile => {
-            dialog.add_filter("Checkpoints", &["safetensors"]).set_title("Open a model file").pick_file()
+            dialog.add_filter("Checkpoints", &MODEL_ENDINGS).set_title("Open a model file").pick_file()
         }
         Question::GalleryFolder => dialog.set_title("Choose the gallery folder").pick_folder(),
         Question::Picture => pictures(dialog).set_title("Open a picture").pick_file(),

@@ -54,8 +54,6 @@ pub enum ModelKind {
     Taesd,
     /// Something that belongs to another kind of model, by name: "a ControlNet".
     Foreign(String),
-    /// A container whose tensors are not read yet: only its place tells what it may be.
-    Unread,
     /// Tensors of nothing that is known.
     Unknown,
 }
@@ -136,10 +134,10 @@ impl std::str::FromStr for KindGroup {
 }
 
 impl ModelKind {
-    /// Where a list puts it; none when only its place can tell.
+    /// Where a list puts it.
     #[must_use]
-    pub fn group(&self) -> Option<KindGroup> {
-        Some(match self {
+    pub fn group(&self) -> KindGroup {
+        match self {
             Self::Checkpoint => KindGroup::Checkpoint,
             Self::UNet => KindGroup::UNet,
             Self::Vae => KindGroup::Vae,
@@ -148,8 +146,7 @@ impl ModelKind {
             Self::Embedding { .. } => KindGroup::Embedding,
             Self::Taesd => KindGroup::Taesd,
             Self::Foreign(_) | Self::Unknown => KindGroup::Other,
-            Self::Unread => return None,
-        })
+        }
     }
 
     /// For people: "LoCon, rank 16".
@@ -161,7 +158,6 @@ impl ModelKind {
             Self::Embedding { vectors: 1 } => "embedding of 1 vector".to_owned(),
             Self::Embedding { vectors } => format!("embedding of {vectors} vectors"),
             Self::Foreign(what) => what.clone(),
-            Self::Unread => "not read yet".to_owned(),
             Self::Unknown => "unknown tensors".to_owned(),
             Self::Checkpoint => "checkpoint".to_owned(),
             Self::UNet => "U-Net alone".to_owned(),

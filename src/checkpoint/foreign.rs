@@ -12,13 +12,6 @@ pub(super) fn by_first_bytes(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether a file is one of PyTorch's by its first bytes: the zip, the older row of pickles, or the oldest tar.
-pub(super) fn is_pickle(start: &[u8]) -> bool {
-    // The magic number 0x1950a86a20f9469cfc6c as a pickled LONG1.
-    const OLD_TORCH: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e";
-    start.starts_with(b"PK\x03\x04") || start.starts_with(OLD_TORCH) || start.get(257..262) == Some(b"ustar")
-}
-
 /// Parts of names that only relatives have, which may have a U-Net under the usual names too.
 const STRANGERS: &[(&str, &str)] = &[
     ("control_model.", "a ControlNet"),

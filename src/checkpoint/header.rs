@@ -4,21 +4,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::card::Container;
-use super::files::open_regular;
-use super::{CheckpointError, foreign, gguf_header};
+use super::files::{ModelFiles, open_regular};
+use super::tensor_file::{StoredTensor, TensorFile, is_pickle};
+use super::{CheckpointError, foreign};
 
 /// The format's own bound on the header (safetensors' `MAX_HEADER_SIZE`).
 const MOST_HEADER_BYTES: u64 = 100_000_000;
 /// More tensors than any model has: SDXL with everything and EMA has some 5,000.
-pub(super) const MOST_TENSORS: usize = 100_000;
+const MOST_TENSORS: usize = 100_000;
 /// The longest value of the metadata that is kept; longer ones are thumbnails, but for the tags.
-pub(super) const MOST_VALUE_BYTES: usize = 64 << 10;
+const MOST_VALUE_BYTES: usize = 64 << 10;
 /// The key whose value may be longer.
 pub(super) const TAGS: &str = "ss_tag_frequency";
 const MOST_TAGS_BYTES: usize = 16 << 20;
@@ -49,26 +50,32 @@ impl TensorHead {
 }
 
 impl Header {
-    /// Reads the header of a file; a pickle has none that is read: no tensors. Readers of further containers belong
-    /// here.
+    /// Reads the header of a file: that of safetensors forgivingly, the others as the loader does.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { source, path: path.to_owned() };
         let mut file = open_regular(path).map_err(io)?;
         let mut start = Vec::new();
         (&mut file).take(512).read_to_end(&mut start).map_err(io)?;
         file.seek(SeekFrom::Start(0)).map_err(io)?;
-        if start.starts_with(b"GGUF") {
-            let damaged =
-                |e: std::io::Error| CheckpointError::Damaged { problem: format!("GGUF: {e}"), path: path.to_owned() };
-            return gguf_header::read(BufReader::new(file)).map_err(damaged);
-        }
-        if foreign::is_pickle(&start) {
-            return Ok(Self { container: Container::Pickle, tensors: HashMap::new(), metadata: BTreeMap::new() });
-        }
-        match foreign::by_first_bytes(&start) {
-            Some(what) => Err(CheckpointError::Foreign { what, path: path.to_owned() }),
-            None => safetensors(file, path),
-        }
+        let container = if start.starts_with(b"GGUF") {
+            Container::Gguf
+        } else if is_pickle(&start) {
+            Container::Pickle
+        } else if let Some(what) = foreign::by_first_bytes(&start) {
+            return Err(CheckpointError::Foreign { what, path: path.to_owned() });
+        } else {
+            return safetensors(file, path);
+        };
+        let file = TensorFile::open(&ModelFiles::Single(path.to_owned()), "")?;
+        let tensors = file.tensors().map(|(name, tensor)| (name.clone(), TensorHead::from(tensor))).collect();
+        let metadata = file.all_metadata().map(|(key, text)| (key.clone(), text.clone())).collect();
+        Ok(Self { container, tensors, metadata })
+    }
+}
+
+impl From<&StoredTensor> for TensorHead {
+    fn from(tensor: &StoredTensor) -> Self {
+        Self { shape: tensor.shape.clone(), stored: tensor.kind.name(), len_bytes: tensor.len_bytes }
     }
 }
 

@@ -47,10 +47,6 @@ fn of_header(header: &Header, size_bytes: u64) -> Card {
         prediction: prediction(header),
         notes: makers_notes::read(&header.metadata),
     };
-    if header.container == Container::Pickle {
-        card.kind = ModelKind::Unread;
-        return card;
-    }
     let names: Vec<&str> = header.tensors.keys().map(String::as_str).collect();
     let is_controlling = |name: &&str| name.starts_with("lora_controlnet") || name.starts_with("lllite_unet");
     if let Some(lora) = lora_signs::read(header).filter(|_| !names.iter().any(is_controlling)) {

@@ -8,7 +8,6 @@ mod error;
 mod file_hash;
 mod files;
 mod foreign;
-mod gguf_header;
 mod header;
 mod hints;
 mod inspect;

@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::DownloadError;
+use super::client::shown;
 
 /// The revision that is meant when none is named.
 const USUAL_REVISION: &str = "main";
@@ -61,6 +62,22 @@ impl RepoId {
 impl fmt::Display for RepoId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.org, self.name)
+    }
+}
+
+impl fmt::Display for Wanted {
+    /// As it can be typed, without the secrets in an address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hub { repo, revision, file } => {
+                write!(f, "{repo}")?;
+                if revision != USUAL_REVISION {
+                    write!(f, "@{revision}")?;
+                }
+                file.iter().try_for_each(|file| write!(f, "/{file}"))
+            }
+            Self::Address(url) => f.write_str(&shown(url)),
+        }
     }
 }
 
@@ -171,6 +188,16 @@ mod tests {
         assert_eq!(told("org/na.me-1@fp16"), "org/na.me-1 fp16 ");
         assert_eq!(told("org/name/v1.safetensors"), "org/name main v1.safetensors");
         assert_eq!(told("org/name@refs/pr/3/unet/x.bin"), "org/name refs/pr/3 unet/x.bin");
+    }
+
+    #[test]
+    fn what_is_shown_can_be_typed() {
+        for text in ["org/name", "org/name@fp16", "org/name@refs/pr/3/unet/x.bin", "https://example.org/m.safetensors"]
+        {
+            assert_eq!(text.parse::<Wanted>().unwrap().to_string(), text);
+        }
+        let secret: Wanted = "https://example.org/m.safetensors?token=secret".parse().unwrap();
+        assert_eq!(secret.to_string(), "https://example.org/m.safetensors");
     }
 
     #[test]

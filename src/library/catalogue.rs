@@ -11,7 +11,7 @@ use crate::library::folder_list::{FolderList, Places};
 use crate::library::hash::{HashStop, hash_file};
 use crate::library::index::LibraryIndex;
 use crate::library::layout::{Layout, recognise};
-use crate::library::message::{Activity, Card, Entry, Folder, KindGroup, ModelKind};
+use crate::library::message::{Activity, Card, Entry, Folder, KindGroup};
 use crate::library::scan::{Candidate, Stamp, Walk};
 use crate::library::side_files;
 
@@ -227,12 +227,9 @@ fn problem(error: CheckpointError) -> String {
 
 /// What it is decides; where that does not show, what its folder is for.
 fn group(card: Option<&Card>, shelf: Option<KindGroup>, size_bytes: u64) -> KindGroup {
-    let by_place = || {
-        let is_large = size_bytes >= LEAST_CHECKPOINT_BYTES;
-        shelf.unwrap_or(if is_large { KindGroup::Checkpoint } else { KindGroup::Other })
-    };
-    match card.map(|card| &card.kind) {
-        Some(ModelKind::Unread) | None => by_place(),
-        Some(kind) => kind.group().unwrap_or_else(by_place),
+    if let Some(card) = card {
+        return card.kind.group();
     }
+    let is_large = size_bytes >= LEAST_CHECKPOINT_BYTES;
+    shelf.unwrap_or(if is_large { KindGroup::Checkpoint } else { KindGroup::Other })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
+use crate::downloads::message::{DownloadId, Wanted};
 use crate::gallery::message::{Command, JpegQuality, SaveId};
 use crate::inference::message::{JobId, ModelSource};
 use crate::library::message::Command as LibraryCommand;
@@ -34,6 +35,14 @@ pub enum Action {
     RemoveModelFolder(PathBuf),
     /// Look at the folders of models again.
     ReadModelsAgain,
+    /// Fetch a model from the network.
+    Download(Wanted),
+    /// End a download; what is there stays.
+    CancelDownload(DownloadId),
+    /// Go on with a download that ended early.
+    DownloadAgain(DownloadId),
+    /// Take a download that ended off the list; no file is touched.
+    DismissDownload(DownloadId),
     /// Put this LoRA or embedding of the library into the prompt.
     InsertIntoPrompt(PathBuf),
     /// Start the engine again after it ended.
@@ -148,6 +157,15 @@ pub enum Effect {
     Gallery(Command),
     /// Tell the library.
     Library(LibraryCommand),
+    /// Have a model fetched.
+    Download {
+        /// Its name.
+        id: DownloadId,
+        /// What to fetch.
+        what: Wanted,
+    },
+    /// End a download.
+    CancelDownload(DownloadId),
     /// Use the usual gallery folder, which only the app knows.
     UseUsualGallery,
     /// Open a dialog.

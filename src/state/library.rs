@@ -36,6 +36,7 @@ impl Studio {
                 self.library.files = Arc::new(NetworkFiles::of(&index));
                 self.library.index = index;
                 self.library.is_listed = true;
+                self.library.has_ended = false;
                 self.library.offered_for = None;
             }
             Event::Refused { error } => self.notices.complain(error, now_secs),

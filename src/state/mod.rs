@@ -6,6 +6,7 @@ pub mod action;
 mod actions;
 pub mod canvas;
 pub mod comparison;
+pub mod downloads;
 mod engine_events;
 pub mod fine;
 pub mod form;
@@ -83,6 +84,8 @@ pub struct Studio {
     pub gallery: gallery::Gallery,
     /// The models of the library.
     pub library: library::Library,
+    /// Models on their way from the network.
+    pub downloads: downloads::Downloads,
     /// Short messages.
     pub notices: notice::Notices,
     /// Why the last job ended without a picture.
@@ -129,6 +132,7 @@ impl Studio {
             canvas: canvas::Canvas::default(),
             gallery: gallery::Gallery::default(),
             library: library::Library::default(),
+            downloads: downloads::Downloads::default(),
             notices: notice::Notices::default(),
             failure: None,
             history,

@@ -9,6 +9,7 @@ mod history;
 mod icons;
 mod model_browser;
 mod model_details;
+mod model_downloads;
 mod model_rows;
 mod more_settings;
 mod notices;
@@ -53,6 +54,8 @@ pub struct Panels {
 pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels) -> Vec<Action> {
     let mut actions = Vec::new();
     shortcuts::read(ui, studio, panels, &mut actions);
+    // What lies under the library has no pointer: else a tooltip that was open there stays over it.
+    let pointer = panels.models.is_open().then(|| ui.input_mut(|input| std::mem::take(&mut input.pointer)));
     Panel::top("top bar").frame(theme::bar_frame(ui)).show(ui, |ui| top_bar::show(ui, studio, panels, &mut actions));
     Panel::bottom("status bar").frame(theme::bar_frame(ui)).show(ui, |ui| status_bar::show(ui, studio));
     let width = ui.available_width();
@@ -71,6 +74,9 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels) -> Vec<Action
     let central = egui::Frame::NONE.fill(theme::palette(ui).canvas);
     panels.canvas_rect = Some(ui.available_rect_before_wrap());
     CentralPanel::no_frame().frame(central).show(ui, |ui| canvas::show(ui, studio, panels, &mut actions));
+    if let Some(pointer) = pointer {
+        ui.input_mut(|input| input.pointer = pointer);
+    }
     panels.settings.show(ui, studio, &mut actions);
     model_browser::show(ui, studio, panels, &mut actions);
     notices::show(ui, studio, panels.canvas_rect, &mut actions);

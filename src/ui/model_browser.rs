@@ -7,7 +7,7 @@ use egui::{Button, Id, Key, Modal, Modifiers, RichText, Sides, TextEdit, Ui};
 
 use super::icons::{Icon, icon_button};
 use super::theme::{self, palette};
-use super::{Panels, model_details, model_rows, widgets};
+use super::{Panels, model_details, model_downloads, model_rows, widgets};
 use crate::library::index::LibraryIndex;
 use crate::library::message::{Activity, Entry, Folder, KindGroup};
 use crate::state::Studio;
@@ -24,6 +24,7 @@ const OFFERED: [KindGroup; 4] = [KindGroup::Checkpoint, KindGroup::Lora, KindGro
 enum Page {
     Models,
     Folders,
+    Downloads,
 }
 
 /// How the library is looked at.
@@ -40,6 +41,7 @@ pub struct ModelBrowser {
     /// True when the list is to bring it into sight.
     pub(super) follows_chosen: bool,
     found: Found,
+    download: model_downloads::DownloadField,
 }
 
 /// The entries that the search leaves, kept until something of it changes.
@@ -64,8 +66,8 @@ impl ModelBrowser {
         self.page.is_some()
     }
 
-    fn shows_folders(&self) -> bool {
-        self.page == Some(Page::Folders)
+    fn shows_models(&self) -> bool {
+        self.page == Some(Page::Models)
     }
 
     fn find(&mut self, index: &Arc<LibraryIndex>) {
@@ -133,10 +135,10 @@ pub fn show(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Act
         let body = egui::vec2(size.x, ui.available_height() - theme::CONTROL_HEIGHT - theme::STEP);
         ui.allocate_ui(body, |ui| {
             ui.set_min_size(body);
-            if panels.models.shows_folders() {
-                folders(ui, studio, actions);
-            } else {
-                models(ui, studio, panels, actions);
+            match panels.models.page {
+                Some(Page::Folders) => folders(ui, studio, actions),
+                Some(Page::Downloads) => model_downloads::show(ui, studio, &mut panels.models.download, actions),
+                _ => models(ui, studio, panels, actions),
             }
         });
         let is_closed = footer(ui, studio, &mut panels.models) || is_closed;
@@ -157,7 +159,7 @@ pub fn show(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Act
 fn keys(ui: &Ui, panels: &mut Panels) -> Option<Action> {
     let browser = &mut panels.models;
     let count = browser.found.entries.len();
-    if browser.shows_folders() || count == 0 {
+    if !browser.shows_models() || count == 0 {
         return None;
     }
     let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
@@ -182,8 +184,13 @@ fn heading(ui: &mut Ui, studio: &Studio, browser: &mut ModelBrowser, actions: &m
     Sides::new().shrink_left().show(
         ui,
         |ui| {
-            ui.label(RichText::new(if browser.shows_folders() { "Model folders" } else { "Models" }).heading());
-            if !browser.shows_folders() {
+            let title = match browser.page {
+                Some(Page::Folders) => "Model folders",
+                Some(Page::Downloads) => "Download a model",
+                _ => "Models",
+            };
+            ui.label(RichText::new(title).heading());
+            if browser.shows_models() {
                 search(ui, browser);
                 kinds(ui, browser);
             }
@@ -277,7 +284,7 @@ fn empty(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
         ui.label(
             RichText::new(format!(
                 "Add the folder in which your models lie. Those of AUTOMATIC1111, Forge, ComfyUI and Fooocus are \
-                 understood as they are; nothing is copied or changed.{own}"
+                 understood as they are; nothing is copied or changed.{own} \"Download…\" below fetches one."
             ))
             .color(palette(ui).faint_text),
         );
@@ -335,18 +342,27 @@ fn footer(ui: &mut Ui, studio: &Studio, browser: &mut ModelBrowser) -> bool {
     Sides::new().shrink_left().truncate().show(
         ui,
         |ui| {
-            let words = match studio.library.index.activity {
+            let activity = match studio.library.index.activity {
                 Activity::Scanning { done, of } => format!("Reading {done} of {of} files…"),
                 Activity::Hashing { left, percent } => format!("Computing hashes: {left} left, this one {percent} %"),
                 Activity::Idle => format!("{shown} of {} files", studio.library.index.entries.len()),
             };
-            widgets::faint(ui, words);
+            let words: Vec<String> = model_downloads::in_short(studio).into_iter().chain([activity]).collect();
+            widgets::faint(ui, words.join(" · "));
         },
         |ui| {
             is_closed = ui.button("Close").on_hover_text("Close the models (Esc)").clicked();
-            let words = if browser.shows_folders() { "Back to the models" } else { "Folders…" };
-            if ui.button(words).on_hover_text("Which folders are listed").clicked() {
-                browser.page = Some(if browser.shows_folders() { Page::Models } else { Page::Folders });
+            if !browser.shows_models() {
+                if ui.button("Back to the models").on_hover_text("Show the list of models").clicked() {
+                    browser.page = Some(Page::Models);
+                }
+                return;
+            }
+            if ui.button("Folders…").on_hover_text("Which folders are listed").clicked() {
+                browser.page = Some(Page::Folders);
+            }
+            if ui.button("Download…").on_hover_text("Fetch a model from Hugging Face or any address").clicked() {
+                browser.page = Some(Page::Downloads);
             }
         },
     );

@@ -77,12 +77,7 @@ fn row(ui: &mut Ui, studio: &Studio, entry: &Entry, panels: &mut Panels, actions
 /// Kind, size, type, short hash.
 pub(super) fn facts(entry: &Entry) -> String {
     let Some(card) = entry.known() else { return String::new() };
-    // Where only the place tells the kind, it is said; where the card is more exact, that.
-    let kind = match card.kind.group() {
-        Some(_) => card.kind.label(),
-        None => format!("{}, not read yet", entry.group.label()),
-    };
-    let mut facts = vec![kind];
+    let mut facts = vec![card.kind.label()];
     facts.extend(card.purpose.label().map(str::to_owned));
     facts.push(size_for_people(entry.size_bytes));
     facts.extend(card.stored.first().cloned());

@@ -32,7 +32,7 @@ const MAY_BE_UNSAFE: &[&str] = &["kernels"];
 const MAP: &[Room] = &[
     Room {
         name: "main",
-        ours: &["app", "cli", "folders", "inference", "gallery", "library"],
+        ours: &["app", "cli", "folders", "inference", "gallery", "library", "downloads"],
         outside: &["anyhow", "tracing_subscriber"],
         guarded: &["std::env", "std::process"],
     },
@@ -101,6 +101,7 @@ const MAP: &[Room] = &[
             "gallery::record",
             "library::message",
             "library::index",
+            "downloads::message",
         ],
         outside: &["image", "serde", "serde_json"],
         guarded: &["std::time"],
@@ -118,6 +119,7 @@ const MAP: &[Room] = &[
             "gallery::record",
             "library::message",
             "library::index",
+            "downloads::message",
         ],
         outside: &["egui", "eframe", "image"],
         guarded: &["std::time"],
@@ -133,6 +135,7 @@ const MAP: &[Room] = &[
             "inference",
             "gallery",
             "library",
+            "downloads",
             "state",
             "ui",
         ],

@@ -1,6 +1,7 @@
 //! The window with nothing faked: the built-in model, the gallery on disk.
 
 use calotype::app::{App, Crew, StudioOptions};
+use calotype::downloads::{self, Surroundings};
 use calotype::gallery;
 use calotype::inference;
 use calotype::inference::device::{DeviceChoice, Precision};
@@ -16,9 +17,13 @@ const PATIENCE: usize = 30_000;
 
 fn open(gallery_folder: &std::path::Path) -> Harness<'static, App> {
     let engine = |wake| inference::spawn(DeviceChoice::Cpu, Precision::F32, wake);
-    let options = StudioOptions { gallery_folder: gallery_folder.to_owned(), storage_file: None, model: None };
-    let places = Places::new(gallery_folder.join("models"), gallery_folder, gallery_folder);
-    let crew = Crew::new(engine, gallery::spawn, move |wake| library::spawn(places.clone(), wake));
+    let models_folder = gallery_folder.join("models");
+    let places = Places::new(models_folder.clone(), gallery_folder, gallery_folder);
+    let gallery_folder = gallery_folder.to_owned();
+    let options = StudioOptions { gallery_folder, models_folder, storage_file: None, model: None };
+    let listing = move |wake| library::spawn(places.clone(), wake);
+    let fetching = |wake| downloads::spawn(Surroundings::of(&|_| None), wake);
+    let crew = Crew::new(engine, gallery::spawn, listing, fetching);
     let app = App::new(&egui::Context::default(), options, crew, Persisted::default());
     Harness::builder().with_size([1280.0, 800.0]).with_context_setup(calotype::ui::theme::install).build_ui_state(
         |ui, app: &mut App| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use calotype::library::index::{Found, LibraryIndex};
 use calotype::library::message::{
-    Activity, Card, Command, Event, Family, KindGroup, ModelKind, PredictionKind, Purpose,
+    Activity, Card, Command, Container, Event, Family, KindGroup, ModelKind, Parts, PredictionKind, Purpose,
 };
 use calotype::library::{Catalogue, Places, inspect, spawn};
 use serde_json::{Value, json};
@@ -189,6 +189,28 @@ fn a_model_folder_is_one_card() {
     let card = inspect(&fixtures().join("tiny-eps")).unwrap();
     assert_eq!((card.kind, card.parts.text_encoders), (ModelKind::Checkpoint, 1));
     assert!(card.parts.unet && card.parts.vae && card.parameters > 1000 && card.size_bytes > card.parameters);
+}
+
+#[test]
+fn pickles_and_gguf_are_told_apart_as_safetensors_are() {
+    let inspect = |name: &str| inspect(&fixtures().join("tensor-formats").join(name));
+    for name in ["kind-inpainting.ckpt", "kind-inpainting-old.ckpt"] {
+        let card = inspect(name).unwrap();
+        assert_eq!((card.kind, card.family), (ModelKind::Checkpoint, Some(Family::Sd1)), "{name}");
+        assert_eq!((card.purpose, card.container), (Purpose::Inpainting, Container::Pickle), "{name}");
+        assert_eq!(card.parts, Parts { unet: true, text_encoders: 1, vae: true, ema: false }, "{name}");
+        // The buffer of positions is a twelfth of so small a file.
+        assert_eq!((card.stored, card.parameters), (vec!["F16".to_owned(), "I64".to_owned()], 2651), "{name}");
+    }
+    let card = inspect("kind-embedding.pt").unwrap();
+    assert_eq!((card.kind, card.family), (ModelKind::Embedding { vectors: 2 }, Some(Family::Sd1)));
+    assert_eq!(inspect("tiny-eps-vae.bin").unwrap().kind, ModelKind::Vae);
+    assert_eq!(inspect("kind-upscaler.pth").unwrap().kind, ModelKind::Foreign("an upscaler".into()));
+    let error = inspect("evil.ckpt").unwrap_err().to_string();
+    assert!(error.contains("posix.system") && error.contains("evil.ckpt"), "{error}");
+    let card = inspect("quants.gguf").unwrap();
+    assert_eq!(card.container, Container::Gguf);
+    assert!(card.stored.contains(&"Q4_K".to_owned()) && card.stored.contains(&"Q8_0".to_owned()), "{:?}", card.stored);
 }
 
 #[test]

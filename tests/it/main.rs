@@ -23,6 +23,7 @@ mod single_files;
 mod source;
 mod studio;
 mod window;
+mod window_downloads;
 mod window_models;
 mod window_prompts;
 mod window_settings;

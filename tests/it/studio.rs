@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use calotype::app::{App, Crew, Errand, Report, StudioOptions};
+use calotype::downloads::message as downloads;
 use calotype::gallery::message::{self as gallery, OpenedPicture};
 use calotype::gallery::record::{PictureRecord, ReadRecipe};
 use calotype::inference::message::{self as engine, JobId, ModelDefaults, ModelFacts, ModelSource};
@@ -12,6 +13,7 @@ use calotype::latent_image::{LatentColours, LatentImage};
 use calotype::library::message as library;
 use calotype::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps};
 use calotype::state::Persisted;
+use calotype::worker::{Wake, Worker};
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -23,7 +25,24 @@ use crate::fakes::Script;
 type EngineScript = Script<engine::Command, engine::Event>;
 type GalleryScript = Script<gallery::Command, gallery::Event>;
 type LibraryScript = Script<library::Command, library::Event>;
+type DownloadScript = Script<downloads::Command, downloads::Event>;
 type DesktopScript = Script<Errand, Report>;
+
+/// How a thread is started and started again.
+type Start<C, E> = Box<dyn FnMut(Wake) -> std::io::Result<Worker<C, E>>>;
+
+/// Starts a worker that does what its script says, and leaves the script where the test finds it.
+fn scripted<C: Send + 'static, E: Send + 'static>(
+    name: &'static str,
+    place: &Rc<RefCell<Option<Script<C, E>>>>,
+) -> Start<C, E> {
+    let place = Rc::clone(place);
+    Box::new(move |wake| {
+        let (worker, script) = Script::spawn(name, wake);
+        *place.borrow_mut() = Some(script);
+        Ok(worker)
+    })
+}
 
 /// The window and the ends of its threads.
 pub struct Studio {
@@ -36,6 +55,10 @@ pub struct Studio {
     pub next_engine: Rc<RefCell<Option<EngineScript>>>,
     /// The script of a gallery that was started again.
     pub next_gallery: Rc<RefCell<Option<GalleryScript>>>,
+    /// The script of a library that was started again.
+    pub next_library: Rc<RefCell<Option<LibraryScript>>>,
+    /// The script of the downloading thread, once it is started.
+    pub next_downloads: Rc<RefCell<Option<DownloadScript>>>,
 }
 
 impl Studio {
@@ -48,32 +71,20 @@ impl Studio {
         let next_gallery: Rc<RefCell<Option<GalleryScript>>> = Rc::default();
         let desktop: Rc<RefCell<Option<DesktopScript>>> = Rc::default();
         let library: Rc<RefCell<Option<LibraryScript>>> = Rc::default();
-        let library_end = Rc::clone(&library);
-        let (engine_end, gallery_end, desktop_end) =
-            (Rc::clone(&next_engine), Rc::clone(&next_gallery), Rc::clone(&desktop));
+        let next_downloads: Rc<RefCell<Option<DownloadScript>>> = Rc::default();
         let crew = Crew {
-            start_engine: Box::new(move |wake| {
-                let (worker, script) = Script::spawn("fake engine", wake);
-                *engine_end.borrow_mut() = Some(script);
-                Ok(worker)
-            }),
-            start_gallery: Box::new(move |wake| {
-                let (worker, script) = Script::spawn("fake gallery", wake);
-                *gallery_end.borrow_mut() = Some(script);
-                Ok(worker)
-            }),
-            start_library: Box::new(move |wake| {
-                let (worker, script) = Script::spawn("fake library", wake);
-                *library_end.borrow_mut() = Some(script);
-                Ok(worker)
-            }),
-            start_desktop: Box::new(move |wake| {
-                let (worker, script) = Script::spawn("fake desktop", wake);
-                *desktop_end.borrow_mut() = Some(script);
-                Ok(worker)
-            }),
+            start_engine: scripted("fake engine", &next_engine),
+            start_gallery: scripted("fake gallery", &next_gallery),
+            start_library: scripted("fake library", &library),
+            start_downloads: scripted("fake downloads", &next_downloads),
+            start_desktop: scripted("fake desktop", &desktop),
         };
-        let options = StudioOptions { gallery_folder: "/usual".into(), storage_file: None, model: None };
+        let options = StudioOptions {
+            gallery_folder: "/usual".into(),
+            models_folder: "/own".into(),
+            storage_file: None,
+            model: None,
+        };
         let ctx = egui::Context::default();
         let app = App::new(&ctx, options, crew, persisted).unwrap();
         let harness = Harness::builder()
@@ -96,6 +107,8 @@ impl Studio {
             desktop: desktop.take().unwrap(),
             next_engine,
             next_gallery,
+            next_library: library,
+            next_downloads,
         }
     }
 

@@ -13,12 +13,13 @@ use calotype::library::message::{
 use calotype::request::RecordedAdapter;
 use calotype::state::Persisted;
 use calotype::state::action::Question;
+use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
 
 use crate::studio::{Studio, opened, picture, ready_event};
 
-fn entry(group: KindGroup, name: &str, family: Family) -> Entry {
+pub fn entry(group: KindGroup, name: &str, family: Family) -> Entry {
     let kind = match group {
         KindGroup::Lora => ModelKind::Lora { network: "LoCon".into(), rank: Some(16) },
         KindGroup::Embedding => ModelKind::Embedding { vectors: 3 },
@@ -48,7 +49,7 @@ fn entry(group: KindGroup, name: &str, family: Family) -> Entry {
     }
 }
 
-fn folder(path: &str, is_own: bool) -> Folder {
+pub fn folder(path: &str, is_own: bool) -> Folder {
     let program = (!is_own).then_some("ComfyUI");
     Folder { path: path.into(), program, is_own, problem: None, is_watched: true }
 }
@@ -141,6 +142,23 @@ fn a_double_click_loads_and_escape_closes() {
 }
 
 #[test]
+fn a_tooltip_that_is_open_goes_when_the_library_opens() {
+    let mut studio = Studio::open_ready();
+    studio.library_says(index(some()));
+    let button = studio.window().get_by_role_and_label(Role::Button, "Settings").rect().center();
+    studio.window().hover_at(button);
+    let tooltip = "Settings: look, size, gallery folder";
+    for _ in 0..60 {
+        studio.window().step();
+    }
+    studio.assert_sees(tooltip);
+    studio.window().key_press_modifiers(Modifiers::COMMAND, Key::M);
+    studio.window().run();
+    studio.assert_sees("3 of 3 files");
+    studio.assert_sees_not(tooltip);
+}
+
+#[test]
 fn a_lora_and_an_embedding_go_into_the_prompt() {
     let mut studio = browsing(some());
     studio.click("styles/ink");
@@ -166,6 +184,22 @@ fn folders_are_added_and_removed() {
     assert_eq!(commands, [Command::RemoveFolder("/m".into()), Command::AddFolder("/new".into())]);
     studio.library_says(Event::Refused { error: "this is no folder: /new".into() });
     studio.assert_sees("this is no folder: /new");
+}
+
+#[test]
+fn a_library_thread_that_ended_is_started_again() {
+    let mut studio = browsing(some());
+    studio.library.end();
+    while studio.next_library.borrow().is_none() {
+        std::thread::yield_now();
+        studio.window().step();
+    }
+    studio.library = studio.next_library.take().unwrap();
+    studio.window().run();
+    assert_eq!(studio.library.take_all(), [Command::Hash(true)]);
+    studio.assert_sees("foxes");
+    studio.click("Read the model folders again");
+    assert_eq!(studio.library.take_all(), [Command::Rescan]);
 }
 
 #[test]

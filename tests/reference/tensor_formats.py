@@ -64,6 +64,26 @@ def pickles(expected):
     expected["embedding.pt/*"] = words["string_to_param"]["*"]
 
 
+def kinds():
+    """What a list tells of them: Stable Diffusion 1 as trained, an embedding, an upscaler. Few numbers, the real widths."""
+    half = {
+        "model.diffusion_model.input_blocks.0.0.weight": (2, 9, 3, 3),
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (1, 768),
+        "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": (2, 768),
+        "first_stage_model.decoder.conv_in.weight": (2, 4, 3, 3),
+        "first_stage_model.decoder.up.0.block.0.conv1.weight": (2, 2, 3, 3),
+    }  # fmt: skip
+    model = {name: torch.zeros(shape, dtype=torch.float16) for name, shape in half.items()}
+    model["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    trained = {"epoch": 1, "global_step": 10, "state_dict": model}
+    torch.save(trained, OUT / "kind-inpainting.ckpt")
+    torch.save(trained, OUT / "kind-inpainting-old.ckpt", _use_new_zipfile_serialization=False)
+    words = torch.nn.Parameter(torch.zeros(2, 768, dtype=torch.float16))
+    embedding = {"string_to_token": {"*": 265}, "string_to_param": torch.nn.ParameterDict({"*": words}).state_dict()}
+    torch.save({**embedding, "name": "word", "step": 4, "sd_checkpoint": None}, OUT / "kind-embedding.pt")
+    torch.save({"params_ema": {"conv_first.weight": torch.zeros(2, 3, 3, 3)}}, OUT / "kind-upscaler.pth")
+
+
 def blocks(kind, rows):
     """Random blocks whose scales are ordinary f16 numbers."""
     numbers, size = gguf.GGML_QUANT_SIZES[kind]
@@ -112,6 +132,7 @@ if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     expected = {}
     pickles(expected)
+    kinds()
     quantised(expected)
     eight_bits(expected)
     save_file({name: tensor.clone() for name, tensor in expected.items()}, OUT / "expected.safetensors")

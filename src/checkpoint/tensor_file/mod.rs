@@ -11,6 +11,7 @@ use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+pub use pickle::is_pickle;
 pub use stored::StoredTensor;
 
 use super::CheckpointError;
@@ -49,7 +50,7 @@ impl TensorFile {
         source.read_at(0, &mut start).map_err(io)?;
         let header = if start.starts_with(b"GGUF") {
             gguf::header(&source)
-        } else if pickle::is_pickle(&start) {
+        } else if is_pickle(&start) {
             pickle::header(&source, &start)
         } else if let Some(what) = foreign::by_first_bytes(&start) {
             return Err(CheckpointError::Foreign { what, path });
@@ -90,6 +91,10 @@ impl TensorFile {
     pub fn is_as_opened(&self) -> bool {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         is_unchanged(self.opened.as_ref(), source.metadata().as_ref())
+    }
+
+    pub fn all_metadata(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.metadata.iter()
     }
 
     /// The values of a tensor, converted to f32 piece by piece.

@@ -21,8 +21,8 @@ pub enum StoredType {
     U8,
     /// GGML's blocks.
     Quantised(GgmlDType),
-    /// What else models do not compute with: its name and bytes a number.
-    Other(&'static str, usize),
+    /// What else models do not compute with: its name, and what [`StoredType::block`] says.
+    Other(&'static str, (usize, usize)),
 }
 
 impl StoredType {
@@ -34,14 +34,15 @@ impl StoredType {
             Self::F16 | Self::BF16 => (1, 2),
             Self::F8E4M3 | Self::F8E5M2 | Self::U8 => (1, 1),
             Self::Quantised(kind) => (kind.block_size(), kind.type_size()),
-            Self::Other(_, width) => (1, width),
+            Self::Other(_, block) => block,
         }
     }
 
     /// For people: "F16", "Q8_0".
     pub fn name(self) -> String {
         match self {
-            Self::Quantised(kind) => format!("{kind:?}"),
+            // candle writes Q4K for what GGML calls Q4_K.
+            Self::Quantised(kind) => format!("{kind:?}").replace('K', "_K"),
             Self::Other(name, _) => name.to_owned(),
             plain => format!("{plain:?}"),
         }

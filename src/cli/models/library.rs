@@ -121,7 +121,7 @@ fn line(entry: &Entry) -> String {
     let mut facts = vec![entry.group.label().to_owned()];
     facts.extend(card.family.map(|family| family.label().to_owned()));
     facts.extend(card.purpose.label().map(str::to_owned));
-    if Some(entry.group) != card.kind.group() || !matches!(entry.group, KindGroup::Checkpoint | KindGroup::Vae) {
+    if entry.group != card.kind.group() || !matches!(entry.group, KindGroup::Checkpoint | KindGroup::Vae) {
         facts.push(card.kind.label());
     }
     facts.push(size_for_people(entry.size_bytes));
@@ -186,7 +186,7 @@ fn card_as_json(card: &Card, hashes: Option<&Hashes>) -> Value {
         _ => (None, None, None),
     };
     json!({
-        "kind": card.kind.group().map(KindGroup::name),
+        "kind": card.kind.group().name(),
         "what": card.kind.label(),
         "network": network,
         "rank": rank,

@@ -18,11 +18,16 @@ const MOST_PICKLE_BYTES: u64 = 16 << 20;
 /// PyTorch's magic number 0x1950a86a20f9469cfc6c as a pickled LONG1: its file format before the zip.
 const OLD_FORMAT: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e";
 
+/// Keys below which the tensors lie: of whole trainings, embeddings, modules, upscalers.
+const INNER: [&str; 5] = ["state_dict", "string_to_param", "_parameters", "params_ema", "params"];
+/// How much of an old file is read for its pickles: nearly all are smaller than the first.
+const PICKLE_READS: [u64; 2] = [1 << 20, MOST_PICKLE_BYTES];
+
 /// Where the numbers of a storage lie: their start in the file, and their bytes.
 type Places = HashMap<String, (u64, u64)>;
 
 /// True for a file that starts as PyTorch's do.
-pub(super) fn is_pickle(start: &[u8]) -> bool {
+pub fn is_pickle(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04") || start.starts_with(OLD_FORMAT) || start.get(257..262) == Some(b"ustar")
 }
 
@@ -84,33 +89,57 @@ fn zipped(source: &Source) -> Result<(Pickle, Places), String> {
 
 /// Magic number, protocol, system, the object, the keys of its storages, and then each with its length in front.
 fn in_a_row(source: &Source) -> Result<(Pickle, Places), String> {
-    let io = |e: std::io::Error| e.to_string();
-    let file_len = source.len().map_err(io)?;
-    let mut bytes = vec![0; usize::try_from(file_len.min(MOST_PICKLE_BYTES)).unwrap_or(0)];
-    source.read_at(0, &mut bytes).map_err(io)?;
-    let mut at = OLD_FORMAT.len();
-    for _ in ["protocol", "system"] {
-        at += Pickle::read(&bytes[at..])?.len;
+    let file_len = source.len().map_err(|e| e.to_string())?;
+    let mut read = Err("it ends in its header".to_owned());
+    for most in PICKLE_READS {
+        read = row_of_pickles(source, file_len.min(most));
+        if read.is_ok() || file_len <= most {
+            break;
+        }
     }
-    let pickle = Pickle::read(&bytes[at..])?;
-    at += pickle.len;
-    let keys = Pickle::read(&bytes[at..])?;
-    let mut at = (at + keys.len) as u64;
-    let widths = storage_widths(&pickle);
+    let (pickle, keys, at) = read?;
+    let places = places_in_a_row(source, file_len, (&pickle, &keys), at)?;
+    Ok((pickle, places))
+}
+
+/// The object, the keys of its storages, and where these begin.
+fn row_of_pickles(source: &Source, len: u64) -> Result<(Pickle, Pickle, u64), String> {
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    source.read_at(0, &mut bytes).map_err(|e| e.to_string())?;
+    let mut rest = bytes.get(OLD_FORMAT.len()..).unwrap_or_default();
+    let mut next = || {
+        let pickle = Pickle::read(rest)?;
+        rest = rest.get(pickle.len..).unwrap_or_default();
+        Ok::<_, String>(pickle)
+    };
+    let _protocol = next()?;
+    let _system = next()?;
+    let (pickle, keys) = (next()?, next()?);
+    let at = bytes.len() - rest.len();
+    Ok((pickle, keys, at as u64))
+}
+
+fn places_in_a_row(
+    source: &Source,
+    file_len: u64,
+    (pickle, keys): (&Pickle, &Pickle),
+    mut at: u64,
+) -> Result<Places, String> {
+    let widths = storage_widths(pickle);
     let Value::List(list) = keys.get(keys.root) else {
         return Err("it does not list its storages".to_owned());
     };
     let mut places = Places::new();
     for key in list.iter().filter_map(|id| keys.text(*id)) {
         let mut count = [0; 8];
-        source.read_at(at, &mut count).map_err(io)?;
+        source.read_at(at, &mut count).map_err(|e| e.to_string())?;
         let width = widths.get(key).copied().unwrap_or(0) as u64;
         let len = u64::from_le_bytes(count).checked_mul(width).filter(|len| *len <= file_len);
         let len = len.ok_or("a storage in it is longer than the file")?;
         places.insert(key.to_owned(), (at + 8, len));
         at += 8 + len;
     }
-    Ok((pickle, places))
+    Ok(places)
 }
 
 /// Bytes of a number in each storage that the pickle speaks of.
@@ -130,7 +159,7 @@ fn collect(
     tensors: &mut HashMap<String, StoredTensor>,
 ) -> Result<(), String> {
     const MOST_DEPTH: usize = 3;
-    for inner in ["state_dict", "string_to_param", "_parameters"] {
+    for inner in INNER {
         if let Some(inner) = pickle.item(root, inner).filter(|_| depth < MOST_DEPTH) {
             return collect(pickle, inner, depth + 1, places, tensors);
         }
@@ -188,8 +217,8 @@ fn stored_type(storage: &Storage) -> StoredType {
         "BFloat16Storage" => StoredType::BF16,
         "LongStorage" => StoredType::I64,
         "ByteStorage" | "BoolStorage" => StoredType::U8,
-        "IntStorage" => StoredType::Other("I32", 4),
-        "ShortStorage" => StoredType::Other("I16", 2),
-        _ => StoredType::Other("I8", 1),
+        "IntStorage" => StoredType::Other("I32", (1, 4)),
+        "ShortStorage" => StoredType::Other("I16", (1, 2)),
+        _ => StoredType::Other("I8", (1, 1)),
     }
 }
