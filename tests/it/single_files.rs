@@ -187,6 +187,12 @@ fn what_the_model_predicts_is_read_from_the_file() {
     let twins = Twins::new("sd2", DType::F16, 0.05);
     let prediction = || load(&twins.file()).unwrap().noise_schedule.prediction();
     assert_eq!(prediction(), Prediction::Epsilon);
+    let beside = twins.file().with_extension("yaml");
+    std::fs::write(&beside, "model:\n  params:\n    parameterization: \"v\"\n").unwrap();
+    assert_eq!(prediction(), Prediction::Velocity);
+    // What the file itself says comes first.
+    std::fs::write(&beside, "model:\n  params:\n    parameterization: eps\n").unwrap();
+    assert_eq!(prediction(), Prediction::Epsilon);
     let marker = Tensor::new(&[1_f32], &Device::Cpu).unwrap();
     twins.edit(|tensors| _ = tensors.insert("v_pred".to_owned(), marker));
     assert_eq!(prediction(), Prediction::Velocity);

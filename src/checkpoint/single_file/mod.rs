@@ -1,6 +1,7 @@
 //! A checkpoint in one file under its original names: what family it is of and how it is built, read from names and
 //! shapes. What shapes do not tell is the family's: heads, activation, noise, scale of the latents.
 
+mod sidecar;
 mod text;
 mod unet;
 
@@ -146,8 +147,8 @@ impl SingleFile {
         }))
     }
 
-    /// Whether the U-Net predicts v: by a tensor that only says so, by the metadata, or by what only Stable Diffusion
-    /// 2's v model has: a wide spread in the last block's norm (ComfyUI's test and bound).
+    /// Whether the U-Net predicts v: by a tensor that only says so, by the metadata, by the yaml file beside it, or
+    /// by what only Stable Diffusion 2's v model has: a wide spread in the last block's norm (ComfyUI's test and bound).
     fn is_v_prediction(&self) -> Result<bool, CheckpointError> {
         const LEAST_SPREAD: f64 = 0.09;
         if self.file.get("v_pred").is_some() {
@@ -155,6 +156,9 @@ impl SingleFile {
         }
         if let Some(said) = self.file.metadata("modelspec.prediction_type") {
             return Ok(said.starts_with('v'));
+        }
+        if let Some(said) = sidecar::is_v_prediction(self.file.path())? {
+            return Ok(said);
         }
         let last = self.blocks.up.last().and_then(|level| level.blocks.last());
         let (true, Some(last)) = (self.is_second(), last) else { return Ok(false) };
