@@ -34,6 +34,8 @@ struct Run<'a> {
     options: &'a GenerateOptions,
     session: Session,
     model: Option<PathBuf>,
+    /// Where the library has computed it.
+    model_hash: Option<String>,
     output: Output,
     start_image: Option<Arc<RgbImage>>,
     wildcards: WildcardFiles,
@@ -83,7 +85,8 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     let session = Session::start(options.device, options.precision, Report::new(options.json))?;
     let folder = folders::wildcard_folder();
     let wildcards = typed(options).wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
-    Ok(Run { options, session, model, output, start_image, wildcards, files, seed: None })
+    let model_hash = model.as_deref().and_then(models::short_hash);
+    Ok(Run { options, session, model, model_hash, output, start_image, wildcards, files, seed: None })
 }
 
 impl Run<'_> {
@@ -115,7 +118,8 @@ impl Run<'_> {
         self.seed = Some(seed);
         let networks = self.files.called(&request, facts.tokenizer.as_deref())?;
         let Recorded { adapters, embeddings } = self.files.recorded(&networks)?;
-        let record = PictureRecord { adapters, embeddings, ..PictureRecord::new(facts.name.clone(), request.clone()) };
+        let plain = PictureRecord::new(facts.name.clone(), request.clone());
+        let record = PictureRecord { model_hash: self.model_hash.clone(), adapters, embeddings, ..plain };
         self.check_room_for(&record)?;
         let previews = self.options.previews.as_deref();
         // Pictures of one seed are told apart by their variation.

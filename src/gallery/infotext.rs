@@ -32,6 +32,7 @@ pub fn write(record: &PictureRecord) -> String {
     pairs.push(("CFG scale", request.guidance.get().to_string()));
     pairs.push(("Seed", request.seed.to_string()));
     pairs.push(("Size", request.size.to_string()));
+    pairs.extend(record.model_hash.iter().map(|hash| ("Model hash", hash.clone())));
     pairs.push(("Model", quoted(&record.model)));
     pairs.extend(request.image_to_image.as_ref().map(|start| ("Denoising strength", start.strength.get().to_string())));
     if request.clip_skip != ClipSkip::default() {

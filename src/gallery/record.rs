@@ -17,6 +17,9 @@ pub struct PictureRecord {
     pub software: String,
     /// The name of the model that made the picture.
     pub model: String,
+    /// The first 10 digits of the SHA-256 of the model's file, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_hash: Option<String>,
     /// What was asked.
     pub request: GenerationRequest,
     /// The LoRAs that changed the model.
@@ -54,6 +57,7 @@ impl PictureRecord {
             version: Self::VERSION,
             software: concat!("Calotype ", env!("CARGO_PKG_VERSION")).to_owned(),
             model,
+            model_hash: None,
             request,
             adapters: Vec::new(),
             embeddings: Vec::new(),
@@ -272,6 +276,7 @@ impl From<&PictureRecord> for ReadRecipe {
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
             model: Some(record.model.clone()),
+            model_hash: record.model_hash.clone(),
             steps: Some(request.steps),
             guidance: Some(request.guidance),
             sampler: Some(request.sampler),

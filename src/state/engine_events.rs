@@ -108,8 +108,8 @@ impl Studio {
 
     fn finished(&mut self, job: JobId, image: Arc<RgbImage>) -> Vec<Effect> {
         let Some(running) = self.queue.finish(job) else { return Vec::new() };
-        let RunningJob { model, request, adapters, embeddings, .. } = running;
-        let record = PictureRecord { adapters, embeddings, ..PictureRecord::new(model, request) };
+        let RunningJob { model, model_hash, request, adapters, embeddings, .. } = running;
+        let record = PictureRecord { model_hash, adapters, embeddings, ..PictureRecord::new(model, request) };
         let id = self.canvas.keep_unsaved(Arc::clone(&image), Caption::Ours(Box::new(record.clone())));
         self.canvas.finish(job);
         if self.canvas.is_following() {

@@ -33,6 +33,8 @@ pub struct RunningJob {
     pub request: GenerationRequest,
     /// The name of the model that makes it; another may be chosen meanwhile.
     pub model: String,
+    /// The short hash of its file, where the library knows it.
+    pub model_hash: Option<String>,
     /// What of LoRAs acts on it, once the engine has said so.
     pub adapters: Vec<RecordedAdapter>,
     /// The same of embeddings.
@@ -53,6 +55,7 @@ impl RunningJob {
             id,
             request,
             model,
+            model_hash: None,
             adapters: Vec::new(),
             embeddings: Vec::new(),
             phase: Phase::Waiting,

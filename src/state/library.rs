@@ -28,6 +28,15 @@ pub struct Library {
     offered_for: Option<(u64, usize, ModelSource)>,
 }
 
+impl Library {
+    /// The short hash of a model's file, where it is known.
+    #[must_use]
+    pub fn short_hash(&self, source: &ModelSource) -> Option<String> {
+        let ModelSource::OnDisk(path) = source else { return None };
+        self.index.at(path)?.short_hash().map(str::to_owned)
+    }
+}
+
 impl Studio {
     /// Takes in an event of the library's thread.
     pub fn on_library(&mut self, event: Event, now_secs: f64) {

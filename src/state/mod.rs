@@ -192,7 +192,8 @@ impl Studio {
     /// Hands the next job to the engine, when there is one and the engine can take it.
     fn hand_over(&mut self) -> Vec<Effect> {
         let Some(facts) = self.model.facts().filter(|_| self.is_engine_alive) else { return Vec::new() };
-        let Some(next) = self.queue.hand_over(&facts.name) else { return Vec::new() };
+        let model_hash = self.library.short_hash(&facts.source);
+        let Some(next) = self.queue.hand_over(&facts.name, model_hash) else { return Vec::new() };
         let PlannedPicture { request, start_image } = next.picture;
         self.canvas.begin(next.id, request.size);
         let networks = Box::new(self.library.files.called_by(&request, facts.tokenizer.as_deref()));

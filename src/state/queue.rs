@@ -74,12 +74,14 @@ impl Queue {
     }
 
     /// Takes the next one for the engine, when it has none; the model at hand will make it.
-    pub fn hand_over(&mut self, model: &str) -> Option<WaitingJob> {
+    pub fn hand_over(&mut self, model: &str, model_hash: Option<String>) -> Option<WaitingJob> {
         if self.running.is_some() {
             return None;
         }
         let next = self.waiting.pop_front()?;
-        self.running = Some(RunningJob::new(next.id, next.picture.request.clone(), model.to_owned()));
+        let mut job = RunningJob::new(next.id, next.picture.request.clone(), model.to_owned());
+        job.model_hash = model_hash;
+        self.running = Some(job);
         Some(next)
     }
 
@@ -138,17 +140,17 @@ mod tests {
     #[test]
     fn jobs_are_handed_over_one_at_a_time() {
         let mut queue = queue(2);
-        let first = queue.hand_over("a model").unwrap().id;
-        assert!(queue.hand_over("a model").is_none());
+        let first = queue.hand_over("a model", None).unwrap().id;
+        assert!(queue.hand_over("a model", None).is_none());
         assert!(queue.finish(JobId(99)).is_none());
         assert!(queue.finish(first).is_some());
-        assert_ne!(queue.hand_over("a model").unwrap().id, first);
+        assert_ne!(queue.hand_over("a model", None).unwrap().id, first);
     }
 
     #[test]
     fn stop_cancels_and_a_second_press_empties_the_queue() {
         let mut queue = queue(3);
-        let first = queue.hand_over("a model").unwrap().id;
+        let first = queue.hand_over("a model", None).unwrap().id;
         assert_eq!(queue.stop(), Stopped::Running(first));
         assert!(queue.empties_on_stop());
         assert_eq!(queue.stop(), Stopped::Emptied(Some(first)));
@@ -158,20 +160,20 @@ mod tests {
     #[test]
     fn a_second_press_empties_the_queue_even_when_the_next_job_has_begun() {
         let mut queue = queue(3);
-        let first = queue.hand_over("a model").unwrap().id;
+        let first = queue.hand_over("a model", None).unwrap().id;
         queue.stop();
         queue.end(first);
-        let second = queue.hand_over("a model").unwrap().id;
+        let second = queue.hand_over("a model", None).unwrap().id;
         assert_eq!(queue.stop(), Stopped::Emptied(Some(second)));
     }
 
     #[test]
     fn a_finished_picture_makes_stop_a_first_press_again() {
         let mut queue = queue(3);
-        let first = queue.hand_over("a model").unwrap().id;
+        let first = queue.hand_over("a model", None).unwrap().id;
         queue.stop();
         queue.finish(first);
-        let second = queue.hand_over("a model").unwrap().id;
+        let second = queue.hand_over("a model", None).unwrap().id;
         assert_eq!(queue.stop(), Stopped::Running(second));
     }
 

@@ -17,7 +17,7 @@ use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
 
-use crate::studio::{Studio, opened, picture, ready_event};
+use crate::studio::{Studio, facts, opened, picture, ready_event};
 
 pub fn entry(group: KindGroup, name: &str, family: Family) -> Entry {
     let kind = match group {
@@ -300,4 +300,26 @@ fn a_called_lora_goes_to_the_engine_and_into_the_recipe() {
         _ => None,
     });
     assert_eq!(saved.unwrap().adapters, [recorded]);
+}
+
+#[test]
+fn a_recipe_has_the_short_hash_of_its_model_where_the_library_knows_it() {
+    let path = "/m/foxes.safetensors";
+    let mut foxes = entry(KindGroup::Checkpoint, "foxes", Family::Sd1);
+    foxes.hashes = Some(Hashes { sha256: "0123456789abcdef".into(), old: None, after_header: None });
+    let mut studio = browsing(vec![foxes]);
+    studio.press(Key::ArrowDown);
+    studio.press(Key::Enter);
+    let mut facts = facts(ModelSource::OnDisk(path.into()));
+    facts.name = "foxes".into();
+    studio.engine_says(EngineEvent::ModelFound(Box::new(facts)));
+    studio.type_prompt("a fox");
+    studio.press_generate();
+    let job = studio.one_job();
+    studio.engine_says(EngineEvent::Finished { job: job.id, image: picture(), seconds: 1.0 });
+    let hash = studio.gallery.take_all().into_iter().find_map(|command| match command {
+        gallery::Command::Save { record, .. } => record.model_hash,
+        _ => None,
+    });
+    assert_eq!(hash.as_deref(), Some("0123456789"));
 }

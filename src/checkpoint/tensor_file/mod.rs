@@ -99,6 +99,7 @@ impl TensorFile {
 
     /// The values of a tensor, converted to f32 piece by piece.
     pub fn read_f32(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
+        self.check_type(name, tensor)?;
         // No more than the file has bytes for.
         let mut values = vec![0.0; tensor.stored_count()];
         self.read_stored(name, tensor, &mut values)?;
@@ -121,10 +122,7 @@ impl TensorFile {
 
     /// The numbers as they follow each other in the file.
     fn read_stored(&self, name: &str, tensor: &StoredTensor, out: &mut [f32]) -> Result<(), CheckpointError> {
-        if !tensor.kind.is_number() {
-            let (name, found) = (name.to_owned(), tensor.kind.name());
-            return Err(CheckpointError::UnknownDType { name, found, path: self.path.clone() });
-        }
+        self.check_type(name, tensor)?;
         let (numbers, bytes) = tensor.kind.block();
         let blocks = (PIECE_BYTES / bytes).min(out.len() / numbers);
         let mut piece = vec![0; blocks * bytes];
@@ -139,6 +137,14 @@ impl TensorFile {
             read.map_err(|problem| self.damaged(format!("tensor \"{name}\": {problem}")))?;
         }
         Ok(())
+    }
+
+    fn check_type(&self, name: &str, tensor: &StoredTensor) -> Result<(), CheckpointError> {
+        if tensor.kind.is_number() {
+            return Ok(());
+        }
+        let (name, found) = (name.to_owned(), tensor.kind.name());
+        Err(CheckpointError::UnknownDType { name, found, path: self.path.clone() })
     }
 
     fn damaged(&self, problem: String) -> CheckpointError {

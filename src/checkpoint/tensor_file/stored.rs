@@ -137,7 +137,8 @@ impl StoredTensor {
     /// How many numbers lie in the file.
     pub fn stored_count(&self) -> usize {
         let (numbers, bytes) = self.kind.block();
-        usize::try_from(self.len_bytes).unwrap_or(usize::MAX) / bytes * numbers
+        // A type that is not known has no size.
+        usize::try_from(self.len_bytes).unwrap_or(usize::MAX) / bytes.max(1) * numbers
     }
 
     /// The rows of one third, counted from 0; `None` when they cannot be cut in three.

@@ -69,6 +69,12 @@ pub fn callable(group: KindGroup) -> Vec<NamedFile> {
     index.callable(group).map(named).collect()
 }
 
+/// The short hash of a listed file, where it was computed.
+pub fn short_hash(path: &Path) -> Option<String> {
+    let path = std::path::absolute(path).ok()?;
+    opened().index(Activity::Idle).at(&path)?.short_hash().map(str::to_owned)
+}
+
 fn work(error: impl std::fmt::Display) -> Failure {
     Failure::Work(error.to_string())
 }
