@@ -8,8 +8,9 @@ use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
 use crate::latent_image::LatentColours;
 
-/// Side of the test picture in latent pixels: 256 samples for the few numbers of the map.
-const SIDE: usize = 16;
+/// Side of the test picture in latent pixels: 64 samples for the few numbers of the map. A larger one makes loading slower
+/// and the colours hardly better.
+const SIDE: usize = 8;
 
 /// Shows the VAE a picture of many colours, lets it encode and decode it, and fits the linear map from each latent pixel
 /// to the mean colour that it decodes to.
@@ -39,19 +40,18 @@ pub fn fit_colours(
     Ok(LatentColours::fit(&latents, &colours))
 }
 
-/// `[3, side, side]` in -1..1: smooth waves of different length in each channel, then flat patches over a quarter of it,
-/// so that most colours occur both in gradients and in areas.
+/// `[3, side, side]` in -1..1: slow waves of different length in each channel, below them flat patches of two latent
+/// pixels' side, so that colours occur both in gradients and in areas.
 fn test_picture(side: usize) -> Vec<f32> {
     let mut values = Vec::with_capacity(3 * side * side);
     for channel in 0..3_u8 {
-        let (fx, fy) = ([2.0, 5.0, 3.0][usize::from(channel)], [3.0, 2.0, 7.0][usize::from(channel)]);
+        let (fx, fy) = ([1.0, 2.0, 1.5][usize::from(channel)], [1.5, 1.0, 2.0][usize::from(channel)]);
         for y in 0..side {
             for x in 0..side {
                 let (u, v) = (x as f32 / side as f32, y as f32 / side as f32);
-                let is_patch = (x * 4 / side + y * 4 / side) % 2 == 1;
-                let value = if is_patch {
-                    // One of 27 colours by the patch's place.
-                    let patch = (x * 8 / side) * 5 + (y * 8 / side) * 11;
+                let value = if 2 * y >= side {
+                    // One of 27 colours by the patch's place, far from its neighbours'.
+                    let patch = (x * 4 / side + (y * 4 / side - 2) * 4) * 7;
                     (patch / 3_usize.pow(u32::from(channel)) % 3) as f32 - 1.0
                 } else {
                     (std::f32::consts::TAU * (fx * u + fy * v + 0.3 * f32::from(channel))).sin()

@@ -11,6 +11,8 @@ use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use rayon::prelude::*;
+
 pub use pickle::is_pickle;
 pub use stored::StoredTensor;
 
@@ -125,18 +127,20 @@ impl TensorFile {
         self.check_type(name, tensor)?;
         let (numbers, bytes) = tensor.kind.block();
         let blocks = (PIECE_BYTES / bytes).min(out.len() / numbers);
-        let mut piece = vec![0; blocks * bytes];
-        for (index, out) in out.chunks_mut((blocks * numbers).max(1)).enumerate() {
-            let part = &mut piece[..out.len() / numbers * bytes];
-            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-            source
-                .read_at(tensor.offset + (index * blocks * bytes) as u64, part)
-                .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
-            drop(source);
-            let read = tensor.kind.decode(part, out);
-            read.map_err(|problem| self.damaged(format!("tensor \"{name}\": {problem}")))?;
-        }
-        Ok(())
+        // The threads share the conversion and the first touch of the memory, which cost more than the reading.
+        out.par_chunks_mut((blocks * numbers).max(1)).enumerate().try_for_each_init(
+            || vec![0; blocks * bytes],
+            |piece, (index, out)| {
+                let part = &mut piece[..out.len() / numbers * bytes];
+                let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+                source
+                    .read_at(tensor.offset + (index * blocks * bytes) as u64, part)
+                    .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
+                drop(source);
+                let read = tensor.kind.decode(part, out);
+                read.map_err(|problem| self.damaged(format!("tensor \"{name}\": {problem}")))
+            },
+        )
     }
 
     fn check_type(&self, name: &str, tensor: &StoredTensor) -> Result<(), CheckpointError> {
