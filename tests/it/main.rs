@@ -15,6 +15,7 @@ mod downloads_hub;
 mod fakes;
 mod first_light;
 mod golden;
+mod hostile_models;
 mod library;
 mod loopback;
 mod picture_files;
