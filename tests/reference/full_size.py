@@ -122,7 +122,7 @@ def make(family, folder):
     tokenizer.mkdir()
     (tokenizer / "special_tokens_map.json").write_text('{"pad_token": "!"}')
     name = "StableDiffusionPipeline" if family == "sd2" else "StableDiffusionXLPipeline"
-    index = {"_class_name": name} | ({"force_zeros_for_empty_prompt": True} if family == "xl" else {})
+    index = {"_class_name": name} | ({"force_zeros_for_empty_prompt": True} if family.startswith("xl") else {})
     (folder / "model_index.json").write_text(json.dumps(index))
 
 
