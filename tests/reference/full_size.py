@@ -172,7 +172,9 @@ def draw(folder, target):
         texts = {"prompt_embeds": both[:1], "negative_prompt_embeds": both[1:]}
     unet = loaded(UNet2DConditionModel, folder / "unet", config("unet"))
     vae = loaded(AutoencoderKL, folder / "vae", config("vae"))
-    noise = DDIMScheduler.from_config(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+    config_of_noise = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    # Stable Diffusion's pipeline switches clipping off where a configuration is silent; XL's does not.
+    noise = DDIMScheduler.from_config(config_of_noise, clip_sample=False)
     parts = {"vae": vae, "text_encoder": None, "tokenizer": None, "unet": unet, "scheduler": noise}
     if is_xl:
         pipe = StableDiffusionXLPipeline(**parts, text_encoder_2=None, tokenizer_2=None, add_watermarker=False)
