@@ -22,6 +22,17 @@ pub enum CheckpointError {
         /// The file.
         path: PathBuf,
     },
+    /// The file shows no previews.
+    #[error(
+        "this is {what}; previews need a TAESD decoder for Stable Diffusion 1, 2 or XL (taesd_decoder, taesdxl_decoder): {}",
+        path.display()
+    )]
+    NotTaesd {
+        /// What it is.
+        what: String,
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A single file holds only some parts of a model.
     #[error("this file has no {part} inside, which a whole model needs: {}", path.display())]
     MissingPart {

@@ -228,6 +228,14 @@ fn choose(names: &[String], stem: &str) -> Option<Choice> {
     choose_as(names, stem, ".safetensors").or_else(|| choose_as(names, pickles, ".bin"))
 }
 
+/// The file to read where one alone will do.
+pub(super) fn only_file(names: &[String], stem: &str) -> Option<String> {
+    match choose(names, stem)? {
+        Choice::Single(name) => Some(name),
+        Choice::Index(_) => None,
+    }
+}
+
 fn choose_as(names: &[String], stem: &str, extension: &str) -> Option<Choice> {
     let rank = |variant: &str| match variant {
         "" => 0,

@@ -170,7 +170,6 @@ fn parts_embeddings_and_strangers_are_named() {
     assert_eq!(kind(EMBEDDING), (ModelKind::Embedding { vectors: 3 }, Some(Family::Sd1)));
     let xl: Shapes<'_> = &[("clip_l", &[2, 768]), ("clip_g", &[2, 1280])];
     assert_eq!(kind(xl), (ModelKind::Embedding { vectors: 2 }, Some(Family::Sdxl)));
-    assert_eq!(kind(&[("taesd_decoder.1.weight", &[64, 4, 3, 3])]).0, ModelKind::Taesd);
     let text: Shapes<'_> = &[("text_model.embeddings.token_embedding.weight", &[2, 1024])];
     assert_eq!(kind(text), (ModelKind::TextEncoder, Some(Family::Sd2)));
     for (name, what) in [

@@ -22,6 +22,7 @@ mod recipe_files;
 mod single_files;
 mod source;
 mod studio;
+mod taesd;
 mod window;
 mod window_downloads;
 mod window_models;

@@ -15,10 +15,14 @@ use super::files::ModelFiles;
 use super::foreign;
 use super::meter::Meter;
 use super::original_names::{OriginalNames, Spelling, Tower, VAE_PREFIX};
+use super::taesd::Taesd;
 use super::tensor_file::TensorFile;
 use super::unet_blocks::{UNET_PREFIX, UNetBlocks};
 use super::weights::Weights;
 use crate::diffusion::text_encoder::HiddenStates;
+
+/// TAESD's bare numbers for names say nothing by themselves.
+const TAESD: &str = "a TAESD, which the settings take for previews, not a model";
 
 /// An open checkpoint that is Stable Diffusion 1, 2 or XL.
 pub(super) struct SingleFile {
@@ -37,6 +41,10 @@ pub(super) enum Part {
     Vae,
 }
 
+fn is_taesd(file: &TensorFile) -> bool {
+    Taesd::find(&|name| file.get(name).map(|tensor| tensor.shape.as_slice())).is_some()
+}
+
 impl SingleFile {
     /// # Errors
     /// When the file is damaged, is something else, or lacks a part.
@@ -49,7 +57,8 @@ impl SingleFile {
             return Err(foreign(what));
         }
         if !names.iter().any(|name| name.starts_with(UNET_PREFIX)) {
-            let what = foreign::part(&names).unwrap_or("a file of tensors without a U-Net (model.diffusion_model)");
+            let part = foreign::part(&names).or_else(|| is_taesd(&file).then_some(TAESD));
+            let what = part.unwrap_or("a file of tensors without a U-Net (model.diffusion_model)");
             return Err(foreign(what));
         }
         let input = file.get(&format!("{UNET_PREFIX}input_blocks.0.0.weight"));

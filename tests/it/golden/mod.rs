@@ -9,6 +9,7 @@ mod parts;
 pub mod pictures;
 mod prompts;
 mod samplers;
+mod taesd;
 mod tokens;
 
 use std::collections::HashMap;
