@@ -21,6 +21,7 @@ use crate::diffusion::text_encoders::{TextEncoders, Tower};
 use crate::diffusion::unet::{UNet, UNetConfig};
 use crate::diffusion::vae::{Vae, VaeConfig};
 use crate::prompt::{SpecialTokens, Tokenizer};
+use crate::request::Companions;
 
 /// Larger than any model is trained on.
 const MOST_NATIVE_PX: u32 = 4096;
@@ -86,11 +87,11 @@ struct Configs {
     scheduler: SchedulerConfig,
 }
 
-/// Reads what the model's files say, or show, about it, and the tokenizer.
+/// Reads what the files of a model and of its companions say, or show, about it, and the tokenizer.
 ///
 /// # Errors
 /// When the files are no model, or one that is not understood.
-pub fn describe(files: &ModelFiles) -> Result<Description, CheckpointError> {
+pub fn describe(files: &ModelFiles, companions: &Companions) -> Result<Description, CheckpointError> {
     if matches!(files, ModelFiles::Single(_)) {
         let single = SingleFile::open(files)?;
         let mut towers = Vec::new();
@@ -102,7 +103,7 @@ pub fn describe(files: &ModelFiles) -> Result<Description, CheckpointError> {
         let (unet, vae, scheduler) = (single.unet()?, single.vae()?, single.scheduler()?);
         let zeroes_empty_negative = single.zeroes_empty_negative();
         let configs = Configs { towers, zeroes_empty_negative, unet, vae, scheduler };
-        return describe_parts(files, configs, single.tokenizer(0)?);
+        return describe_parts(files, companions, configs, single.tokenizer(0)?);
     }
     let index = read_index(files)?;
     for part in ["unet/config.json", "vae/config.json"] {
@@ -115,7 +116,7 @@ pub fn describe(files: &ModelFiles) -> Result<Description, CheckpointError> {
     let scheduler: SchedulerConfig = files.json("scheduler/scheduler_config.json")?;
     let (towers, tokenizer) = folder_towers(files, &unet)?;
     let zeroes_empty_negative = index.is_some_and(|index| index.force_zeros_for_empty_prompt);
-    describe_parts(files, Configs { towers, zeroes_empty_negative, unet, vae, scheduler }, tokenizer)
+    describe_parts(files, companions, Configs { towers, zeroes_empty_negative, unet, vae, scheduler }, tokenizer)
 }
 
 /// The text encoders of a folder, and the first one's tokenizer, which cuts the prompts.
@@ -147,8 +148,16 @@ fn folder_towers(files: &ModelFiles, unet: &UNetConfig) -> Result<(Vec<TowerConf
     }
 }
 
-fn describe_parts(files: &ModelFiles, configs: Configs, tokenizer: Tokenizer) -> Result<Description, CheckpointError> {
-    let Configs { towers, zeroes_empty_negative, unet, vae, scheduler } = configs;
+fn describe_parts(
+    files: &ModelFiles,
+    companions: &Companions,
+    configs: Configs,
+    tokenizer: Tokenizer,
+) -> Result<Description, CheckpointError> {
+    let Configs { towers, zeroes_empty_negative, unet, vae, mut scheduler } = configs;
+    if let Some(prediction) = companions.prediction {
+        scheduler = scheduler.with_prediction(prediction);
+    }
     let noise_schedule = NoiseSchedule::new(&scheduler).map_err(|source| model_error(files, "scheduler", source))?;
     // diffusers' own default where a configuration is silent.
     let (height, width) = unet.sample_size().unwrap_or((64, 64));

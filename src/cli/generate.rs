@@ -21,7 +21,7 @@ use crate::inference::message::{JobId, ModelFacts, ModelSource};
 use crate::latent_image::LatentColours;
 use crate::prompt::wildcards::WildcardFiles;
 use crate::prompt::{SettledPrompts, TypedPrompts};
-use crate::request::{GenerationRequest, ImageSize, ImageToImage, Seed, Sigmas};
+use crate::request::{Companions, GenerationRequest, ImageSize, ImageToImage, Seed, Sigmas};
 
 /// Where the pictures go.
 enum Output {
@@ -34,6 +34,7 @@ struct Run<'a> {
     options: &'a GenerateOptions,
     session: Session,
     model: Option<PathBuf>,
+    companions: Companions,
     /// Where the library has computed it.
     model_hash: Option<String>,
     output: Output,
@@ -77,6 +78,7 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
         strength.steps_taken(steps).map_err(|error| Failure::Usage(error.to_string()))?;
     }
     let model = options.model.as_deref().map(models::resolve).transpose()?;
+    let companions = options.companions.resolve()?;
     let start_image = match &options.init {
         Some(path) => Some(open_picture(path).map_err(|error| Failure::Usage(error.for_people()))?.image),
         None => None,
@@ -86,7 +88,7 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     let folder = folders::wildcard_folder();
     let wildcards = typed(options).wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
     let model_hash = model.as_deref().and_then(models::short_hash);
-    Ok(Run { options, session, model, model_hash, output, start_image, wildcards, files, seed: None })
+    Ok(Run { options, session, model, companions, model_hash, output, start_image, wildcards, files, seed: None })
 }
 
 impl Run<'_> {
@@ -99,7 +101,7 @@ impl Run<'_> {
             let request = nth_request(options, (wildcards, files), facts, first, 0)?;
             files.called(&request, facts.tokenizer.as_deref()).map(drop)
         };
-        let (facts, colours) = self.session.load(source, check)?;
+        let (facts, colours) = self.session.load((source, self.companions.clone()), check)?;
         for index in 0..u64::from(self.options.count) {
             let request = nth_request(options, (&self.wildcards, &self.files), &facts, first, index)?;
             self.one(JobId(index), request, &facts, &colours)?;

@@ -12,7 +12,7 @@ use crate::inference::cancel::CancelToken;
 use crate::inference::device::{DeviceChoice, Precision};
 use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelSource, Previews};
 use crate::latent_image::{LatentColours, LatentImage};
-use crate::request::GenerationRequest;
+use crate::request::{Companions, GenerationRequest};
 use crate::worker::{Waited, Worker};
 
 /// How long the end waits for the engine's thread.
@@ -58,13 +58,13 @@ impl Session {
         Ok(Self { engine, cancel, report })
     }
 
-    /// Loads a model. `check` sees what it is before its weights are read, and may refuse.
+    /// Loads a model with its companions. `check` sees what it is before its weights are read, and may refuse.
     pub fn load(
         &mut self,
-        source: ModelSource,
+        (source, companions): (ModelSource, Companions),
         mut check: impl FnMut(&ModelFacts) -> Result<(), Failure>,
     ) -> Result<(Box<ModelFacts>, LatentColours), Failure> {
-        self.send(Command::Load(source))?;
+        self.send(Command::Load { source, companions })?;
         let mut name = String::new();
         loop {
             match self.next()? {

@@ -81,6 +81,7 @@ fn render_and_compare(
 ) -> Result<Verdict, Failure> {
     let recipe = picture.recipe.clone().unwrap_or_default();
     let model = options.model.as_deref().map(models::resolve).transpose()?;
+    let companions = options.companions.resolve()?;
     let mut files = KnownFiles::of(&options.networks, &[])?;
     if let Some(record) = &picture.record {
         files.take_recipe(&record.adapters, request.dialect)?;
@@ -100,7 +101,7 @@ fn render_and_compare(
         }
     };
     let source = model.map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
-    let drawn = session.load(source, check).and_then(|(facts, _)| {
+    let drawn = session.load((source, companions), check).and_then(|(facts, _)| {
         let networks = files.called(&request, facts.tokenizer.as_deref())?;
         let recorded = files.recorded(&networks)?;
         other_files = picture.record.as_ref().map_or_else(Vec::new, |record| recorded.differing_from(record));

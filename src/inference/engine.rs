@@ -13,7 +13,7 @@ use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFi
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::latent_image::LatentColours;
-use crate::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps};
+use crate::request::{Companions, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
@@ -35,34 +35,34 @@ pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Comm
     let mut engine = Engine { device, precision, model: None, outbox, closing: inbox.closing_check() };
     while let Some(command) = inbox.next() {
         match command {
-            Command::Load(source) => engine.load(source),
+            Command::Load { source, companions } => engine.load(source, companions),
             Command::Generate(job) => engine.generate(&job),
         }
     }
 }
 
 impl Engine<'_> {
-    fn load(&mut self, source: ModelSource) {
+    fn load(&mut self, source: ModelSource, companions: Companions) {
         // Freed before the next one is read, so that two never share the memory.
         self.model = None;
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&source)));
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&source, &companions)));
         let error = match loaded {
             Ok(Ok(()) | Err(CheckpointError::Cancelled)) => return,
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic_text(panic.as_ref()),
         };
         tracing::debug!(%source, %error, "the model could not be loaded");
-        self.outbox.send(Event::ModelFailed { source, error });
+        self.outbox.send(Event::ModelFailed { source, companions, error });
     }
 
-    fn try_load(&mut self, source: &ModelSource) -> Result<(), CheckpointError> {
+    fn try_load(&mut self, source: &ModelSource, companions: &Companions) -> Result<(), CheckpointError> {
         let started = Instant::now();
         let files = match source {
             ModelSource::BuiltIn => ModelFiles::Starter,
             ModelSource::OnDisk(path) => ModelFiles::at(path)?,
         };
-        let description = checkpoint::describe(&files)?;
-        let facts = self.facts(source, &description);
+        let description = checkpoint::describe(&files, companions)?;
+        let facts = self.facts((source, companions), &description);
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
         let (model, live) = self.load_weights(&files, &description)?;
         let colours = self.fit_colours(&model, source)?;
@@ -73,7 +73,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn facts(&self, source: &ModelSource, description: &Description) -> ModelFacts {
+    fn facts(&self, (source, companions): (&ModelSource, &Companions), description: &Description) -> ModelFacts {
         let hints = &description.hints;
         let named = match source {
             ModelSource::BuiltIn => STARTER_NAME.to_owned(),
@@ -82,6 +82,7 @@ impl Engine<'_> {
         ModelFacts {
             name: hints.name.clone().unwrap_or(named),
             source: source.clone(),
+            companions: companions.clone(),
             computes_on: format!("{}, {}", self.device.label(), self.precision.label()),
             defaults: defaults(description),
             example_prompts: hints.example_prompts.clone(),
@@ -217,6 +218,10 @@ mod tests {
         ModelSource::OnDisk(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-eps"))
     }
 
+    fn load(source: ModelSource) -> Command {
+        Command::Load { source, companions: Companions::default() }
+    }
+
     fn engine() -> Worker<Command, Event> {
         spawn(DeviceChoice::Cpu, Precision::F32, Arc::new(|| {})).unwrap()
     }
@@ -274,7 +279,7 @@ mod tests {
     #[test]
     fn a_model_is_found_then_ready_then_draws() {
         let engine = engine();
-        engine.send(Command::Load(tiny())).unwrap();
+        engine.send(load(tiny())).unwrap();
         let Event::ModelFound(facts) = next(&engine) else { panic!("not found first") };
         assert_eq!((facts.name.as_str(), facts.defaults.size), ("tiny-eps", ImageSize::new(64, 64).unwrap()));
         engine.send(job(1, CancelToken::new())).unwrap();
@@ -286,7 +291,7 @@ mod tests {
     #[test]
     fn cancel_takes_effect_at_every_place_that_asks_and_the_next_job_works() {
         let engine = engine();
-        engine.send(Command::Load(tiny())).unwrap();
+        engine.send(load(tiny())).unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         engine
@@ -319,7 +324,7 @@ mod tests {
     #[test]
     fn a_panic_fails_its_job_and_the_next_job_works() {
         let engine = engine();
-        engine.send(Command::Load(tiny())).unwrap();
+        engine.send(load(tiny())).unwrap();
         engine.send(job(1, CancelToken::watched(|_| panic!("on purpose")))).unwrap();
         let (end, _) = end_of(&engine, 1);
         let Event::Failed { error, .. } = end else { panic!("{end:?}") };
@@ -332,7 +337,7 @@ mod tests {
     fn dropping_the_engine_ends_it_while_a_job_runs_or_a_model_loads() {
         for wait_for in ["nothing", "found", "started", "step"] {
             let engine = engine();
-            engine.send(Command::Load(if wait_for == "found" { ModelSource::BuiltIn } else { tiny() })).unwrap();
+            engine.send(load(if wait_for == "found" { ModelSource::BuiltIn } else { tiny() })).unwrap();
             engine.send(job(1, CancelToken::new())).unwrap();
             let is_reached = |event: &Event| match wait_for {
                 "nothing" => true,
@@ -348,7 +353,7 @@ mod tests {
     #[test]
     fn without_a_model_a_job_says_so() {
         let engine = engine();
-        engine.send(Command::Load(ModelSource::OnDisk("/nowhere/at/all".into()))).unwrap();
+        engine.send(load(ModelSource::OnDisk("/nowhere/at/all".into()))).unwrap();
         let Event::ModelFailed { error, .. } = next(&engine) else { panic!("loaded") };
         assert!(error.contains("/nowhere/at/all"), "{error}");
         engine.send(job(1, CancelToken::new())).unwrap();

@@ -10,8 +10,8 @@ use crate::inference::cancel::CancelToken;
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::Tokenizer;
 use crate::request::{
-    AdapterUse, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, RecordedAdapter, RecordedEmbedding,
-    SamplerKind, ScheduleKind, Steps,
+    AdapterUse, Companions, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, RecordedAdapter,
+    RecordedEmbedding, SamplerKind, ScheduleKind, Steps,
 };
 
 /// Names one job; never used twice in a process.
@@ -43,7 +43,12 @@ impl std::fmt::Display for ModelSource {
 pub enum Command {
     /// Load this model in place of the one at hand, which is freed first. Answered by `ModelFound` as soon as its
     /// configuration is read, then by `ModelReady`; or by `ModelFailed`.
-    Load(ModelSource),
+    Load {
+        /// Where it is to be had.
+        source: ModelSource,
+        /// What it takes from elsewhere.
+        companions: Companions,
+    },
     /// Make a picture. Answered by `Started`, `Sampling`, `Step`s, `Decoding`, then exactly one of `Finished`, `Cancelled`, `Failed`.
     Generate(Box<Job>),
 }
@@ -84,6 +89,8 @@ pub struct ModelFacts {
     pub name: String,
     /// Where it came from.
     pub source: ModelSource,
+    /// What it was to take from elsewhere, as it was asked for.
+    pub companions: Companions,
     /// On what and in what precision it computes, for people: "CPU, 8 threads, f32".
     pub computes_on: String,
     /// The settings that suit it, which a fresh form takes.
@@ -132,6 +139,8 @@ pub enum Event {
     ModelFailed {
         /// Which.
         source: ModelSource,
+        /// What it was to take from elsewhere.
+        companions: Companions,
         /// Why, for people.
         error: String,
     },

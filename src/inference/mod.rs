@@ -13,6 +13,7 @@ use self::device::{DeviceChoice, Precision};
 use self::message::{Command, Event};
 use crate::checkpoint::{self, ModelFiles};
 use crate::prompt::Tokenizer;
+use crate::request::Companions;
 use crate::worker::{Wake, Worker};
 
 /// Starts the inference thread; it waits for its first model.
@@ -23,15 +24,15 @@ pub fn spawn(device: DeviceChoice, precision: Precision, wake: Wake) -> std::io:
     Worker::spawn("inference", wake, move |inbox, outbox| engine::run(device, precision, inbox, outbox))
 }
 
-/// The tokenizer of a model, without its weights; CLIP's own where none is named.
+/// The tokenizer of a model with its companions, without its weights; CLIP's own where none is named.
 ///
 /// # Errors
 /// When the model cannot be read, for people.
-pub fn tokenizer(model: Option<&Path>) -> Result<Arc<Tokenizer>, String> {
+pub fn tokenizer(model: Option<&Path>, companions: &Companions) -> Result<Arc<Tokenizer>, String> {
     let Some(path) = model else {
         return checkpoint::clip_tokenizer().map(Arc::new).map_err(|error| error.to_string());
     };
-    let described = ModelFiles::at(path).and_then(|files| checkpoint::describe(&files));
+    let described = ModelFiles::at(path).and_then(|files| checkpoint::describe(&files, companions));
     described.map(|description| description.tokenizer).map_err(|error| error.to_string())
 }
 

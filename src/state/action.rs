@@ -9,7 +9,7 @@ use crate::downloads::message::{DownloadId, Wanted};
 use crate::gallery::message::{Command, JpegQuality, SaveId};
 use crate::inference::message::{JobId, ModelSource};
 use crate::library::message::Command as LibraryCommand;
-use crate::request::GenerationRequest;
+use crate::request::{Companions, GenerationRequest};
 use crate::state::gallery::Purpose;
 use crate::state::networks::CalledNetworks;
 use crate::state::settings::ThemeChoice;
@@ -137,7 +137,12 @@ pub enum Question {
 #[derive(Debug)]
 pub enum Effect {
     /// Have the engine load a model.
-    LoadModel(ModelSource),
+    LoadModel {
+        /// Which.
+        source: ModelSource,
+        /// What it takes from elsewhere.
+        companions: Companions,
+    },
     /// Have the engine make a picture.
     Generate {
         /// Its name.

@@ -196,14 +196,21 @@ impl Studio {
     fn load_model(&mut self, source: ModelSource) -> Vec<Effect> {
         self.form.forget_model_choices();
         self.settings.model = source.clone();
-        self.model = ModelStatus::Asked(source.clone());
-        vec![Effect::LoadModel(source)]
+        self.model = ModelStatus::Asked(source);
+        vec![self.load_effect()]
     }
 
     fn restart_engine(&mut self) -> Vec<Effect> {
         self.is_engine_alive = true;
         self.model = ModelStatus::Asked(self.settings.model.clone());
-        vec![Effect::RestartEngine, Effect::LoadModel(self.settings.model.clone())]
+        vec![Effect::RestartEngine, self.load_effect()]
+    }
+
+    /// Has the engine load the model of the settings.
+    pub(super) fn load_effect(&self) -> Effect {
+        let source = self.settings.model.clone();
+        let companions = self.settings.companions_of(&source);
+        Effect::LoadModel { source, companions }
     }
 
     fn use_settings(&mut self, now_secs: f64) {

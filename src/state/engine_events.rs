@@ -13,6 +13,7 @@ use crate::gallery::message::{Caption, Command};
 use crate::gallery::record::PictureRecord;
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::{Event, JobId, ModelFacts, ModelSource};
+use crate::request::Companions;
 
 impl Studio {
     /// Takes in an event of the inference thread.
@@ -29,13 +30,13 @@ impl Studio {
                 if self.model.facts().is_none() {
                     effects = self.model_found(facts.clone(), now_secs);
                 }
-                if facts.source == *self.model.source() {
+                if self.is_wanted(&facts.source, &facts.companions) {
                     self.model = ModelStatus::Ready { facts };
                     self.colours = Some(colours);
                 }
                 return effects;
             }
-            Event::ModelFailed { source, error } => self.model_failed(source, error),
+            Event::ModelFailed { source, companions, error } => self.model_failed(source, &companions, error),
             Event::Warned { text, .. } => self.notices.complain(text, now_secs),
             Event::Started { job } => {
                 if let Some(running) = self.queue.running_mut(job) {
@@ -78,7 +79,7 @@ impl Studio {
     }
 
     fn model_found(&mut self, facts: Box<ModelFacts>, now_secs: f64) -> Vec<Effect> {
-        if facts.source != *self.model.source() {
+        if !self.is_wanted(&facts.source, &facts.companions) {
             return Vec::new();
         }
         self.settings.remember_model(&facts.source);
@@ -99,8 +100,13 @@ impl Studio {
         self.hand_over()
     }
 
-    fn model_failed(&mut self, source: ModelSource, error: String) {
-        if source == *self.model.source() {
+    /// True for the model that was asked for last, with what it was to take from elsewhere.
+    fn is_wanted(&self, source: &ModelSource, companions: &Companions) -> bool {
+        source == self.model.source() && *companions == self.settings.companions_of(source)
+    }
+
+    fn model_failed(&mut self, source: ModelSource, companions: &Companions, error: String) {
+        if self.is_wanted(&source, companions) {
             self.remembered.clear();
             self.model = ModelStatus::Failed { source, error };
         }
@@ -168,6 +174,7 @@ mod tests {
         ModelFacts {
             name: name.into(),
             source,
+            companions: Companions::default(),
             computes_on: "CPU".into(),
             defaults,
             example_prompts: Vec::new(),
@@ -215,7 +222,14 @@ mod tests {
         let mut studio = studio();
         studio.apply(Action::LoadModel(ModelSource::OnDisk("/m".into())), NOW);
         studio.on_engine(Event::ModelFound(Box::new(facts(ModelSource::BuiltIn, 128, "starter"))), 0.0);
-        studio.on_engine(Event::ModelFailed { source: ModelSource::BuiltIn, error: "late".into() }, 0.0);
+        studio.on_engine(
+            Event::ModelFailed {
+                source: ModelSource::BuiltIn,
+                companions: Companions::default(),
+                error: "late".into(),
+            },
+            0.0,
+        );
         assert!(matches!(studio.model, ModelStatus::Asked(ModelSource::OnDisk(_))));
     }
 

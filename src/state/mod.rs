@@ -149,7 +149,7 @@ impl Studio {
     pub fn start(&mut self) -> Vec<Effect> {
         let folder = self.settings.gallery_folder.clone();
         let gallery = folder.map_or(Effect::UseUsualGallery, |folder| Effect::Gallery(Command::SetFolder(folder)));
-        let mut effects = vec![Effect::LoadModel(self.settings.model.clone()), gallery];
+        let mut effects = vec![self.load_effect(), gallery];
         if let Some(path) = self.settings.start_image.clone() {
             effects.extend(self.open(&path, Purpose::StartImage));
         }

@@ -343,7 +343,7 @@ fn what_did_not_change_is_not_opened_again() {
     assert!(again.scan(&mut |_, _, _| false));
     assert_eq!(again.opened(), 1);
     let index = again.index(Activity::Idle);
-    let fox = index.find_vae("fox").first().unwrap();
+    let fox = index.find_part("fox", KindGroup::Vae).first().unwrap();
     assert_eq!(fox.hashes, None);
     put(&shelf.path("cache/models.json"), b"{\"version\": 1, \"files\": [damaged");
     assert_eq!(shelf.catalogue().opened(), 2);

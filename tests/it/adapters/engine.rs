@@ -9,8 +9,8 @@ use calotype::inference::device::{DeviceChoice, Precision};
 use calotype::inference::message::{Command, Event, Job, JobId, ModelSource, Previews};
 use calotype::inference::spawn;
 use calotype::request::{
-    AdapterUse, ClipSkip, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale,
-    ImageSize, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
+    AdapterUse, ClipSkip, Companions, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale,
+    GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
 };
 use calotype::worker::{Waited, Worker};
 
@@ -28,7 +28,8 @@ type Made = (Result<Vec<u8>, String>, Vec<String>);
 impl Engine {
     fn new() -> Self {
         let worker = spawn(DeviceChoice::Cpu, Precision::F32, Arc::new(|| {})).unwrap();
-        worker.send(Command::Load(ModelSource::OnDisk(fixtures().join("tiny-eps")))).unwrap();
+        let source = ModelSource::OnDisk(fixtures().join("tiny-eps"));
+        worker.send(Command::Load { source, companions: Companions::default() }).unwrap();
         Self { worker, jobs: 0 }
     }
 

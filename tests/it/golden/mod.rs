@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use calotype::checkpoint::{self, ModelFiles};
 use calotype::diffusion::pipeline::StableDiffusion;
+use calotype::request::Companions;
 use candle_core::{DType, Device, Tensor};
 
 pub type Tensors = HashMap<String, Tensor>;
@@ -41,7 +42,7 @@ pub fn golden_json(name: &str) -> serde_json::Value {
 /// One of the tiny models, through the same loader as any folder.
 pub fn model(name: &str) -> StableDiffusion {
     let files = ModelFiles::at(&fixtures().join(name)).unwrap();
-    let description = checkpoint::describe(&files).unwrap();
+    let description = checkpoint::describe(&files, &Companions::default()).unwrap();
     checkpoint::load(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
 }
 
