@@ -321,7 +321,7 @@ impl App {
                 Effect::LoadModel { source, companions } => {
                     self.engine.send(engine::Command::Load { source, companions });
                 }
-                Effect::Generate { job, request, start_image, networks } => {
+                Effect::Generate { job, request, start_image, networks, preview_decoder } => {
                     let cancel = CancelToken::new();
                     self.running = Some((job, cancel.clone()));
                     let previews = engine::Previews::Offered;
@@ -332,6 +332,7 @@ impl App {
                         adapters: networks.adapters,
                         embeddings: networks.embeddings,
                         previews,
+                        preview_decoder,
                         cancel,
                     };
                     self.engine.send(engine::Command::Generate(Box::new(job)));

@@ -78,6 +78,9 @@ fn ask(question: &Question) -> Option<PathBuf> {
         Question::ModelFile => {
             dialog.add_filter("Checkpoints", &MODEL_ENDINGS).set_title("Open a model file").pick_file()
         }
+        Question::PreviewDecoder => {
+            dialog.add_filter("TAESD", &MODEL_ENDINGS).set_title("Choose a TAESD for previews").pick_file()
+        }
         Question::GalleryFolder => dialog.set_title("Choose the gallery folder").pick_folder(),
         Question::Picture => pictures(dialog).set_title("Open a picture").pick_file(),
         Question::OtherPicture => pictures(dialog).set_title("Compare with a picture").pick_file(),

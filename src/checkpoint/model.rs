@@ -58,6 +58,14 @@ pub struct Description {
     noise_schedule: NoiseSchedule,
 }
 
+impl Description {
+    /// True for Stable Diffusion XL, its refiner and what is made from them: their U-Net is told more than the text.
+    #[must_use]
+    pub fn is_xl(&self) -> bool {
+        self.unet.added_widths().is_some()
+    }
+}
+
 /// One text encoder before its weights are read.
 #[derive(Debug)]
 struct TowerConfig {

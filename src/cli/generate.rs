@@ -12,7 +12,6 @@ use super::networks::{KnownFiles, Recorded};
 use super::options::GenerateOptions;
 use super::report::Report;
 use super::session::{Ordered, Session};
-use crate::folders;
 use crate::gallery::export::{self, PictureFormat};
 use crate::gallery::message::{Caption, JpegQuality};
 use crate::gallery::record::PictureRecord;
@@ -22,6 +21,7 @@ use crate::latent_image::LatentColours;
 use crate::prompt::wildcards::WildcardFiles;
 use crate::prompt::{SettledPrompts, TypedPrompts};
 use crate::request::{Companions, GenerationRequest, ImageSize, ImageToImage, Seed, Sigmas};
+use crate::{folders, inference};
 
 /// Where the pictures go.
 enum Output {
@@ -77,6 +77,9 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     if let (Some(strength), Some(steps)) = (options.strength, options.steps) {
         strength.steps_taken(steps).map_err(|error| Failure::Usage(error.to_string()))?;
     }
+    if let Some(path) = &options.preview_decoder {
+        inference::check_preview_decoder(path).map_err(Failure::Usage)?;
+    }
     let model = options.model.as_deref().map(models::resolve).transpose()?;
     let companions = options.companions.resolve()?;
     let start_image = match &options.init {
@@ -127,9 +130,12 @@ impl Run<'_> {
         // Pictures of one seed are told apart by their variation.
         let variation = request.seed_options.variation.map(|variation| format!("-{}", variation.seed));
         let name = format!("{seed}{}", variation.unwrap_or_default());
-        let ordered = Ordered { request, start_image: self.start_image.clone(), networks };
-        let drawn = self.session.draw(id, ordered, |step, preview| {
-            previews.map_or(Ok(()), |folder| save_preview(folder, &name, step, &colours.paint(preview), size))
+        let preview_decoder = self.options.preview_decoder.clone();
+        let ordered = Ordered { request, start_image: self.start_image.clone(), networks, preview_decoder };
+        let drawn = self.session.draw(id, ordered, |step, latents, picture| {
+            let Some(folder) = previews else { return Ok(()) };
+            let picture = picture.unwrap_or_else(|| Arc::new(colours.paint(latents)));
+            save_preview(folder, &name, step, &picture, size)
         })?;
         let path = self.save(&drawn.image, record)?;
         self.session.report.finished(&path, seed, drawn.seconds);
@@ -229,10 +235,16 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
 }
 
 /// `SEED-step-001.png`, with a variation `SEED-VARIATION-step-001.png`, grown to the picture's size.
-fn save_preview(folder: &Path, name: &str, step: u32, rough: &RgbImage, size: ImageSize) -> Result<(), Failure> {
-    let grown = image::imageops::resize(rough, size.width(), size.height(), FilterType::CatmullRom);
+fn save_preview(folder: &Path, name: &str, step: u32, preview: &RgbImage, size: ImageSize) -> Result<(), Failure> {
+    let grown;
+    let whole = if preview.dimensions() == (size.width(), size.height()) {
+        preview
+    } else {
+        grown = image::imageops::resize(preview, size.width(), size.height(), FilterType::CatmullRom);
+        &grown
+    };
     let path = folder.join(format!("{name}-step-{step:03}.png"));
-    store::save_as(&path, &grown, &Caption::Nothing, JpegQuality::default())
+    store::save_as(&path, whole, &Caption::Nothing, JpegQuality::default())
         .map_err(|error| Failure::Work(error.for_people()))?;
     Ok(())
 }

@@ -162,9 +162,12 @@ pub struct GenerateOptions {
     /// How much a JPEG keeps, 1 to 100
     #[arg(long, value_name = "N", value_parser = quality, default_value = "92")]
     pub quality: JpegQuality,
-    /// Write the rough picture of every step into this folder
+    /// Write the picture of every step into this folder, in rough colours
     #[arg(long, value_name = "FOLDER")]
     pub previews: Option<PathBuf>,
+    /// Decode these pictures with a TAESD: its file, or a folder of diffusers' AutoencoderTiny
+    #[arg(long, value_name = "FILE|FOLDER", requires = "previews")]
+    pub preview_decoder: Option<PathBuf>,
     /// auto or cpu
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: DeviceChoice,

@@ -105,7 +105,7 @@ fn render_and_compare(
         let networks = files.called(&request, facts.tokenizer.as_deref())?;
         let recorded = files.recorded(&networks)?;
         other_files = picture.record.as_ref().map_or_else(Vec::new, |record| recorded.differing_from(record));
-        session.draw(JobId(0), Ordered { request, start_image, networks }, |_, _| Ok(()))
+        session.draw(JobId(0), Ordered { request, start_image, networks, preview_decoder: None }, |_, _, _| Ok(()))
     });
     session.end();
     if let Some(reason) = refusal {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::device::{DeviceChoice, Precision};
 use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelSource, Previews};
 use super::networks::{BroughtTo, Networks};
+use super::previews::{Latents, Previewer, Wanted};
 use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles, STARTER_NAME};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
@@ -21,6 +22,7 @@ struct Engine<'a> {
     device: DeviceChoice,
     precision: Precision,
     model: Option<Loaded>,
+    previewer: Previewer,
     outbox: &'a Outbox<Event>,
     closing: Arc<AtomicBool>,
 }
@@ -29,10 +31,12 @@ struct Engine<'a> {
 struct Loaded {
     model: StableDiffusion,
     networks: Networks,
+    latents: Latents,
 }
 
 pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
-    let mut engine = Engine { device, precision, model: None, outbox, closing: inbox.closing_check() };
+    let previewer = Previewer::new(device.device(), precision.dtype());
+    let mut engine = Engine { device, precision, model: None, previewer, outbox, closing: inbox.closing_check() };
     while let Some(command) = inbox.next() {
         match command {
             Command::Load { source, companions } => engine.load(source, companions),
@@ -66,7 +70,11 @@ impl Engine<'_> {
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
         let (model, live) = self.load_weights(&files, &description)?;
         let colours = self.fit_colours(&model, source)?;
-        self.model = Some(Loaded { model, networks: Networks::new(live) });
+        let latents = Latents {
+            channels: model.vae.config().latent_channels,
+            are_its_own: matches!(source, ModelSource::BuiltIn),
+        };
+        self.model = Some(Loaded { model, networks: Networks::new(live), latents });
         let seconds = started.elapsed().as_secs_f64();
         tracing::debug!(%source, seconds, "model ready");
         self.outbox.send(Event::ModelReady { facts: Box::new(facts), colours, seconds });
@@ -84,6 +92,7 @@ impl Engine<'_> {
             source: source.clone(),
             companions: companions.clone(),
             computes_on: format!("{}, {}", self.device.label(), self.precision.label()),
+            has_xl_latents: description.is_xl(),
             defaults: defaults(description),
             example_prompts: hints.example_prompts.clone(),
             tokenizer: Some(Arc::clone(&description.tokenizer)),
@@ -143,19 +152,30 @@ impl Engine<'_> {
         let wanted = || job.cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
         let interrupt = Interrupt::when(&wanted);
         interrupt.check()?;
-        let Some(Loaded { model, networks }) = &mut self.model else {
+        let Some(Loaded { model, networks, latents }) = &mut self.model else {
             return Err(DiffusionError::Request("no model is loaded; choose one first".to_owned()));
         };
         let BroughtTo { warnings, adapters, embeddings } = networks.bring_to(model, job, &wanted)?;
-        for text in warnings {
+        let rough = self.previewer.bring_to(job.preview_decoder.as_deref(), *latents);
+        for text in warnings.into_iter().chain(rough) {
             self.outbox.send(Event::Warned { job: job.id, text });
         }
         let mut generation = model.begin(&job.request, job.start_image.as_deref(), interrupt)?;
         self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps(), adapters, embeddings });
+        let mut decoding = self.previewer.begin();
         while let Some(progress) = generation.advance(interrupt)? {
             let (step, steps, preview) = (progress.step, progress.steps, progress.denoised);
             tracing::trace!(job = job.id.0, step, steps, "step");
-            let event = Event::Step { job: job.id, step, steps, preview };
+            let wanted = match job.previews {
+                Previews::Sent => Wanted::Always,
+                Previews::Offered if self.outbox.is_read() => Wanted::InTime,
+                Previews::Offered => Wanted::NotNow,
+            };
+            let picture = match &mut decoding {
+                Some(decoding) => decoding.picture(&preview, wanted, interrupt)?,
+                None => None,
+            };
+            let event = Event::Step { job: job.id, step, steps, preview, picture };
             match job.previews {
                 Previews::Offered => self.outbox.offer(event),
                 Previews::Sent => self.outbox.send(event),
@@ -249,7 +269,16 @@ mod tests {
         };
         let previews = Previews::Offered;
         let (adapters, embeddings) = (Vec::new(), Vec::new());
-        let job = Job { id: JobId(id), request, start_image: None, adapters, embeddings, previews, cancel };
+        let job = Job {
+            id: JobId(id),
+            request,
+            start_image: None,
+            adapters,
+            embeddings,
+            previews,
+            preview_decoder: None,
+            cancel,
+        };
         Command::Generate(Box::new(job))
     }
 

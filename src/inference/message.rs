@@ -68,6 +68,9 @@ pub struct Job {
     pub embeddings: Vec<EmbeddingUse>,
     /// What becomes of previews that the reader is too slow for.
     pub previews: Previews,
+    /// The TAESD that decodes them: of those that are sent each, of others as many as cost little time. Without one, or
+    /// where it cannot be used, they are latents only.
+    pub preview_decoder: Option<PathBuf>,
     /// Ends the job early.
     pub cancel: CancelToken,
 }
@@ -93,6 +96,8 @@ pub struct ModelFacts {
     pub companions: Companions,
     /// On what and in what precision it computes, for people: "CPU, 8 threads, f32".
     pub computes_on: String,
+    /// Whether its latents are those of Stable Diffusion XL: decoders for previews are made for one or the other.
+    pub has_xl_latents: bool,
     /// The settings that suit it, which a fresh form takes.
     pub defaults: ModelDefaults,
     /// Prompts that it draws well, for the empty canvas; may be empty.
@@ -177,6 +182,8 @@ pub enum Event {
         steps: u32,
         /// The clean latents as predicted at this step.
         preview: LatentImage,
+        /// The same as a picture, where they were decoded.
+        picture: Option<Arc<RgbImage>>,
     },
     /// All steps are done, the picture is being decoded.
     Decoding {

@@ -5,6 +5,7 @@ pub mod device;
 mod engine;
 pub mod message;
 mod networks;
+mod previews;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +35,15 @@ pub fn tokenizer(model: Option<&Path>, companions: &Companions) -> Result<Arc<To
     };
     let described = ModelFiles::at(path).and_then(|files| checkpoint::describe(&files, companions));
     described.map(|description| description.tokenizer).map_err(|error| error.to_string())
+}
+
+/// Reads a TAESD to see whether it can show previews.
+///
+/// # Errors
+/// When it cannot, for people.
+pub fn check_preview_decoder(path: &Path) -> Result<(), String> {
+    let read = checkpoint::read_taesd(path, Precision::F32.dtype(), &DeviceChoice::Cpu.device());
+    read.map(drop).map_err(|error| error.to_string())
 }
 
 /// The hash by which recipes name a LoRA.

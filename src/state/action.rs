@@ -12,6 +12,7 @@ use crate::library::message::Command as LibraryCommand;
 use crate::request::{Companions, GenerationRequest};
 use crate::state::gallery::Purpose;
 use crate::state::networks::CalledNetworks;
+use crate::state::previews::PreviewChoice;
 use crate::state::settings::ThemeChoice;
 
 /// Something with consequences that the user asked for.
@@ -101,6 +102,8 @@ pub enum Action {
     SetTheme(ThemeChoice),
     /// Change the size of everything.
     SetScale(f32),
+    /// Change how pictures in progress are shown.
+    SetPreviews(PreviewChoice),
     /// Change how much of a picture a JPEG keeps.
     SetJpegQuality(JpegQuality),
     /// Take a message away.
@@ -122,6 +125,8 @@ pub enum Question {
     StartImage,
     /// A picture to compare with.
     OtherPicture,
+    /// A TAESD for previews.
+    PreviewDecoder,
     /// The gallery's folder.
     GalleryFolder,
     /// Where to save a picture.
@@ -153,6 +158,8 @@ pub enum Effect {
         start_image: Option<Arc<RgbImage>>,
         /// The LoRAs and embeddings that its prompts call.
         networks: Box<CalledNetworks>,
+        /// The TAESD that shows its steps.
+        preview_decoder: Option<PathBuf>,
     },
     /// Cancel a job.
     Cancel(JobId),

@@ -9,6 +9,7 @@ use super::canvas::ShownPicture;
 use super::form::{PlannedPicture, StartImage};
 use super::gallery::Purpose;
 use super::model::ModelStatus;
+use super::previews::PreviewChoice;
 use super::queue::Stopped;
 use super::{Moment, RememberedPress, Studio};
 use crate::gallery::message::{Caption, Command, SaveId};
@@ -58,6 +59,7 @@ impl Studio {
                 self.settings.ui_scale = scale;
                 self.settings.repair();
             }
+            Action::SetPreviews(choice) => self.set_previews(choice, moment.now_secs),
             Action::SetJpegQuality(quality) => self.settings.jpeg_quality = quality,
             Action::DismissNotice(id) => self.notices.dismiss(id),
             Action::UseSettings => self.use_settings(moment.now_secs),
@@ -122,6 +124,10 @@ impl Studio {
         match question {
             Question::ModelFolder | Question::ModelFile => self.load_model(ModelSource::OnDisk(path)),
             Question::LibraryFolder => self.tell_library(LibraryCommand::AddFolder(path)),
+            Question::PreviewDecoder => {
+                self.set_previews(PreviewChoice::File(path), now_secs);
+                Vec::new()
+            }
             Question::Picture => self.open(&path, Purpose::View),
             Question::StartImage => self.open(&path, Purpose::StartImage),
             Question::OtherPicture => self.compare_with(&path, now_secs),

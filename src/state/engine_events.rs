@@ -49,10 +49,10 @@ impl Studio {
                     running.phase = super::job::Phase::Stepping { step: 0, steps };
                 }
             }
-            Event::Step { job, step, steps, preview } => {
+            Event::Step { job, step, steps, preview, picture } => {
                 if let Some(running) = self.queue.running_mut(job) {
                     running.step(step, steps, now_secs);
-                    self.canvas.develop(job, preview);
+                    self.canvas.develop(job, preview, picture);
                 }
             }
             Event::Decoding { job } => {
@@ -172,6 +172,7 @@ mod tests {
             schedule: ScheduleKind::Karras,
         };
         ModelFacts {
+            has_xl_latents: false,
             name: name.into(),
             source,
             companions: Companions::default(),
@@ -294,7 +295,7 @@ mod tests {
         };
         studio.on_gallery(GalleryEvent::Opened(Box::new(opened)), 1.0);
         let preview = LatentImage { channels: 1, height: 1, width: 1, values: vec![0.0] };
-        studio.on_engine(Event::Step { job, step: 1, steps: 2, preview }, 1.0);
+        studio.on_engine(Event::Step { job, step: 1, steps: 2, preview, picture: None }, 1.0);
         assert!(studio.canvas.shown_picture().is_some() && studio.canvas.has_hidden_progress());
         studio.on_engine(Event::Finished { job, image: pixels(), seconds: 1.0 }, 2.0);
         assert_eq!(studio.canvas.shown_picture().unwrap().name(), "x.png");

@@ -18,11 +18,14 @@ pub mod library;
 pub mod model;
 pub mod networks;
 pub mod notice;
+pub mod previews;
 pub mod queue;
 pub mod recipe;
 pub mod settings;
 pub mod tokens;
 pub mod word_difference;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -197,6 +200,7 @@ impl Studio {
         let PlannedPicture { request, start_image } = next.picture;
         self.canvas.begin(next.id, request.size);
         let networks = Box::new(self.library.files.called_by(&request, facts.tokenizer.as_deref()));
-        vec![Effect::Generate { job: next.id, request: Box::new(request), start_image, networks }]
+        let preview_decoder = self.preview_decoder().map(Path::to_owned);
+        vec![Effect::Generate { job: next.id, request: Box::new(request), start_image, networks, preview_decoder }]
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::gallery::message::JpegQuality;
 use crate::inference::message::ModelSource;
 use crate::request::Companions;
+use crate::state::previews::PreviewChoice;
 
 /// Which look the window has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub struct Settings {
     pub recent_models: Vec<PathBuf>,
     /// The start image's file, to be opened again.
     pub start_image: Option<PathBuf>,
+    /// How pictures in progress are shown.
+    pub previews: PreviewChoice,
     /// How much of a picture an exported JPEG keeps.
     pub jpeg_quality: JpegQuality,
 }
@@ -67,6 +70,7 @@ impl Default for Settings {
             companions: Vec::new(),
             recent_models: Vec::new(),
             start_image: None,
+            previews: PreviewChoice::default(),
             jpeg_quality: JpegQuality::default(),
         }
     }

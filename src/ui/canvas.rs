@@ -92,7 +92,10 @@ fn developing_area(
     let size = vec2_of(developing.size.width(), developing.size.height());
     let placed = place(ui, &mut panels.canvas, size, "Preview of the picture in progress");
     let texture =
-        panels.textures.canvas(ui, studio.canvas.revision(), Enlarging::Smooth, || Arc::new(colours.paint(latents)));
+        panels.textures.canvas(ui, studio.canvas.revision(), Enlarging::Smooth, || match &developing.picture {
+            Some(picture) => Arc::clone(picture),
+            None => Arc::new(colours.paint(latents)),
+        });
     paint(ui, &placed, texture.id());
 }
 

@@ -36,11 +36,15 @@ pub fn show(ui: &mut Ui, studio: &Studio, entry: &Entry, panels: &mut Panels, ac
 fn buttons(ui: &mut Ui, studio: &Studio, entry: &Entry, actions: &mut Vec<Action>) {
     ui.horizontal_wrapped(|ui| {
         if let Some(action) = model_browser::use_of(entry) {
-            let (words, tip) = if entry.group == KindGroup::Checkpoint {
-                ("Load", "Draw with this model (Enter)".to_owned())
-            } else {
-                let words = studio.spelled(entry).unwrap_or_default();
-                ("Into the prompt", format!("Put {words} at the end of the prompt (Enter)"))
+            let (words, tip) = match entry.group {
+                KindGroup::Checkpoint => ("Load", "Draw with this model (Enter)".to_owned()),
+                KindGroup::Taesd => {
+                    ("Use for previews", "Show pictures in progress with this TAESD (Enter)".to_owned())
+                }
+                _ => {
+                    let words = studio.spelled(entry).unwrap_or_default();
+                    ("Into the prompt", format!("Put {words} at the end of the prompt (Enter)"))
+                }
             };
             if widgets::primary_button(ui, words, String::new()).on_hover_text(tip).clicked() {
                 actions.push(action);

@@ -237,6 +237,7 @@ pub fn facts(source: ModelSource) -> ModelFacts {
     ModelFacts {
         name: "Calotype starter".into(),
         source,
+        has_xl_latents: false,
         companions: Companions::default(),
         computes_on: "CPU, 2 threads, f32".into(),
         defaults: defaults(),
@@ -263,7 +264,7 @@ pub fn picture() -> Arc<RgbImage> {
 }
 
 pub fn step(job: JobId, step: u32) -> engine::Event {
-    engine::Event::Step { job, step, steps: 20, preview: latents() }
+    engine::Event::Step { job, step, steps: 20, preview: latents(), picture: None }
 }
 
 pub fn opened(path: &str) -> OpenedPicture {

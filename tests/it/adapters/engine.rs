@@ -48,6 +48,7 @@ impl Engine {
             adapters: adapters.iter().map(used).collect(),
             embeddings: embeddings.to_vec(),
             previews: Previews::Offered,
+            preview_decoder: None,
             cancel: CancelToken::new(),
         };
         self.worker.send(Command::Generate(Box::new(job))).unwrap();
@@ -108,7 +109,7 @@ fn a_file_that_fails_fails_its_job_alone_and_what_fits_nowhere_is_warned_of() {
     assert!(warnings.len() == 1 && warnings[0].contains("lora_unet_of_no_layer"), "{warnings:?}");
 }
 
-fn request(prompt: &str) -> GenerationRequest {
+pub fn request(prompt: &str) -> GenerationRequest {
     GenerationRequest {
         prompt: prompt.to_owned(),
         negative_prompt: String::new(),

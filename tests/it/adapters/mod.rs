@@ -1,7 +1,7 @@
 //! LoRAs and embeddings: what the model computes with them against the reference, and that taking them off leaves no trace.
 
 mod command_line;
-mod engine;
+pub mod engine;
 mod hostile;
 
 use std::path::PathBuf;
