@@ -53,11 +53,11 @@ impl Taesd {
     pub fn find(shape_of: ShapeOf<'_>) -> Option<Self> {
         let places = DECODERS.iter().flat_map(|prefix| [0, 1].map(|first| (*prefix, first)));
         let decoder = places.into_iter().find_map(|(prefix, first)| Layers::find(shape_of, prefix, first));
-        let is_encoder = |prefix: &&str| {
+        let is_encoder = |prefix: &&'static str| {
             matches!(shape_of(&format!("{prefix}0.weight")), Some([_, 3, 3, 3]))
                 && shape_of(&format!("{prefix}1.conv.0.weight")).is_some()
         };
-        decoder.map(Self::Decoder).or_else(|| ENCODERS.iter().any(|p| is_encoder(&p)).then_some(Self::Encoder))
+        decoder.map(Self::Decoder).or_else(|| ENCODERS.iter().any(is_encoder).then_some(Self::Encoder))
     }
 }
 

@@ -176,6 +176,25 @@ fn previews_are_one_file_a_step_in_the_pictures_size() {
 }
 
 #[test]
+fn a_taesd_decodes_the_previews_and_leaves_the_picture_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let (model, decoder) = (format!("{fixtures}/tiny-eps"), format!("{fixtures}/taesd/taesd_decoder.safetensors"));
+    let run = |folder: &str, more: &[&str]| {
+        let picture = format!("{folder}.png");
+        let line = ["generate", "fox", "--model", &model, "--seed", "1", "--steps", "2", "--previews", folder];
+        let output = calotype(home.path(), &[&line[..], &["--output", &picture], more].concat());
+        assert_ends(&output, 0, "");
+        [home.path().join(picture), home.path().join(folder).join("1-step-002.png")]
+            .map(|path| image::open(path).unwrap().into_rgb8())
+    };
+    let [picture, rough] = run("rough", &[]);
+    let [same, sharp] = run("sharp", &["--preview-decoder", &decoder]);
+    assert_eq!((&same, sharp.dimensions()), (&picture, rough.dimensions()));
+    assert_ne!(sharp, rough);
+}
+
+#[test]
 fn a_picture_can_start_from_a_picture() {
     let home = tempfile::tempdir().unwrap();
     assert_ends(&generate(home.path(), &["--seed", "1", "--output", "a.png"]), 0, "");
@@ -211,6 +230,8 @@ fn wrong_usage_is_told_before_the_model_is_read() {
         (&["--seed", "-1"], "not a number that fits"),
         (&["--output", "notes.txt/below.png"], "notes.txt"),
         (&["--previews", "notes.txt"], "notes.txt"),
+        (&["--preview-decoder", "notes.txt"], "--previews"),
+        (&["--previews", "p", "--preview-decoder", "notes.txt"], "notes.txt"),
     ] {
         std::fs::write(home.path().join("notes.txt"), "not a picture").unwrap();
         assert_ends(&generate(home.path(), more), 2, hint);

@@ -26,5 +26,6 @@ mod taesd;
 mod window;
 mod window_downloads;
 mod window_models;
+mod window_previews;
 mod window_prompts;
 mod window_settings;
