@@ -15,6 +15,9 @@ use crate::latent_image::LatentImage;
 /// The share of the time of a picture's steps that its previews may take on top.
 const SHARE: f64 = 0.1;
 
+/// Side of what a new decoder is tried on, in latent pixels.
+const TRIED_SIDE: usize = 8;
+
 /// The decoder of the last job, kept for the next.
 pub(super) struct Previewer {
     device: Device,
@@ -28,7 +31,7 @@ struct Known {
     path: PathBuf,
     decoder: TinyDecoder,
     /// Measured with the last picture that it decoded.
-    secs_per_latent_pixel: Option<f64>,
+    secs_per_latent_pixel: f64,
 }
 
 /// The previews of one picture in progress.
@@ -85,8 +88,7 @@ impl Previewer {
         }
         if self.known.as_ref().is_none_or(|known| known.path != path) {
             self.known = None;
-            let decoder = read_taesd(path, self.dtype, &self.device).map_err(|error| error.to_string())?;
-            self.known = Some(Known { path: path.to_owned(), decoder, secs_per_latent_pixel: None });
+            self.known = Some(Known::read(path, self.dtype, &self.device)?);
         }
         let made_for = self.known.as_ref().map_or(0, |known| known.decoder.config().latent_channels);
         if made_for != latents.channels {
@@ -104,6 +106,21 @@ impl Previewer {
     }
 }
 
+impl Known {
+    /// Reads a decoder, and tries it to know what it costs before the first picture has to wait for it.
+    fn read(path: &Path, dtype: DType, device: &Device) -> Result<Self, String> {
+        let decoder = read_taesd(path, dtype, device).map_err(|error| error.to_string())?;
+        let channels = decoder.config().latent_channels;
+        let values = vec![0.0; channels * TRIED_SIDE * TRIED_SIDE];
+        let latents = LatentImage { channels, height: TRIED_SIDE, width: TRIED_SIDE, values };
+        let started = Instant::now();
+        let tried = decoder.picture(&latents, Interrupt::never());
+        tried.map_err(|error| format!("{error} ({})", path.display()))?;
+        let secs_per_latent_pixel = started.elapsed().as_secs_f64() / area(&latents);
+        Ok(Self { path: path.to_owned(), decoder, secs_per_latent_pixel })
+    }
+}
+
 impl Decoding<'_> {
     /// The picture of a step's latents, if it is wanted.
     ///
@@ -115,9 +132,7 @@ impl Decoding<'_> {
         wanted: Wanted,
         interrupt: Interrupt,
     ) -> Result<Option<Arc<RgbImage>>, DiffusionError> {
-        let area = (latents.width * latents.height).max(1) as f64;
-        // The first one is decoded to know what it costs.
-        let cost_secs = self.known.secs_per_latent_pixel.map_or(0.0, |secs| secs * area);
+        let cost_secs = self.known.secs_per_latent_pixel * area(latents);
         let is_wanted = match wanted {
             Wanted::Always => true,
             Wanted::InTime => is_due(self.begun_at.elapsed().as_secs_f64(), self.spent_secs, cost_secs),
@@ -133,7 +148,7 @@ impl Decoding<'_> {
         };
         let secs = started.elapsed().as_secs_f64();
         self.spent_secs += secs;
-        self.known.secs_per_latent_pixel = Some(secs / area);
+        self.known.secs_per_latent_pixel = secs / area(latents);
         match picture {
             Ok(picture) => Ok(Some(Arc::new(picture))),
             Err(error) => {
@@ -143,6 +158,10 @@ impl Decoding<'_> {
             }
         }
     }
+}
+
+fn area(latents: &LatentImage) -> f64 {
+    (latents.width * latents.height).max(1) as f64
 }
 
 /// True when a decoding of this cost keeps all of a picture's within their share of the time of its steps.

@@ -24,7 +24,7 @@ fn file(name: &str) -> PathBuf {
     fixtures().join("taesd").join(name)
 }
 
-fn read(path: &PathBuf) -> Result<TinyDecoder, String> {
+fn read(path: &Path) -> Result<TinyDecoder, String> {
     read_taesd(path, DType::F32, &Device::Cpu).map_err(|error| error.to_string())
 }
 
@@ -132,7 +132,7 @@ impl Engine {
                 Waited::Event(Event::Step { picture, .. }) => made.steps.push(picture),
                 Waited::Event(Event::Warned { text, .. }) => made.warnings.push(text),
                 Waited::Event(Event::Finished { image, .. }) => {
-                    made.pixels = image.as_raw().clone();
+                    made.pixels.clone_from(image.as_raw());
                     return made;
                 }
                 Waited::Event(Event::ModelFailed { error, .. } | Event::Failed { error, .. }) => panic!("{error}"),
