@@ -64,7 +64,7 @@ impl Engine<'_> {
         let description = checkpoint::describe(&files, companions)?;
         let facts = self.facts((source, companions), &description);
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
-        let (model, live) = self.load_weights(&files, &description)?;
+        let (model, live) = self.load_weights(&description)?;
         let colours = self.fit_colours(&model, source)?;
         self.model = Some(Loaded { model, networks: Networks::new(live) });
         let seconds = started.elapsed().as_secs_f64();
@@ -90,11 +90,7 @@ impl Engine<'_> {
         }
     }
 
-    fn load_weights(
-        &self,
-        files: &ModelFiles,
-        description: &Description,
-    ) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
+    fn load_weights(&self, description: &Description) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
         let (device, dtype) = (self.device.device(), self.precision.dtype());
         let (outbox, closing) = (self.outbox.clone(), Arc::clone(&self.closing));
         let last_percent = AtomicU32::new(0);
@@ -105,7 +101,7 @@ impl Engine<'_> {
             }
             !closing.load(Ordering::Acquire)
         };
-        checkpoint::load_live(files, description, dtype, &device, Arc::new(progress))
+        checkpoint::load_live(description, dtype, &device, Arc::new(progress))
     }
 
     fn fit_colours(&self, model: &StableDiffusion, source: &ModelSource) -> Result<LatentColours, CheckpointError> {
