@@ -20,22 +20,19 @@ const TEXT_STEM: &str = "model";
 /// # Errors
 /// When there is none, or only half of one.
 pub(super) fn vae_at(path: &Path, scaling_factor: f64) -> Result<(VaeConfig, PartSource), CheckpointError> {
-    match ModelFiles::at(path)? {
-        files @ ModelFiles::Folder(_) => {
-            let folder = ["vae", ""].into_iter().find(|folder| files.has(&config_in(folder)));
-            let Some(folder) = folder else {
-                return Err(CheckpointError::NotAModel { missing: "config.json", path: path.to_owned() });
-            };
-            let mut config: VaeConfig = files.json(&config_in(folder))?;
-            config.scaling_factor = scaling_factor;
-            Ok((config, PartSource::Folder { files, folder, stem: VAE_STEM }))
-        }
-        _ => {
-            let file = single_file::open(path)?;
-            let found = vae::find(&file).ok_or_else(|| no_such(&file, "VAE"))?;
-            Ok((vae::config(&found, scaling_factor)?, found.source()))
-        }
+    let files = ModelFiles::at(path)?;
+    if !matches!(files, ModelFiles::Folder(_)) {
+        let file = single_file::open(path)?;
+        let found = vae::find(&file).ok_or_else(|| no_such(&file, "VAE"))?;
+        return Ok((vae::config(&found, scaling_factor)?, found.source()));
     }
+    let folder = ["vae", ""].into_iter().find(|folder| files.has(&config_in(folder)));
+    let Some(folder) = folder else {
+        return Err(CheckpointError::NotAModel { missing: "config.json", path: path.to_owned() });
+    };
+    let mut config: VaeConfig = files.json(&config_in(folder))?;
+    config.scaling_factor = scaling_factor;
+    Ok((config, PartSource::Folder { files, folder, stem: VAE_STEM }))
 }
 
 /// The text encoders at `path`, at least one.
@@ -43,28 +40,25 @@ pub(super) fn vae_at(path: &Path, scaling_factor: f64) -> Result<(VaeConfig, Par
 /// # Errors
 /// When there is none.
 pub(super) fn text_encoders_at(path: &Path) -> Result<Vec<FoundTower>, CheckpointError> {
-    let companion = || Some(path.to_owned());
-    match ModelFiles::at(path)? {
-        files @ ModelFiles::Folder(_) => {
-            let mut found = Vec::new();
-            // In a whole model the first configuration is not a text encoder's.
-            let folders = if files.has("model_index.json") { &["text_encoder", "text_encoder_2"][..] } else { &[""] };
-            for folder in folders.iter().filter(|folder| files.has(&config_in(folder))) {
-                let form = TowerForm::Configured(Box::new(files.json(&config_in(folder))?), None);
-                let source = PartSource::Folder { files: files.clone(), folder, stem: TEXT_STEM };
-                found.push(FoundTower { form, source, companion: companion() });
-            }
-            if found.is_empty() {
-                return Err(CheckpointError::NotAModel { missing: "config.json", path: path.to_owned() });
-            }
-            Ok(found)
-        }
-        _ => {
-            let file = single_file::open(path)?;
-            let found = text_encoders_in(&file, Some(path))?;
-            if found.is_empty() { Err(no_such(&file, "text encoder of CLIP")) } else { Ok(found) }
-        }
+    let files = ModelFiles::at(path)?;
+    if !matches!(files, ModelFiles::Folder(_)) {
+        let file = single_file::open(path)?;
+        let found = text_encoders_in(&file, Some(path))?;
+        return if found.is_empty() { Err(no_such(&file, "text encoder of CLIP")) } else { Ok(found) };
     }
+    // A whole model's own configuration is not a text encoder's.
+    let is_whole = files.has("model_index.json");
+    let folders: &[&str] = if is_whole { &["text_encoder", "text_encoder_2"] } else { &[""] };
+    let mut found = Vec::new();
+    for folder in folders.iter().filter(|folder| files.has(&config_in(folder))) {
+        let form = TowerForm::Configured(Box::new(files.json(&config_in(folder))?), None);
+        let source = PartSource::Folder { files: files.clone(), folder, stem: TEXT_STEM };
+        found.push(FoundTower { form, source, companion: Some(path.to_owned()) });
+    }
+    if found.is_empty() {
+        return Err(CheckpointError::NotAModel { missing: "config.json", path: path.to_owned() });
+    }
+    Ok(found)
 }
 
 /// The text encoders in an open file, which may be those of a companion.

@@ -32,7 +32,7 @@ pub use clip_vocabulary::clip_tokenizer;
 pub use describe::{Description, describe};
 pub use embedding::read_embedding;
 pub use error::CheckpointError;
-pub use file_hash::{embedding_hash, lora_hash};
+pub use file_hash::{embedding_hash, lora_hash, vae_hash};
 pub use files::ModelFiles;
 pub use hints::ModelHints;
 pub use inspect::inspect;

@@ -60,7 +60,9 @@ impl PartNames {
             Spelling::OpenClip if name == "text_projection.weight" => vec![open_clip(name), name.to_owned().into()],
             Spelling::OpenClip => vec![open_clip(name)],
         };
-        names.iter_mut().for_each(|stored| stored.name.insert_str(0, &self.prefix));
+        for stored in &mut names {
+            stored.name.insert_str(0, &self.prefix);
+        }
         names
     }
 }

@@ -13,7 +13,7 @@ use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFi
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::latent_image::LatentColours;
-use crate::request::{Companions, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps};
+use crate::request::{Companions, GuidanceScale, ImageSize, RecordedVae, SamplerKind, ScheduleKind, Steps};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
@@ -29,6 +29,8 @@ struct Engine<'a> {
 struct Loaded {
     model: StableDiffusion,
     networks: Networks,
+    /// The VAE, where it is not the model's own.
+    vae: Option<RecordedVae>,
 }
 
 pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
@@ -62,11 +64,14 @@ impl Engine<'_> {
             ModelSource::OnDisk(path) => ModelFiles::at(path)?,
         };
         let description = checkpoint::describe(&files, companions)?;
-        let facts = self.facts((source, companions), &description);
+        let mut facts = self.facts((source, companions), &description);
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
         let (model, live) = self.load_weights(&description)?;
         let colours = self.fit_colours(&model, source)?;
-        self.model = Some(Loaded { model, networks: Networks::new(live) });
+        if let (Some(vae), Some(path)) = (&mut facts.vae, description.other_vae.filter(|path| path.is_file())) {
+            vae.hash = Some(checkpoint::vae_hash(&path, &|| !self.closing.load(Ordering::Acquire))?);
+        }
+        self.model = Some(Loaded { model, networks: Networks::new(live), vae: facts.vae.clone() });
         let seconds = started.elapsed().as_secs_f64();
         tracing::debug!(%source, seconds, "model ready");
         self.outbox.send(Event::ModelReady { facts: Box::new(facts), colours, seconds });
@@ -83,6 +88,7 @@ impl Engine<'_> {
             name: hints.name.clone().unwrap_or(named),
             source: source.clone(),
             companions: companions.clone(),
+            vae: description.other_vae.as_deref().map(recorded_vae),
             computes_on: format!("{}, {}", self.device.label(), self.precision.label()),
             defaults: defaults(description),
             example_prompts: hints.example_prompts.clone(),
@@ -139,15 +145,16 @@ impl Engine<'_> {
         let wanted = || job.cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
         let interrupt = Interrupt::when(&wanted);
         interrupt.check()?;
-        let Some(Loaded { model, networks }) = &mut self.model else {
+        let Some(Loaded { model, networks, vae }) = &mut self.model else {
             return Err(DiffusionError::Request("no model is loaded; choose one first".to_owned()));
         };
         let BroughtTo { warnings, adapters, embeddings } = networks.bring_to(model, job, &wanted)?;
         for text in warnings {
             self.outbox.send(Event::Warned { job: job.id, text });
         }
+        let vae = vae.clone();
         let mut generation = model.begin(&job.request, job.start_image.as_deref(), interrupt)?;
-        self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps(), adapters, embeddings });
+        self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps(), adapters, embeddings, vae });
         while let Some(progress) = generation.advance(interrupt)? {
             let (step, steps, preview) = (progress.step, progress.steps, progress.denoised);
             tracing::trace!(job = job.id.0, step, steps, "step");
@@ -160,6 +167,12 @@ impl Engine<'_> {
         self.outbox.send(Event::Decoding { job: job.id });
         generation.decode(interrupt)
     }
+}
+
+/// A VAE by the name of its file or folder, as A1111 names it.
+fn recorded_vae(path: &Path) -> RecordedVae {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    RecordedVae { name, hash: None }
 }
 
 /// What the folder hints at, else what suits most Stable Diffusion models.

@@ -238,6 +238,7 @@ pub fn facts(source: ModelSource) -> ModelFacts {
         name: "Calotype starter".into(),
         source,
         companions: Companions::default(),
+        vae: None,
         computes_on: "CPU, 2 threads, f32".into(),
         defaults: defaults(),
         example_prompts: vec!["a glossy fox on a blue background".into(), "a flat lemon".into()],

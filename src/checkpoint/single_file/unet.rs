@@ -73,7 +73,7 @@ impl<'a> FileUNet<'a> {
         }
         let levels = |row: &str| -> Vec<usize> {
             let resnets = |level| part.count(|index| format!("{row}.{level}.resnets.{index}.conv1.weight"));
-            (0..).map(resnets).take_while(|count| *count > 0).collect()
+            (0..file.tensors().count()).map(resnets).take_while(|count| *count > 0).collect()
         };
         let (down, up) = (levels("down_blocks"), levels("up_blocks"));
         let fits = |(down, up): (&usize, &usize)| *up == down + 1;
