@@ -59,6 +59,12 @@ impl Taesd {
         };
         decoder.map(Self::Decoder).or_else(|| ENCODERS.iter().any(is_encoder).then_some(Self::Encoder))
     }
+
+    /// What to call a file that holds one: the bare numbers that it has for names say nothing by themselves.
+    pub fn name_in(file: &TensorFile) -> Option<&'static str> {
+        let found = Self::find(&|name| file.get(name).map(|tensor| tensor.shape.as_slice()));
+        found.map(|_| "a TAESD, which the settings take for previews, not a model")
+    }
 }
 
 impl Layers {

@@ -14,7 +14,7 @@ use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFi
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::latent_image::LatentColours;
-use crate::request::{Companions, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps};
+use crate::request::{Companions, GuidanceScale, ImageSize, RecordedVae, SamplerKind, ScheduleKind, Steps};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
@@ -32,6 +32,8 @@ struct Loaded {
     model: StableDiffusion,
     networks: Networks,
     latents: Latents,
+    /// The VAE, where it is not the model's own.
+    vae: Option<RecordedVae>,
 }
 
 pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
@@ -66,15 +68,18 @@ impl Engine<'_> {
             ModelSource::OnDisk(path) => ModelFiles::at(path)?,
         };
         let description = checkpoint::describe(&files, companions)?;
-        let facts = self.facts((source, companions), &description);
+        let mut facts = self.facts((source, companions), &description);
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
-        let (model, live) = self.load_weights(&files, &description)?;
+        let (model, live) = self.load_weights(&description)?;
         let colours = self.fit_colours(&model, source)?;
+        if let (Some(vae), Some(path)) = (&mut facts.vae, description.other_vae.filter(|path| path.is_file())) {
+            vae.hash = Some(checkpoint::vae_hash(&path, &|| !self.closing.load(Ordering::Acquire))?);
+        }
         let latents = Latents {
             channels: model.vae.config().latent_channels,
             are_its_own: matches!(source, ModelSource::BuiltIn),
         };
-        self.model = Some(Loaded { model, networks: Networks::new(live), latents });
+        self.model = Some(Loaded { model, networks: Networks::new(live), latents, vae: facts.vae.clone() });
         let seconds = started.elapsed().as_secs_f64();
         tracing::debug!(%source, seconds, "model ready");
         self.outbox.send(Event::ModelReady { facts: Box::new(facts), colours, seconds });
@@ -91,6 +96,7 @@ impl Engine<'_> {
             name: hints.name.clone().unwrap_or(named),
             source: source.clone(),
             companions: companions.clone(),
+            vae: description.other_vae.as_deref().map(recorded_vae),
             computes_on: format!("{}, {}", self.device.label(), self.precision.label()),
             has_xl_latents: description.is_xl(),
             defaults: defaults(description),
@@ -99,11 +105,7 @@ impl Engine<'_> {
         }
     }
 
-    fn load_weights(
-        &self,
-        files: &ModelFiles,
-        description: &Description,
-    ) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
+    fn load_weights(&self, description: &Description) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
         let (device, dtype) = (self.device.device(), self.precision.dtype());
         let (outbox, closing) = (self.outbox.clone(), Arc::clone(&self.closing));
         let last_percent = AtomicU32::new(0);
@@ -114,7 +116,7 @@ impl Engine<'_> {
             }
             !closing.load(Ordering::Acquire)
         };
-        checkpoint::load_live(files, description, dtype, &device, Arc::new(progress))
+        checkpoint::load_live(description, dtype, &device, Arc::new(progress))
     }
 
     fn fit_colours(&self, model: &StableDiffusion, source: &ModelSource) -> Result<LatentColours, CheckpointError> {
@@ -152,7 +154,7 @@ impl Engine<'_> {
         let wanted = || job.cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
         let interrupt = Interrupt::when(&wanted);
         interrupt.check()?;
-        let Some(Loaded { model, networks, latents }) = &mut self.model else {
+        let Some(Loaded { model, networks, latents, vae }) = &mut self.model else {
             return Err(DiffusionError::Request("no model is loaded; choose one first".to_owned()));
         };
         let BroughtTo { warnings, adapters, embeddings } = networks.bring_to(model, job, &wanted)?;
@@ -160,8 +162,9 @@ impl Engine<'_> {
         for text in warnings.into_iter().chain(rough) {
             self.outbox.send(Event::Warned { job: job.id, text });
         }
+        let vae = vae.clone();
         let mut generation = model.begin(&job.request, job.start_image.as_deref(), interrupt)?;
-        self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps(), adapters, embeddings });
+        self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps(), adapters, embeddings, vae });
         let mut decoding = self.previewer.begin();
         while let Some(progress) = generation.advance(interrupt)? {
             let (step, steps, preview) = (progress.step, progress.steps, progress.denoised);
@@ -184,6 +187,12 @@ impl Engine<'_> {
         self.outbox.send(Event::Decoding { job: job.id });
         generation.decode(interrupt)
     }
+}
+
+/// A VAE by the name of its file or folder, as A1111 names it.
+fn recorded_vae(path: &Path) -> RecordedVae {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    RecordedVae { name, hash: None }
 }
 
 /// What the folder hints at, else what suits most Stable Diffusion models.

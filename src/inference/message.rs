@@ -11,7 +11,7 @@ use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::Tokenizer;
 use crate::request::{
     AdapterUse, Companions, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, RecordedAdapter,
-    RecordedEmbedding, SamplerKind, ScheduleKind, Steps,
+    RecordedEmbedding, RecordedVae, SamplerKind, ScheduleKind, Steps,
 };
 
 /// Names one job; never used twice in a process.
@@ -94,6 +94,9 @@ pub struct ModelFacts {
     pub source: ModelSource,
     /// What it was to take from elsewhere, as it was asked for.
     pub companions: Companions,
+    /// The VAE that it uses, where that is not its own: as asked for, or as found beside it. Its hash is known once
+    /// the model is ready.
+    pub vae: Option<RecordedVae>,
     /// On what and in what precision it computes, for people: "CPU, 8 threads, f32".
     pub computes_on: String,
     /// Whether its latents are those of Stable Diffusion XL: decoders for previews are made for one or the other.
@@ -171,6 +174,8 @@ pub enum Event {
         adapters: Vec<RecordedAdapter>,
         /// The same of embeddings.
         embeddings: Vec<RecordedEmbedding>,
+        /// The VAE that decodes it, where that is not the model's own.
+        vae: Option<RecordedVae>,
     },
     /// Offered, or sent if the job says so: a step is done.
     Step {

@@ -25,3 +25,13 @@ impl Companions {
         *self == Self::default()
     }
 }
+
+/// What a recipe keeps of a VAE that was not the model's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedVae {
+    /// The name of its file or folder, with its ending.
+    pub name: String,
+    /// The first 10 digits of the file's SHA-256; none for a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+}

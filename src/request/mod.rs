@@ -8,7 +8,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use companions::Companions;
+pub use companions::{Companions, RecordedVae};
 pub use kinds::{NoiseSourceKind, PredictionOverride, SamplerKind, ScheduleKind};
 pub use networks::{AdapterUse, EmbeddingUse, NamedFile, RecordedAdapter, RecordedEmbedding};
 pub use options::{GuidanceRescale, SamplerOptions, SeedOptions, Sigmas, Variation, VariationStrength};

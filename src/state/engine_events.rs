@@ -43,9 +43,9 @@ impl Studio {
                     running.start(now_secs);
                 }
             }
-            Event::Sampling { job, steps, adapters, embeddings } => {
+            Event::Sampling { job, steps, adapters, embeddings, vae } => {
                 if let Some(running) = self.queue.running_mut(job) {
-                    (running.adapters, running.embeddings) = (adapters, embeddings);
+                    (running.adapters, running.embeddings, running.vae) = (adapters, embeddings, vae);
                     running.phase = super::job::Phase::Stepping { step: 0, steps };
                 }
             }
@@ -114,8 +114,8 @@ impl Studio {
 
     fn finished(&mut self, job: JobId, image: Arc<RgbImage>) -> Vec<Effect> {
         let Some(running) = self.queue.finish(job) else { return Vec::new() };
-        let RunningJob { model, model_hash, request, adapters, embeddings, .. } = running;
-        let record = PictureRecord { model_hash, adapters, embeddings, ..PictureRecord::new(model, request) };
+        let RunningJob { model, model_hash, request, adapters, embeddings, vae, .. } = running;
+        let record = PictureRecord { model_hash, vae, adapters, embeddings, ..PictureRecord::new(model, request) };
         let id = self.canvas.keep_unsaved(Arc::clone(&image), Caption::Ours(Box::new(record.clone())));
         self.canvas.finish(job);
         if self.canvas.is_following() {
@@ -176,6 +176,7 @@ mod tests {
             name: name.into(),
             source,
             companions: Companions::default(),
+            vae: None,
             computes_on: "CPU".into(),
             defaults,
             example_prompts: Vec::new(),

@@ -36,7 +36,7 @@ pub fn load(folder: &Path) -> Result<StableDiffusion, String> {
     let text = |error: checkpoint::CheckpointError| error.to_string();
     let files = ModelFiles::at(folder).map_err(text)?;
     let description = checkpoint::describe(&files, &Companions::default()).map_err(text)?;
-    checkpoint::load(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).map_err(text)
+    checkpoint::load(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).map_err(text)
 }
 
 fn error_of(folder: &Path) -> String {
@@ -72,7 +72,7 @@ fn the_starter_model_loads_from_the_binary() {
     let description = checkpoint::describe(&ModelFiles::Starter, &Companions::default()).unwrap();
     assert_eq!(description.native_size_px, (128, 128));
     let cpu = Device::Cpu;
-    checkpoint::load(&ModelFiles::Starter, &description, DType::F32, &cpu, Arc::new(|_| true)).unwrap();
+    checkpoint::load(&description, DType::F32, &cpu, Arc::new(|_| true)).unwrap();
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn loading_stops_when_asked_to() {
     let files = ModelFiles::at(&fixtures().join("tiny-eps")).unwrap();
     let description = checkpoint::describe(&files, &Companions::default()).unwrap();
     let progress = Arc::new(|fraction: f32| fraction < 0.5);
-    let stopped = checkpoint::load(&files, &description, DType::F32, &Device::Cpu, progress);
+    let stopped = checkpoint::load(&description, DType::F32, &Device::Cpu, progress);
     assert!(matches!(stopped, Err(checkpoint::CheckpointError::Cancelled)));
 }
 

@@ -239,6 +239,7 @@ pub fn facts(source: ModelSource) -> ModelFacts {
         source,
         has_xl_latents: false,
         companions: Companions::default(),
+        vae: None,
         computes_on: "CPU, 2 threads, f32".into(),
         defaults: defaults(),
         example_prompts: vec!["a glossy fox on a blue background".into(), "a flat lemon".into()],

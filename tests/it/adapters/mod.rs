@@ -30,7 +30,7 @@ fn adapter_file(name: &str) -> PathBuf {
 fn load(name: &str) -> (StableDiffusion, LiveWeights) {
     let files = ModelFiles::at(&fixtures().join(name)).unwrap();
     let description = checkpoint::describe(&files, &Companions::default()).unwrap();
-    checkpoint::load_live(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
+    checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
 }
 
 fn active(adapter: &Arc<Adapter>, weight: f32) -> ActiveAdapter {
@@ -160,8 +160,7 @@ fn a_model_whose_file_is_written_to_is_not_mixed() {
     copy_folder(&fixtures().join("tiny-eps"), folder.path());
     let files = ModelFiles::at(folder.path()).unwrap();
     let description = checkpoint::describe(&files, &Companions::default()).unwrap();
-    let (_, mut live) =
-        checkpoint::load_live(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap();
+    let (_, mut live) = checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap();
     let before = live.values().unwrap();
     let kohya = Arc::new(Adapter::read(&adapter_file("kohya"), &live).unwrap());
     let path = folder.path().join("unet/diffusion_pytorch_model.safetensors");

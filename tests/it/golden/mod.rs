@@ -43,7 +43,7 @@ pub fn golden_json(name: &str) -> serde_json::Value {
 pub fn model(name: &str) -> StableDiffusion {
     let files = ModelFiles::at(&fixtures().join(name)).unwrap();
     let description = checkpoint::describe(&files, &Companions::default()).unwrap();
-    checkpoint::load(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
+    checkpoint::load(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
 }
 
 pub fn values(tensor: &Tensor) -> Vec<f32> {
