@@ -21,11 +21,11 @@ const ENCODERS: [&str; 4] = ["", "taesd_encoder.", "encoder.layers.", "encoder."
 /// Channels of the latents of Stable Diffusion 1, 2 and XL.
 pub(super) const LATENT_CHANNELS: usize = 4;
 /// Wider than any: theirs is 64.
-const MOST_WIDTH: usize = 512;
-/// More enlargements than any: theirs are 3.
-const MOST_STAGES: usize = 5;
+const MOST_WIDTH: usize = 256;
+/// Sizes, from that of the latents to that of the picture, 8 times as large: more would take more memory than the VAE.
+const MOST_STAGES: usize = 4;
 /// More blocks at one size than any: theirs are 3.
-const MOST_BLOCKS: usize = 32;
+const MOST_BLOCKS: usize = 8;
 
 /// What of TAESD a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

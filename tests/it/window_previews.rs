@@ -97,6 +97,7 @@ fn a_decoded_step_stays_until_the_next_decoded_one() {
     studio.engine_says(EngineEvent::ModelReady { facts: Box::new(facts(on_disk())), colours, seconds: 0.2 });
     studio.press_generate();
     let job = studio.one_job().id;
+    studio.engine_says(EngineEvent::Started { job });
     let step = |step, picture| EngineEvent::Step { job, step, steps: 20, preview: latents(), picture };
     let shown = |studio: &Studio| {
         let developing = studio.harness.state().studio().canvas.shown_developing();
