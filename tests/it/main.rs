@@ -7,6 +7,7 @@ mod adapters;
 mod architecture;
 mod checkpoint;
 mod command_line;
+mod companions;
 mod comparison;
 mod download_desk;
 mod downloads;
