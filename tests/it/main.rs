@@ -26,5 +26,6 @@ mod studio;
 mod window;
 mod window_downloads;
 mod window_models;
+mod window_parts;
 mod window_prompts;
 mod window_settings;
