@@ -102,7 +102,11 @@ struct Own {
 /// When the files are no model, one that is not understood, or lack a part that no companion has.
 pub fn describe(files: &ModelFiles, companions: &Companions) -> Result<Description, CheckpointError> {
     let other_vae = match files {
-        ModelFiles::Single(path) => companions.vae.clone().or_else(|| vae_beside(path)),
+        // Its own file means its own VAE, whatever lies beside it.
+        ModelFiles::Single(path) => {
+            let named = companions.vae.clone().or_else(|| vae_beside(path));
+            named.filter(|vae| vae != path)
+        }
         ModelFiles::Folder(_) | ModelFiles::Starter => companions.vae.clone(),
     };
     // What stands in for a part of the model may be there because that part is damaged.

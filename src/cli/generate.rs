@@ -124,7 +124,8 @@ impl Run<'_> {
         let networks = self.files.called(&request, facts.tokenizer.as_deref())?;
         let Recorded { adapters, embeddings } = self.files.recorded(&networks)?;
         let plain = PictureRecord::new(facts.name.clone(), request.clone());
-        let record = PictureRecord { model_hash: self.model_hash.clone(), adapters, embeddings, ..plain };
+        let (model_hash, vae) = (self.model_hash.clone(), facts.vae.clone());
+        let record = PictureRecord { model_hash, vae, adapters, embeddings, ..plain };
         self.check_room_for(&record)?;
         let previews = self.options.previews.as_deref();
         // Pictures of one seed are told apart by their variation.

@@ -67,12 +67,16 @@ impl Session {
         (source, companions): (ModelSource, Companions),
         mut check: impl FnMut(&ModelFacts) -> Result<(), Failure>,
     ) -> Result<(Box<ModelFacts>, LatentColours), Failure> {
+        let is_vae_asked = companions.vae.is_some();
         self.send(Command::Load { source, companions })?;
         let mut name = String::new();
         loop {
             match self.next()? {
                 Event::ModelFound(facts) => {
                     check(&facts)?;
+                    if let Some(vae) = facts.vae.as_ref().filter(|_| !is_vae_asked) {
+                        self.report.vae_beside(&vae.name);
+                    }
                     name = facts.name;
                     self.report.loading(&name, 0.0);
                 }

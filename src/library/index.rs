@@ -103,6 +103,13 @@ impl LibraryIndex {
         if found == Found::Nothing { self.by_hash(asked.trim(), &is_part) } else { found }
     }
 
+    /// A VAE as a recipe names it: any file of this hash, a whole model's among them, else a VAE of this name.
+    #[must_use]
+    pub fn find_vae(&self, name: &str, hash: Option<&str>) -> Found<'_> {
+        let found = hash.map_or(Found::Nothing, |hash| self.by_hash(hash.trim(), &|_| true));
+        if found == Found::Nothing { self.find_part(name, KindGroup::Vae) } else { found }
+    }
+
     /// Any file by a hash as recipes hold it: sha256 whole or from its 10th digit on, A1111's old 8 digits, or for LoRAs
     /// that of what follows the header, whole or 12 digits. In the order in which they are that sure.
     #[must_use]

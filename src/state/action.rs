@@ -30,6 +30,8 @@ pub enum Action {
     UseModelDefaults,
     /// Load another model.
     LoadModel(ModelSource),
+    /// Change what a model takes from other files.
+    SetCompanions(PathBuf, Companions),
     /// Put a folder of models on the library's list.
     AddModelFolder(PathBuf),
     /// Take a folder of models off the list; no file is touched.
@@ -117,6 +119,10 @@ pub enum Question {
     ModelFolder,
     /// A model in a single file.
     ModelFile,
+    /// A VAE for this model.
+    Vae(PathBuf),
+    /// One more text encoder for this model.
+    TextEncoder(PathBuf),
     /// A folder of models for the library.
     LibraryFolder,
     /// A picture to look at.

@@ -5,6 +5,7 @@
 pub mod action;
 mod actions;
 pub mod canvas;
+mod companions;
 pub mod comparison;
 pub mod downloads;
 mod engine_events;

@@ -99,6 +99,15 @@ impl Settings {
         known.map(|(_, companions)| companions.clone()).unwrap_or_default()
     }
 
+    /// Changes what a model takes from other files.
+    pub fn set_companions(&mut self, source: &ModelSource, companions: Companions) {
+        let ModelSource::OnDisk(path) = source else { return };
+        self.companions.retain(|(model, _)| model != path);
+        if !companions.is_empty() {
+            self.companions.push((path.clone(), companions));
+        }
+    }
+
     /// Brings a scale from a damaged file back into range.
     pub fn repair(&mut self) {
         if !self.ui_scale.is_finite() {

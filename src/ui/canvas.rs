@@ -47,7 +47,7 @@ impl CanvasView {
 
 /// Draws the canvas.
 pub fn show(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
-    banners::show(ui, studio, actions);
+    banners::show(ui, studio, panels, actions);
     if let Some(picture) = studio.canvas.shown_picture() {
         recipe::show_below(ui, studio, picture, actions, |ui| picture_area(ui, studio, picture, panels));
     } else if let Some(developing) =

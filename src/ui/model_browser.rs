@@ -113,7 +113,7 @@ fn has_word(entry: &Entry, word: &str) -> bool {
 pub(super) fn use_of(entry: &Entry) -> Option<Action> {
     entry.known()?;
     match entry.group {
-        KindGroup::Checkpoint => Some(Action::LoadModel(ModelSource::OnDisk(entry.path.clone()))),
+        KindGroup::Checkpoint | KindGroup::UNet => Some(Action::LoadModel(ModelSource::OnDisk(entry.path.clone()))),
         KindGroup::Lora | KindGroup::Embedding => Some(Action::InsertIntoPrompt(entry.path.clone())),
         KindGroup::Taesd => Some(Action::SetPreviews(PreviewChoice::File(entry.path.clone()))),
         _ => None,

@@ -33,9 +33,13 @@ fn copy(from: &Path, to: &Path) {
 }
 
 pub fn load(folder: &Path) -> Result<StableDiffusion, String> {
+    load_with(folder, &Companions::default())
+}
+
+pub fn load_with(folder: &Path, companions: &Companions) -> Result<StableDiffusion, String> {
     let text = |error: checkpoint::CheckpointError| error.to_string();
     let files = ModelFiles::at(folder).map_err(text)?;
-    let description = checkpoint::describe(&files, &Companions::default()).map_err(text)?;
+    let description = checkpoint::describe(&files, companions).map_err(text)?;
     checkpoint::load(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).map_err(text)
 }
 

@@ -350,6 +350,21 @@ fn what_did_not_change_is_not_opened_again() {
 }
 
 #[test]
+fn what_is_called_a_vae_beside_a_checkpoint_is_listed_as_a_vae() {
+    let shelf = Shelf::new();
+    shelf.put("own/fox.safetensors", SD1);
+    // Whatever is inside, and also when it cannot be read.
+    shelf.put("own/fox.vae.safetensors", SD1);
+    put(&shelf.path("own/Owl.VAE.pt"), b"not a pickle");
+    let index = shelf.catalogue().index(Activity::Idle);
+    let groups: Vec<(&str, KindGroup)> = index.entries.iter().map(|entry| (entry.name.as_str(), entry.group)).collect();
+    let expected = [("Owl.VAE", KindGroup::Vae), ("fox", KindGroup::Checkpoint), ("fox.vae", KindGroup::Vae)];
+    assert_eq!(groups, expected);
+    assert_eq!(index.find_checkpoint("fox").first().unwrap().name, "fox");
+    assert_eq!(index.find_vae("fox.vae.safetensors", Some("0123456789")).first().unwrap().name, "fox.vae");
+}
+
+#[test]
 fn a_file_is_found_by_its_hash_under_another_name() {
     let shelf = Shelf::new();
     shelf.put("own/renamed.safetensors", SD1);

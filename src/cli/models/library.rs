@@ -13,7 +13,7 @@ use crate::library::message::{
     Activity, Card, Entry, Family, Hashes, KindGroup, ModelKind, PredictionKind, size_for_people,
 };
 use crate::library::{Catalogue, Places, hash_file, shown};
-use crate::request::NamedFile;
+use crate::request::{NamedFile, RecordedVae};
 
 /// `calotype models list`.
 #[derive(Debug, Args)]
@@ -302,6 +302,12 @@ pub(in crate::cli) fn resolve_part(asked: &Path, group: KindGroup) -> Result<Pat
     let part = one(index.find_part(name, group), name)?;
     let whole = || if group == KindGroup::Vae { one(index.find_checkpoint(name), name) } else { Ok(None) };
     part.map_or_else(whole, |path| Ok(Some(path)))?.ok_or_else(missing)
+}
+
+/// The library's VAE that a recipe names: by its hash, whatever it is called here, else by its name.
+pub(in crate::cli) fn recorded_vae(vae: &RecordedVae) -> Option<PathBuf> {
+    let index = opened().index(Activity::Idle);
+    index.find_vae(&vae.name, vae.hash.as_deref()).first().map(|entry| entry.path.clone())
 }
 
 fn found(index: &LibraryIndex, name: &str) -> Result<Option<PathBuf>, Failure> {
