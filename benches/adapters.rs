@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use calotype::checkpoint::{self, ActiveAdapter, Adapter, ModelFiles};
+use calotype::request::Companions;
 use candle_core::{DType, Device};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -18,9 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     let files = ModelFiles::at(Path::new(&model))?;
-    let description = checkpoint::describe(&files)?;
+    let description = checkpoint::describe(&files, &Companions::default())?;
     let started = Instant::now();
-    let (_model, mut live) = checkpoint::load_live(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true))?;
+    let (_model, mut live) = checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true))?;
     println!("load the model     {:.3} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
     let adapter = Arc::new(Adapter::read(Path::new(&file), &live)?);

@@ -203,7 +203,7 @@ impl App {
     fn take_in_engine(&mut self, ctx: &Context, now_secs: f64) {
         for _ in 0..MOST_EVENTS_A_FRAME {
             let Some(event) = self.engine.next() else { break };
-            if let engine::Event::ModelFailed { source, error } = &event {
+            if let engine::Event::ModelFailed { source, error, .. } = &event {
                 tracing::warn!("the model {source} could not be loaded: {error}");
             }
             let effects = self.studio.on_engine(event, now_secs);
@@ -318,8 +318,10 @@ impl App {
     fn perform(&mut self, ctx: &Context, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::LoadModel(source) => self.engine.send(engine::Command::Load(source)),
-                Effect::Generate { job, request, start_image, networks } => {
+                Effect::LoadModel { source, companions } => {
+                    self.engine.send(engine::Command::Load { source, companions });
+                }
+                Effect::Generate { job, request, start_image, networks, preview_decoder } => {
                     let cancel = CancelToken::new();
                     self.running = Some((job, cancel.clone()));
                     let previews = engine::Previews::Offered;
@@ -330,6 +332,7 @@ impl App {
                         adapters: networks.adapters,
                         embeddings: networks.embeddings,
                         previews,
+                        preview_decoder,
                         cancel,
                     };
                     self.engine.send(engine::Command::Generate(Box::new(job)));

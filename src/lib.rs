@@ -39,7 +39,8 @@
 //!                               prompt -> chunks of 77 tokens -> embeddings [1, 77*n, D]
 //!                               noise(seed) [1, 4, H/8, W/8]; sigmas (f64, ..., 0)
 //!                               per step: denoised = denoise(x, sigma); x = solver.step(..)
-//!    <== Event::Step{preview: LatentImage}      offered: a late preview may be dropped
+//!    <== Event::Step{preview: LatentImage,      offered: a late preview may be dropped
+//!                    picture: Option<RgbImage>}  by TAESD, as often as there is time
 //!                               latents / scale -> VAE -> RGB
 //!    <== Event::Finished{image: Arc<RgbImage>}  sent: never dropped
 //!    Command::Save{image, record} ========================================>  hidden file, fsync, rename

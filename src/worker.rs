@@ -222,6 +222,12 @@ impl<E> Outbox<E> {
             (self.wake)();
         }
     }
+
+    /// True when the reader has taken all that was sent: what is offered now will be looked at.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.events.is_empty()
+    }
 }
 
 #[cfg(test)]

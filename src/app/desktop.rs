@@ -12,6 +12,9 @@ use crate::worker::{Inbox, Outbox, Wake, Worker};
 /// How the files of checkpoints end.
 pub(super) const MODEL_ENDINGS: [&str; 6] = ["safetensors", "sft", "ckpt", "gguf", "pt", "pth"];
 
+/// How the files of VAEs and text encoders end.
+const PART_ENDINGS: [&str; 7] = ["safetensors", "sft", "ckpt", "gguf", "pt", "pth", "bin"];
+
 /// Something that the desktop is to do.
 #[derive(Debug)]
 pub enum Errand {
@@ -77,6 +80,13 @@ fn ask(question: &Question) -> Option<PathBuf> {
         Question::ModelFolder => dialog.set_title("Open model folder").pick_folder(),
         Question::ModelFile => {
             dialog.add_filter("Checkpoints", &MODEL_ENDINGS).set_title("Open a model file").pick_file()
+        }
+        Question::PreviewDecoder => {
+            dialog.add_filter("TAESD", &MODEL_ENDINGS).set_title("Choose a TAESD for previews").pick_file()
+        }
+        Question::Vae(_) => dialog.add_filter("VAEs", &PART_ENDINGS).set_title("Choose a VAE").pick_file(),
+        Question::TextEncoder(_) => {
+            dialog.add_filter("Text encoders", &PART_ENDINGS).set_title("Choose a text encoder").pick_file()
         }
         Question::GalleryFolder => dialog.set_title("Choose the gallery folder").pick_folder(),
         Question::Picture => pictures(dialog).set_title("Open a picture").pick_file(),

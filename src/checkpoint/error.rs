@@ -22,12 +22,55 @@ pub enum CheckpointError {
         /// The file.
         path: PathBuf,
     },
+    /// The file shows no previews.
+    #[error(
+        "this is {what}; previews need a TAESD decoder for Stable Diffusion 1, 2 or XL (taesd_decoder, taesdxl_decoder): {}",
+        path.display()
+    )]
+    NotTaesd {
+        /// What it is.
+        what: String,
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A single file holds only some parts of a model.
-    #[error("this file has no {part} inside, which a whole model needs: {}", path.display())]
+    #[error("this file has no {part} inside: name one with {option}, or choose it beside the model in the window: {}", path.display())]
     MissingPart {
         /// Which, with the prefix that its names would have.
         part: &'static str,
+        /// The option that takes it from another file.
+        option: &'static str,
         /// The file.
+        path: PathBuf,
+    },
+    /// A file that was to stand in for a part of a model has no such part.
+    #[error("there is no {wanted} in this file, it is {what}: {}", path.display())]
+    NoSuchPart {
+        /// The part.
+        wanted: &'static str,
+        /// What the file is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A VAE is there in part.
+    #[error("this VAE has no {half}, and both halves are needed; take the whole VAE: {}", path.display())]
+    HalfVae {
+        /// The half that is missing.
+        half: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The text encoders at hand are not those of the model.
+    #[error("the model reads {wanted}, {context} wide in all, and the text encoders at hand are {found}: {}", path.display())]
+    TextEncoders {
+        /// Whose texts the model reads.
+        wanted: &'static str,
+        /// Their widths together.
+        context: usize,
+        /// The text encoders at hand, with their widths.
+        found: String,
+        /// The model's file.
         path: PathBuf,
     },
     /// The folder holds something else.

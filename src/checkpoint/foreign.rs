@@ -54,7 +54,7 @@ const PARTS: &[(&str, &str)] = &[
     ("hada_w1", "a LoRA (LoHa), not a model"),
     ("lokr_w1", "a LoRA (LoKr), not a model"),
     ("emb_params", "a textual-inversion embedding"),
-    ("taesd_decoder.", "a TAESD preview decoder"),
+    ("taesd_decoder.", "a TAESD, which the settings take for previews, not a model"),
     ("SelfAttention.", "a T5 text encoder"),
     ("model_ema.", "a checkpoint with nothing but EMA weights"),
     ("input_blocks.", "a U-Net alone"),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::card::{Card, Container, Family, ModelKind, Parts, PredictionKind, Purpose};
 use super::files::ModelFiles;
 use super::header::{Header, TensorHead};
+use super::taesd::{Taesd, by_latent_channels};
 use super::{CheckpointError, foreign, lora_signs, makers_notes};
 
 /// What can stand before a U-Net's names under the original spelling.
@@ -79,8 +80,8 @@ fn classify(header: &Header, names: &[&str], card: &mut Card) {
             16 => ModelKind::Foreign("a VAE of Stable Diffusion 3 or Flux".to_owned()),
             other => ModelKind::Foreign(format!("a VAE with {other} latent channels")),
         };
-    } else if is_taesd(header) {
-        card.kind = ModelKind::Taesd;
+    } else if let Some(kind) = taesd(header) {
+        card.kind = kind;
     } else if card.parts.ema {
         card.kind = ModelKind::Checkpoint;
     } else if card.parts.text_encoders > 0 && !names.iter().any(|name| name.starts_with("vision_model.")) {
@@ -167,14 +168,15 @@ fn vae(header: &Header) -> Option<usize> {
     })
 }
 
-fn is_taesd(header: &Header) -> bool {
-    let is = |name: &str, shape: [usize; 4]| header.tensors.get(name).is_some_and(|tensor| tensor.shape == shape);
-    ["", "taesd_decoder.", "decoder.", "decoder.layers."]
-        .iter()
-        .any(|prefix| ["0", "1"].iter().any(|at| is(&format!("{prefix}{at}.weight"), [64, 4, 3, 3])))
-        || ["", "taesd_encoder.", "encoder.", "encoder.layers."]
-            .iter()
-            .any(|p| is(&format!("{p}0.weight"), [64, 3, 3, 3]))
+/// TAESD's kind, when the file holds one.
+fn taesd(header: &Header) -> Option<ModelKind> {
+    let foreign = |what: String| Some(ModelKind::Foreign(what));
+    match Taesd::find(&|name| header.tensors.get(name).map(|tensor| tensor.shape.as_slice()))? {
+        Taesd::Encoder => foreign("TAESD's encoder, which previews do not need".to_owned()),
+        Taesd::Decoder(layers) => {
+            by_latent_channels(layers.config.latent_channels).map_or(Some(ModelKind::Taesd), foreign)
+        }
+    }
 }
 
 fn text_encoders(names: &[&str]) -> u8 {

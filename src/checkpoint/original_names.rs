@@ -1,32 +1,26 @@
-//! From the names that the layers ask for, diffusers', to those of single files: CompVis' for the U-Net and the VAE,
-//! OpenAI's or OpenCLIP's for the text encoder. Rules, not a table.
+//! From the names that the layers ask for, diffusers', to those of files: CompVis' for the U-Net and the VAE, OpenCLIP's
+//! for the text encoder, or the same behind a prefix. Rules, not a table.
 
-use super::unet_blocks::{UNET_PREFIX, UNetBlocks};
+use super::unet_blocks::UNetBlocks;
 
-/// What stands before the names of the VAE.
-pub(super) const VAE_PREFIX: &str = "first_stage_model.";
-
-/// How the names of one part are made.
+/// How the names of one part are made in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum OriginalNames {
-    UNet(UNetBlocks),
-    Vae { levels: usize },
-    Text(Tower),
-}
-
-/// A text encoder in a single file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tower {
+pub(super) struct PartNames {
+    /// What stands before all of them.
+    pub prefix: String,
     pub spelling: Spelling,
-    pub prefix: &'static str,
 }
 
-/// Whose names a text encoder has, which tells whose it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whose names a part has.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Spelling {
-    /// transformers' names for OpenAI's CLIP: Stable Diffusion 1.
-    Clip,
-    /// OpenCLIP's own: Stable Diffusion 2, the second of XL.
+    /// Those that the layers ask for: diffusers' and transformers'.
+    AsAsked,
+    /// CompVis'.
+    UNet(UNetBlocks),
+    /// CompVis'.
+    Vae { levels: usize },
+    /// OpenCLIP's own.
     OpenClip,
 }
 
@@ -46,27 +40,45 @@ impl From<String> for StoredName {
     }
 }
 
-impl OriginalNames {
-    /// What stands before all names of the part.
-    pub fn prefix(&self) -> &'static str {
-        match self {
-            Self::UNet(_) => UNET_PREFIX,
-            Self::Vae { .. } => VAE_PREFIX,
-            Self::Text(tower) => tower.prefix,
-        }
+impl PartNames {
+    /// Those of a folder.
+    pub fn as_asked() -> Self {
+        Self { prefix: String::new(), spelling: Spelling::AsAsked }
     }
 
-    /// The file's name for `name`; `None` when such a file has none.
-    pub fn stored(&self, name: &str) -> Option<StoredName> {
-        let mut stored = match self {
-            Self::UNet(blocks) => blocks.stored(name)?.into(),
-            Self::Vae { levels } => vae(name, *levels)?.into(),
-            Self::Text(Tower { spelling: Spelling::Clip, .. }) => name.to_owned().into(),
-            Self::Text(Tower { spelling: Spelling::OpenClip, .. }) => open_clip(name),
+    /// The names that the file may have for `name`, the usual one first; none for a block that is not there.
+    pub fn stored(&self, name: &str) -> Vec<StoredName> {
+        let mut names: Vec<StoredName> = match &self.spelling {
+            Spelling::AsAsked => {
+                [Some(name.to_owned()), former_name(name)].into_iter().flatten().map(Into::into).collect()
+            }
+            Spelling::UNet(blocks) => blocks.stored(name).map(Into::into).into_iter().collect(),
+            Spelling::Vae { levels } => {
+                [vae(name, *levels), mixed_attention(name)].into_iter().flatten().map(Into::into).collect()
+            }
+            // A file that was saved under transformers' name for it has it as transformers has.
+            Spelling::OpenClip if name == "text_projection.weight" => vec![open_clip(name), name.to_owned().into()],
+            Spelling::OpenClip => vec![open_clip(name)],
         };
-        stored.name.insert_str(0, self.prefix());
-        Some(stored)
+        for stored in &mut names {
+            stored.name.insert_str(0, &self.prefix);
+        }
+        names
     }
+}
+
+/// The name that diffusers before 0.18 gave the tensors of the VAE's attention.
+fn former_name(name: &str) -> Option<String> {
+    [("to_q.", "query."), ("to_k.", "key."), ("to_v.", "value."), ("to_out.0.", "proj_attn.")]
+        .into_iter()
+        .find(|(new, _)| name.contains("mid_block.attentions") && name.contains(new))
+        .map(|(new, old)| name.replace(new, old))
+}
+
+/// The VAE's attention under diffusers' names in a block of CompVis', as some trainers write it.
+fn mixed_attention(name: &str) -> Option<String> {
+    let (side, part) = name.split_once(".mid_block.attentions.0.")?;
+    Some(format!("{side}.mid.attn_1.{part}"))
 }
 
 /// A part of a residual block in the U-Net.
@@ -156,10 +168,13 @@ fn open_clip(name: &str) -> StoredName {
 mod tests {
     use super::*;
 
+    fn first(prefix: &str, spelling: Spelling, name: &str) -> Option<StoredName> {
+        PartNames { prefix: prefix.to_owned(), spelling }.stored(name).into_iter().next()
+    }
+
     #[test]
     fn the_decoders_levels_are_counted_the_other_way() {
-        let names = OriginalNames::Vae { levels: 4 };
-        let stored = |name: &str| names.stored(name).map(|stored| stored.name);
+        let stored = |name: &str| Some(first("first_stage_model.", Spelling::Vae { levels: 4 }, name)?.name);
         assert_eq!(
             stored("decoder.up_blocks.0.resnets.2.conv_shortcut.weight").as_deref(),
             Some("first_stage_model.decoder.up.3.block.2.nin_shortcut.weight")
@@ -173,9 +188,33 @@ mod tests {
 
     #[test]
     fn open_clips_queries_keys_and_values_are_thirds() {
-        let tower = Tower { spelling: Spelling::OpenClip, prefix: "cond_stage_model.model." };
-        let stored = OriginalNames::Text(tower).stored("encoder.layers.5.self_attn.v_proj.bias").unwrap();
+        let name = "encoder.layers.5.self_attn.v_proj.bias";
+        let stored = first("cond_stage_model.model.", Spelling::OpenClip, name).unwrap();
         assert_eq!(stored.name, "cond_stage_model.model.transformer.resblocks.5.attn.in_proj_bias");
         assert_eq!(stored.third, Some(2));
+    }
+
+    #[test]
+    fn every_way_in_which_a_vaes_attention_was_ever_named_is_looked_for() {
+        let names = |spelling, name: &str| -> Vec<String> {
+            let names = PartNames { prefix: String::new(), spelling }.stored(name);
+            names.into_iter().map(|stored| stored.name).collect()
+        };
+        let asked = "decoder.mid_block.attentions.0.to_out.0.weight";
+        assert_eq!(names(Spelling::AsAsked, asked), [asked, "decoder.mid_block.attentions.0.proj_attn.weight"]);
+        assert_eq!(
+            names(Spelling::Vae { levels: 4 }, asked),
+            ["decoder.mid.attn_1.proj_out.weight", "decoder.mid.attn_1.to_out.0.weight"]
+        );
+        assert_eq!(names(Spelling::AsAsked, "down_blocks.0.attentions.0.to_q.weight").len(), 1);
+    }
+
+    #[test]
+    fn the_projection_is_turned_round_only_under_open_clips_own_name() {
+        let names = PartNames { prefix: "clip_g.".to_owned(), spelling: Spelling::OpenClip };
+        let stored = names.stored("text_projection.weight");
+        let found: Vec<(&str, bool)> =
+            stored.iter().map(|stored| (stored.name.as_str(), stored.is_transposed)).collect();
+        assert_eq!(found, [("clip_g.text_projection", true), ("clip_g.text_projection.weight", false)]);
     }
 }

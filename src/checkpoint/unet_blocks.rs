@@ -4,9 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::original_names::resnet_part;
 
-/// What stands before the names of the U-Net.
-pub(super) const UNET_PREFIX: &str = "model.diffusion_model.";
-
 /// The numbers of the blocks, level by level. Read from the file and not computed: converters of U-Nets with one block
 /// a level leave gaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +23,11 @@ pub(super) struct BlockLevel {
 }
 
 impl UNetBlocks {
-    /// Finds the blocks among the names of a file.
-    pub fn read<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+    /// Finds the blocks among the names of a file that begin with `prefix`.
+    pub fn read<'a>(names: impl Iterator<Item = &'a str>, prefix: &str) -> Self {
         let (mut inputs, mut outputs) = (BTreeSet::new(), BTreeSet::new());
         let (mut shrinking, mut growing) = (BTreeSet::new(), BTreeSet::new());
-        for name in names.filter_map(|name| name.strip_prefix(UNET_PREFIX)) {
+        for name in names.filter_map(|name| name.strip_prefix(prefix)) {
             let mut parts = name.split('.');
             let (row, number, slot) = (parts.next(), parts.next(), parts.next());
             let (Some(Ok(number)), Some(Ok(slot))) = (number.map(str::parse), slot.map(str::parse)) else { continue };
@@ -172,8 +169,7 @@ mod tests {
     use super::*;
 
     fn blocks(names: &[&str]) -> UNetBlocks {
-        let names: Vec<String> = names.iter().map(|name| format!("{UNET_PREFIX}{name}")).collect();
-        UNetBlocks::read(names.iter().map(String::as_str))
+        UNetBlocks::read(names.iter().copied(), "")
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::CheckpointError;
 use super::files::ModelFiles;
 use super::meter::Meter;
-use super::original_names::{OriginalNames, StoredName};
+use super::original_names::{PartNames, StoredName};
 use super::tensor_file::{StoredTensor, TensorFile};
 
 /// All files of one part.
@@ -23,8 +23,7 @@ pub(super) struct Weights {
     index: HashMap<String, usize>,
     /// The folder, for messages.
     path: PathBuf,
-    /// The names of a single file; a folder's are those that the layers ask for.
-    original: Option<OriginalNames>,
+    names: PartNames,
     meter: Arc<Meter>,
 }
 
@@ -69,41 +68,40 @@ impl Weights {
         let shard_names = match &choice {
             Choice::Single(name) => vec![name.clone()],
             Choice::Index(name) => {
-                let index: ShardIndex = files.json(&format!("{folder}/{name}"))?;
+                let index: ShardIndex = files.json(&inside(folder, name))?;
                 let mut names: Vec<String> = index.weight_map.into_values().collect();
                 names.sort();
                 names.dedup();
                 if let Some(outside) = names.iter().find(|n| n.contains(['/', '\\'])) {
                     let problem = format!("it names a shard outside its folder, \"{outside}\"");
-                    return Err(CheckpointError::Json { problem, path: files.path(&format!("{folder}/{name}")) });
+                    return Err(CheckpointError::Json { problem, path: files.path(&inside(folder, name)) });
                 }
                 names
             }
         };
         let shards = shard_names
             .iter()
-            .map(|name| TensorFile::open(files, &format!("{folder}/{name}")))
+            .map(|name| TensorFile::open(files, &inside(folder, name)))
             .collect::<Result<Vec<_>, _>>()?;
         let path = if let [only] = shards.as_slice() { only.path().clone() } else { files.path(folder) };
-        Ok(Self::indexed(shards, path, None, meter))
+        Ok(Self::indexed(shards, path, PartNames::as_asked(), meter))
     }
 
-    /// The part of a single file that `names` is for.
-    pub fn in_single_file(file: TensorFile, names: OriginalNames, meter: Arc<Meter>) -> Self {
+    /// The part of a file that has these names.
+    pub fn in_file(file: TensorFile, names: PartNames, meter: Arc<Meter>) -> Self {
         let path = file.path().clone();
-        Self::indexed(vec![file], path, Some(names), meter)
+        Self::indexed(vec![file], path, names, meter)
     }
 
-    fn indexed(shards: Vec<TensorFile>, path: PathBuf, original: Option<OriginalNames>, meter: Arc<Meter>) -> Self {
-        let prefix = original.as_ref().map_or("", OriginalNames::prefix);
+    fn indexed(shards: Vec<TensorFile>, path: PathBuf, names: PartNames, meter: Arc<Meter>) -> Self {
         let mut index = HashMap::new();
         for (number, shard) in shards.iter().enumerate() {
-            for (name, tensor) in shard.tensors().filter(|(name, _)| name.starts_with(prefix)) {
+            for (name, tensor) in shard.tensors().filter(|(name, _)| name.starts_with(&names.prefix)) {
                 meter.expect(tensor.len_bytes);
                 index.insert(name.clone(), number);
             }
         }
-        Self { shards, index, path, original, meter }
+        Self { shards, index, path, names, meter }
     }
 
     /// For the layers to ask from.
@@ -113,11 +111,7 @@ impl Weights {
 
     /// The tensor called `name`, by the name that the files have for it.
     fn find(&self, name: &str) -> Option<Found<'_>> {
-        let candidates = match &self.original {
-            Some(original) => [original.stored(name), None],
-            None => [Some(name.to_owned().into()), former_name(name).map(StoredName::from)],
-        };
-        candidates.into_iter().flatten().find_map(|StoredName { name, third, is_transposed }| {
+        self.names.stored(name).into_iter().find_map(|StoredName { name, third, is_transposed }| {
             let shard = &self.shards[*self.index.get(&name)?];
             let tensor = shard.get(&name)?;
             let stored = third.map_or_else(|| Some(tensor.clone()), |index| tensor.third(index))?;
@@ -153,7 +147,7 @@ impl Weights {
     fn read(&self, expected: Option<&Shape>, name: &str) -> Result<(Vec<f32>, Vec<usize>, u64), CheckpointError> {
         let Some(found) = self.find(name) else {
             let expected = expected.map_or_else(Vec::new, |s| s.dims().to_vec());
-            let stored = self.original.as_ref().and_then(|original| original.stored(name));
+            let stored = self.names.stored(name).into_iter().next();
             let name = stored.map_or_else(|| name.to_owned(), |stored| stored.name);
             return Err(CheckpointError::MissingTensor { name, expected, path: self.path.clone() });
         };
@@ -200,12 +194,9 @@ impl SimpleBackend for Weights {
     }
 }
 
-/// The name that diffusers before 0.18 gave the tensors of the VAE's attention.
-fn former_name(name: &str) -> Option<String> {
-    [("to_q.", "query."), ("to_k.", "key."), ("to_v.", "value."), ("to_out.0.", "proj_attn.")]
-        .into_iter()
-        .find(|(new, _)| name.contains("mid_block.attentions") && name.contains(new))
-        .map(|(new, old)| name.replace(new, old))
+/// A file's path inside a model, where the model itself is the empty folder.
+fn inside(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 /// Linear maps are sometimes stored as 1x1 convolutions.
@@ -226,6 +217,14 @@ fn choose(names: &[String], stem: &str) -> Option<Choice> {
     // The names that weights have as safetensors, then those that they have as pickles.
     let pickles = if stem == "model" { "pytorch_model" } else { stem };
     choose_as(names, stem, ".safetensors").or_else(|| choose_as(names, pickles, ".bin"))
+}
+
+/// The file to read where one alone will do.
+pub(super) fn only_file(names: &[String], stem: &str) -> Option<String> {
+    match choose(names, stem)? {
+        Choice::Single(name) => Some(name),
+        Choice::Index(_) => None,
+    }
 }
 
 fn choose_as(names: &[String], stem: &str, extension: &str) -> Option<Choice> {
@@ -281,15 +280,6 @@ mod tests {
         assert_eq!(chosen(&["model-00001-of-00002.safetensors", "config.json"]), None);
         assert_eq!(chosen(&["pytorch_model.bin", "config.json"]), single("pytorch_model.bin"));
         assert_eq!(chosen(&["pytorch_model.bin", "model.fp16.safetensors"]), single("model.fp16.safetensors"));
-    }
-
-    #[test]
-    fn old_attention_names_are_found() {
-        assert_eq!(
-            former_name("decoder.mid_block.attentions.0.to_out.0.weight").as_deref(),
-            Some("decoder.mid_block.attentions.0.proj_attn.weight")
-        );
-        assert_eq!(former_name("down_blocks.0.attentions.0.to_q.weight"), None);
     }
 
     #[test]

@@ -12,7 +12,6 @@ use super::networks::{KnownFiles, Recorded};
 use super::options::GenerateOptions;
 use super::report::Report;
 use super::session::{Ordered, Session};
-use crate::folders;
 use crate::gallery::export::{self, PictureFormat};
 use crate::gallery::message::{Caption, JpegQuality};
 use crate::gallery::record::PictureRecord;
@@ -21,7 +20,8 @@ use crate::inference::message::{JobId, ModelFacts, ModelSource};
 use crate::latent_image::LatentColours;
 use crate::prompt::wildcards::WildcardFiles;
 use crate::prompt::{SettledPrompts, TypedPrompts};
-use crate::request::{GenerationRequest, ImageSize, ImageToImage, Seed, Sigmas};
+use crate::request::{Companions, GenerationRequest, ImageSize, ImageToImage, Seed, Sigmas};
+use crate::{folders, inference};
 
 /// Where the pictures go.
 enum Output {
@@ -34,6 +34,7 @@ struct Run<'a> {
     options: &'a GenerateOptions,
     session: Session,
     model: Option<PathBuf>,
+    companions: Companions,
     /// Where the library has computed it.
     model_hash: Option<String>,
     output: Output,
@@ -76,7 +77,11 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     if let (Some(strength), Some(steps)) = (options.strength, options.steps) {
         strength.steps_taken(steps).map_err(|error| Failure::Usage(error.to_string()))?;
     }
+    if let Some(path) = &options.preview_decoder {
+        inference::check_preview_decoder(path).map_err(Failure::Usage)?;
+    }
     let model = options.model.as_deref().map(models::resolve).transpose()?;
+    let companions = options.companions.resolve()?;
     let start_image = match &options.init {
         Some(path) => Some(open_picture(path).map_err(|error| Failure::Usage(error.for_people()))?.image),
         None => None,
@@ -86,7 +91,7 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     let folder = folders::wildcard_folder();
     let wildcards = typed(options).wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
     let model_hash = model.as_deref().and_then(models::short_hash);
-    Ok(Run { options, session, model, model_hash, output, start_image, wildcards, files, seed: None })
+    Ok(Run { options, session, model, companions, model_hash, output, start_image, wildcards, files, seed: None })
 }
 
 impl Run<'_> {
@@ -99,7 +104,7 @@ impl Run<'_> {
             let request = nth_request(options, (wildcards, files), facts, first, 0)?;
             files.called(&request, facts.tokenizer.as_deref()).map(drop)
         };
-        let (facts, colours) = self.session.load(source, check)?;
+        let (facts, colours) = self.session.load((source, self.companions.clone()), check)?;
         for index in 0..u64::from(self.options.count) {
             let request = nth_request(options, (&self.wildcards, &self.files), &facts, first, index)?;
             self.one(JobId(index), request, &facts, &colours)?;
@@ -119,15 +124,19 @@ impl Run<'_> {
         let networks = self.files.called(&request, facts.tokenizer.as_deref())?;
         let Recorded { adapters, embeddings } = self.files.recorded(&networks)?;
         let plain = PictureRecord::new(facts.name.clone(), request.clone());
-        let record = PictureRecord { model_hash: self.model_hash.clone(), adapters, embeddings, ..plain };
+        let (model_hash, vae) = (self.model_hash.clone(), facts.vae.clone());
+        let record = PictureRecord { model_hash, vae, adapters, embeddings, ..plain };
         self.check_room_for(&record)?;
         let previews = self.options.previews.as_deref();
         // Pictures of one seed are told apart by their variation.
         let variation = request.seed_options.variation.map(|variation| format!("-{}", variation.seed));
         let name = format!("{seed}{}", variation.unwrap_or_default());
-        let ordered = Ordered { request, start_image: self.start_image.clone(), networks };
-        let drawn = self.session.draw(id, ordered, |step, preview| {
-            previews.map_or(Ok(()), |folder| save_preview(folder, &name, step, &colours.paint(preview), size))
+        let preview_decoder = self.options.preview_decoder.clone();
+        let ordered = Ordered { request, start_image: self.start_image.clone(), networks, preview_decoder };
+        let drawn = self.session.draw(id, ordered, |step, latents, picture| {
+            let Some(folder) = previews else { return Ok(()) };
+            let picture = picture.unwrap_or_else(|| Arc::new(colours.paint(latents)));
+            save_preview(folder, &name, step, &picture, size)
         })?;
         let path = self.save(&drawn.image, record)?;
         self.session.report.finished(&path, seed, drawn.seconds);
@@ -227,10 +236,16 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
 }
 
 /// `SEED-step-001.png`, with a variation `SEED-VARIATION-step-001.png`, grown to the picture's size.
-fn save_preview(folder: &Path, name: &str, step: u32, rough: &RgbImage, size: ImageSize) -> Result<(), Failure> {
-    let grown = image::imageops::resize(rough, size.width(), size.height(), FilterType::CatmullRom);
+fn save_preview(folder: &Path, name: &str, step: u32, preview: &RgbImage, size: ImageSize) -> Result<(), Failure> {
+    let grown;
+    let whole = if preview.dimensions() == (size.width(), size.height()) {
+        preview
+    } else {
+        grown = image::imageops::resize(preview, size.width(), size.height(), FilterType::CatmullRom);
+        &grown
+    };
     let path = folder.join(format!("{name}-step-{step:03}.png"));
-    store::save_as(&path, &grown, &Caption::Nothing, JpegQuality::default())
+    store::save_as(&path, whole, &Caption::Nothing, JpegQuality::default())
         .map_err(|error| Failure::Work(error.for_people()))?;
     Ok(())
 }

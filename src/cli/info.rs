@@ -52,6 +52,7 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         recipe.loras.iter().map(|lora| json!({"name": lora.name, "weight": lora.weight, "hash": lora.hash})).collect();
     json!({
         "tool": recipe.tool,
+        "vae": recipe.vae.as_ref().map(|vae| json!({"name": vae.name, "hash": vae.hash})),
         "prompt": text(&recipe.prompt),
         "negative_prompt": text(&recipe.negative_prompt),
         "seed": recipe.seed.map(|seed| seed.0),

@@ -1,5 +1,6 @@
 //! The command line: the same engine without a window.
 
+mod companions;
 mod export;
 mod generate;
 mod info;

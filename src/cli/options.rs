@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::companions::CompanionOptions;
 use super::models::ModelsCommand;
 use super::networks::{LoraOption, NetworkOptions};
 use super::picture_options::{ExportOptions, VerifyOptions, quality};
@@ -80,6 +81,9 @@ pub struct PromptOptions {
     /// The model whose tokenizer reads it [default: CLIP's own tokenizer]
     #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
+    /// What stands in for parts of it
+    #[command(flatten)]
+    pub companions: CompanionOptions,
     /// Everything, as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -97,6 +101,9 @@ pub struct GenerateOptions {
     /// library (`calotype models list`) [default: the built-in model]
     #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
+    /// What stands in for parts of it
+    #[command(flatten)]
+    pub companions: CompanionOptions,
     /// Width in pixels, a multiple of 8 from 64 to 4096 [default: the model's]
     #[arg(long, value_name = "N", value_parser = side, allow_negative_numbers = true)]
     pub width: Option<u32>,
@@ -155,9 +162,12 @@ pub struct GenerateOptions {
     /// How much a JPEG keeps, 1 to 100
     #[arg(long, value_name = "N", value_parser = quality, default_value = "92")]
     pub quality: JpegQuality,
-    /// Write the rough picture of every step into this folder
+    /// Write the picture of every step into this folder, in rough colours
     #[arg(long, value_name = "FOLDER")]
     pub previews: Option<PathBuf>,
+    /// Decode these pictures with a TAESD: its file, or a folder of diffusers' AutoencoderTiny
+    #[arg(long, value_name = "FILE|FOLDER", requires = "previews")]
+    pub preview_decoder: Option<PathBuf>,
     /// auto or cpu
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: DeviceChoice,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::companions::CompanionOptions;
 use super::networks::NetworkOptions;
 use crate::gallery::message::JpegQuality;
 use crate::inference::device::{DeviceChoice, Precision};
@@ -28,6 +29,9 @@ pub struct VerifyOptions {
     /// The model that made it [default: the built-in model]
     #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
+    /// What stands in for parts of it
+    #[command(flatten)]
+    pub companions: CompanionOptions,
     /// Where LoRAs and embeddings lie
     #[command(flatten)]
     pub networks: NetworkOptions,

@@ -13,7 +13,7 @@ use crate::{folders, inference};
 
 pub(super) fn run(options: &PromptOptions) -> Result<(), Failure> {
     let model = options.model.as_deref().map(models::resolve).transpose()?;
-    let tokenizer = inference::tokenizer(model.as_deref()).map_err(Failure::Work)?;
+    let tokenizer = inference::tokenizer(model.as_deref(), &options.companions.resolve()?).map_err(Failure::Work)?;
     let steps = options.steps.get() as usize;
     let text = text(options)?;
     let parsed = ParsedPrompt::positive(&text, steps, options.dialect, &tokenizer);

@@ -78,6 +78,17 @@ impl Report {
         }
     }
 
+    /// The VAE is one that nobody asked for.
+    pub fn vae_beside(&mut self, name: &str) {
+        match self {
+            Self::Json => print_line(&json!({"event": "vae", "name": name})),
+            Self::Text { .. } => {
+                self.clear();
+                print_error(&format!("{name} lies beside the model and is used as its VAE"));
+            }
+        }
+    }
+
     /// The answer to what was asked.
     pub fn answer(&mut self, json: &Value, text: &str) {
         match self {

@@ -1,5 +1,6 @@
 //! The engine as a command uses it: a model loaded, then pictures one after the other, until Ctrl-C.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::inference::cancel::CancelToken;
 use crate::inference::device::{DeviceChoice, Precision};
 use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelSource, Previews};
 use crate::latent_image::{LatentColours, LatentImage};
-use crate::request::GenerationRequest;
+use crate::request::{Companions, GenerationRequest};
 use crate::worker::{Waited, Worker};
 
 /// How long the end waits for the engine's thread.
@@ -36,6 +37,8 @@ pub struct Ordered {
     pub start_image: Option<Arc<RgbImage>>,
     /// What changes the model.
     pub networks: Networks,
+    /// The TAESD that decodes every step.
+    pub preview_decoder: Option<PathBuf>,
 }
 
 /// A finished picture.
@@ -58,18 +61,22 @@ impl Session {
         Ok(Self { engine, cancel, report })
     }
 
-    /// Loads a model. `check` sees what it is before its weights are read, and may refuse.
+    /// Loads a model with its companions. `check` sees what it is before its weights are read, and may refuse.
     pub fn load(
         &mut self,
-        source: ModelSource,
+        (source, companions): (ModelSource, Companions),
         mut check: impl FnMut(&ModelFacts) -> Result<(), Failure>,
     ) -> Result<(Box<ModelFacts>, LatentColours), Failure> {
-        self.send(Command::Load(source))?;
+        let is_vae_asked = companions.vae.is_some();
+        self.send(Command::Load { source, companions })?;
         let mut name = String::new();
         loop {
             match self.next()? {
                 Event::ModelFound(facts) => {
                     check(&facts)?;
+                    if let Some(vae) = facts.vae.as_ref().filter(|_| !is_vae_asked) {
+                        self.report.vae_beside(&vae.name);
+                    }
                     name = facts.name;
                     self.report.loading(&name, 0.0);
                 }
@@ -84,24 +91,24 @@ impl Session {
         }
     }
 
-    /// Makes one picture. `on_step` is given every step's number and latents.
+    /// Makes one picture. `on_step` is given every step's number, its latents, and their picture where they are decoded.
     pub fn draw(
         &mut self,
         id: JobId,
         ordered: Ordered,
-        mut on_step: impl FnMut(u32, &LatentImage) -> Result<(), Failure>,
+        mut on_step: impl FnMut(u32, &LatentImage, Option<Arc<RgbImage>>) -> Result<(), Failure>,
     ) -> Result<Drawn, Failure> {
-        let Ordered { request, start_image, networks } = ordered;
+        let Ordered { request, start_image, networks, preview_decoder } = ordered;
         let Networks { adapters, embeddings } = networks;
         let seed = request.seed;
         let (previews, cancel) = (Previews::Sent, self.cancel.clone());
-        let job = Job { id, request, start_image, adapters, embeddings, previews, cancel };
+        let job = Job { id, request, start_image, adapters, embeddings, previews, preview_decoder, cancel };
         self.send(Command::Generate(Box::new(job)))?;
         loop {
             match self.next()? {
-                Event::Step { step, steps, preview, .. } => {
+                Event::Step { step, steps, preview, picture, .. } => {
                     self.report.step(seed, step, steps);
-                    on_step(step, &preview)?;
+                    on_step(step, &preview, picture)?;
                 }
                 Event::Warned { text, .. } => self.report.warning(&text),
                 Event::Finished { image, seconds, .. } => return Ok(Drawn { image, seconds }),

@@ -16,7 +16,7 @@ use crate::gallery::message::OpenedPicture;
 use crate::gallery::record::ReadRecipe;
 use crate::gallery::{open_picture, remake};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
-use crate::request::GenerationRequest;
+use crate::request::{GenerationRequest, RecordedVae};
 
 /// What came of it.
 enum Verdict {
@@ -81,6 +81,11 @@ fn render_and_compare(
 ) -> Result<Verdict, Failure> {
     let recipe = picture.recipe.clone().unwrap_or_default();
     let model = options.model.as_deref().map(models::resolve).transpose()?;
+    let mut companions = options.companions.resolve()?;
+    if companions.vae.is_none() {
+        companions.vae = recipe.vae.as_ref().and_then(models::recorded_vae);
+    }
+    let is_vae_known = companions.vae.is_some();
     let mut files = KnownFiles::of(&options.networks, &[])?;
     if let Some(record) = &picture.record {
         files.take_recipe(&record.adapters, request.dialect)?;
@@ -89,7 +94,13 @@ fn render_and_compare(
     let mut session = Session::start(options.device, options.precision, Report::new(options.json))?;
     let (mut notes, mut refusal) = (Vec::new(), None);
     let check = |facts: &ModelFacts| match other_model(&recipe, &facts.name) {
-        None => Ok(()),
+        None => match recipe.vae.as_ref().filter(|named| !is_vae_known && !is_called(facts, named)) {
+            None => Ok(()),
+            Some(RecordedVae { name, .. }) => {
+                refusal = Some(format!("it was made with the VAE {name}, which is not here: name it with --vae"));
+                Err(Failure::Told)
+            }
+        },
         Some(named) if options.model.is_some() => {
             notes.push(format!("the file names {named}; {} was used", facts.name));
             Ok(())
@@ -100,11 +111,13 @@ fn render_and_compare(
         }
     };
     let source = model.map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
-    let drawn = session.load(source, check).and_then(|(facts, _)| {
+    let mut vae = None;
+    let drawn = session.load((source, companions), check).and_then(|(facts, _)| {
+        vae.clone_from(&facts.vae);
         let networks = files.called(&request, facts.tokenizer.as_deref())?;
         let recorded = files.recorded(&networks)?;
         other_files = picture.record.as_ref().map_or_else(Vec::new, |record| recorded.differing_from(record));
-        session.draw(JobId(0), Ordered { request, start_image, networks }, |_, _| Ok(()))
+        session.draw(JobId(0), Ordered { request, start_image, networks, preview_decoder: None }, |_, _, _| Ok(()))
     });
     session.end();
     if let Some(reason) = refusal {
@@ -112,6 +125,7 @@ fn render_and_compare(
     }
     let drawn = drawn?;
     notes.extend(other_files);
+    notes.extend(other_vae(recipe.vae.as_ref(), vae.as_ref()));
     if recipe.noise_source.is_none() {
         notes.push("the file does not say which generator drew the noise; torch-cpu was taken".to_owned());
     }
@@ -129,6 +143,27 @@ fn other_model(recipe: &ReadRecipe, at_hand: &str) -> Option<String> {
         (Some(model), None) => Some(model.clone()),
         (None, Some(hash)) => Some(format!("a model of hash {hash}")),
         (None, None) => Some("no model".to_owned()),
+    }
+}
+
+fn is_called(facts: &ModelFacts, named: &RecordedVae) -> bool {
+    facts.vae.as_ref().is_some_and(|used| used.name.eq_ignore_ascii_case(&named.name))
+}
+
+/// How the VAE that was used is not the one that the file names.
+fn other_vae(named: Option<&RecordedVae>, used: Option<&RecordedVae>) -> Option<String> {
+    match (named, used) {
+        (None, None) => None,
+        (None, Some(used)) => Some(format!("the file names no VAE; {} was used", used.name)),
+        (Some(named), None) => Some(format!("the file names the VAE {}; the model's own was used", named.name)),
+        (Some(named), Some(used)) => match (&named.hash, &used.hash) {
+            (Some(hash), Some(other)) if hash.eq_ignore_ascii_case(other) => None,
+            (Some(hash), Some(other)) => {
+                Some(format!("the VAE {} is another file (hash {other} and not {hash})", used.name))
+            }
+            _ if named.name.eq_ignore_ascii_case(&used.name) => None,
+            _ => Some(format!("the file names the VAE {}; {} was used", named.name, used.name)),
+        },
     }
 }
 

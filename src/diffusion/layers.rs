@@ -1,6 +1,6 @@
 //! Loading the kernels' layers under their checkpoint names.
 
-use candle_core::Result;
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::kernels::{Conv2d, GroupNorm, LayerNorm, Linear};
@@ -8,6 +8,12 @@ use crate::kernels::{Conv2d, GroupNorm, LayerNorm, Linear};
 /// A 3x3 convolution that keeps the size.
 pub fn conv3x3(vb: &VarBuilder, channels_in: usize, channels_out: usize) -> Result<Conv2d> {
     conv(vb, channels_in, channels_out, Window { kernel: 3, stride: 1, padding: 1 })
+}
+
+/// A 3x3 convolution that keeps the size, without bias.
+pub fn conv3x3_no_bias(vb: &VarBuilder, channels_in: usize, channels_out: usize) -> Result<Conv2d> {
+    let bias = Tensor::zeros(channels_out, vb.dtype(), vb.device())?;
+    Conv2d::new(vb.get((channels_out, channels_in, 3, 3), "weight")?, bias, 1, 1)
 }
 
 /// A 3x3 convolution that halves the size, with `padding` zeros on all sides.

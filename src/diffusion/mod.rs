@@ -21,6 +21,7 @@ pub mod schedule;
 mod sigmas;
 pub mod text_encoder;
 pub mod text_encoders;
+pub mod tiny_decoder;
 pub mod unet;
 pub mod vae;
 mod weighting;

@@ -12,7 +12,7 @@ use super::DiffusionError;
 use super::prediction::Prediction;
 use super::schedule::{NoiseLevel, Plan, Schedule};
 use super::sigmas::sigmas;
-use crate::request::{SamplerKind, ScheduleKind, Sigmas, Steps};
+use crate::request::{PredictionOverride, SamplerKind, ScheduleKind, Sigmas, Steps};
 
 const PART: &str = "scheduler";
 
@@ -65,6 +65,16 @@ fn yes() -> bool {
 }
 
 impl SchedulerConfig {
+    /// As if this were what the configuration says to be predicted.
+    #[must_use]
+    pub fn with_prediction(self, prediction: PredictionOverride) -> Self {
+        let name = match prediction {
+            PredictionOverride::Epsilon => "epsilon",
+            PredictionOverride::V => "v_prediction",
+        };
+        Self { prediction_type: name.to_owned(), ..self }
+    }
+
     /// A schedule is a list in memory: numbers that no training has used are a damaged file.
     fn check_counts(&self) -> Result<(), DiffusionError> {
         const MOST_TIMESTEPS: usize = 100_000;

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 
 use crate::gallery::record::PictureRecord;
 use crate::request::{
-    ClipSkip, Dialect, Emphasis, GenerationRequest, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind,
+    ClipSkip, Dialect, Emphasis, GenerationRequest, NoiseSourceKind, RecordedVae, SamplerKind, SamplerOptions,
+    ScheduleKind,
 };
 
 /// What opens the negative prompt.
@@ -34,6 +35,10 @@ pub fn write(record: &PictureRecord) -> String {
     pairs.push(("Size", request.size.to_string()));
     pairs.extend(record.model_hash.iter().map(|hash| ("Model hash", hash.clone())));
     pairs.push(("Model", quoted(&record.model)));
+    if let Some(RecordedVae { name, hash }) = &record.vae {
+        pairs.extend(hash.iter().map(|hash| ("VAE hash", hash.clone())));
+        pairs.push(("VAE", quoted(name)));
+    }
     pairs.extend(request.image_to_image.as_ref().map(|start| ("Denoising strength", start.strength.get().to_string())));
     if request.clip_skip != ClipSkip::default() {
         pairs.push(("Clip skip", request.clip_skip.get().to_string()));

@@ -8,7 +8,9 @@ use crate::gallery::foreign::fields::{Field, Gathering, Keys, finite};
 use crate::gallery::foreign::json;
 use crate::gallery::infotext::InfoText;
 use crate::gallery::record::{ReadLora, ReadRecipe};
-use crate::request::{Dialect, Emphasis, NoiseSourceKind, RecordedEmbedding, SamplerKind, ScheduleKind, Template};
+use crate::request::{
+    Dialect, Emphasis, NoiseSourceKind, RecordedEmbedding, RecordedVae, SamplerKind, ScheduleKind, Template,
+};
 
 /// What A1111's keys mean; its forks' are among them.
 const KEYS: Keys = &[
@@ -39,6 +41,8 @@ const KEYS: Keys = &[
 ];
 /// What is read together below.
 const KEYS_OF_HASHES: &[&str] = &["Hashes", "Lora hashes", "TI hashes"];
+/// What programs write for the model's own VAE.
+const NO_VAE: &[&str] = &["", "None", "Automatic", "Built in", "Baked VAE"];
 /// Values that say what this build does anyway.
 const AS_HERE: &[(&str, &str)] = &[("ENSD", "0")];
 /// How the value of `Version` begins in each program, the longer first.
@@ -77,7 +81,7 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
             "rng" => noise_source(value).is_some(),
             "emphasis" => emphasis(value).is_some(),
             "prompt language" => dialect(value).is_some(),
-            "template" | "negative template" => true,
+            "template" | "negative template" | "vae" | "vae hash" => true,
             _ => false,
         };
         if is_read_below {
@@ -109,7 +113,15 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     let template = |key: &str| info.get(key).unwrap_or_default().to_owned();
     let template = Template { prompt: template("Template"), negative_prompt: template("Negative Template") };
     recipe.template = (template != Template::default()).then_some(template);
+    recipe.vae = vae(info);
     recipe
+}
+
+/// The VAE, where one is named that was chosen beside the model.
+fn vae(info: &InfoText) -> Option<RecordedVae> {
+    let name = info.get("VAE").map(str::trim).filter(|name| !NO_VAE.iter().any(|no| name.eq_ignore_ascii_case(no)))?;
+    let hash = info.get("VAE hash").map(str::trim).filter(|hash| !hash.is_empty() && *hash != "None");
+    Some(RecordedVae { name: name.to_owned(), hash: hash.map(str::to_owned) })
 }
 
 /// By the name that we write.

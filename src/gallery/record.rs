@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::{
     ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind,
-    RecordedAdapter, RecordedEmbedding, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps,
-    Strength, Template, Variation, VariationStrength,
+    RecordedAdapter, RecordedEmbedding, RecordedVae, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions,
+    Sigmas, Steps, Strength, Template, Variation, VariationStrength,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
@@ -20,6 +20,9 @@ pub struct PictureRecord {
     /// The first 10 digits of the SHA-256 of the model's file, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_hash: Option<String>,
+    /// The VAE that decoded it, where that was not the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<RecordedVae>,
     /// What was asked.
     pub request: GenerationRequest,
     /// The LoRAs that changed the model.
@@ -58,6 +61,7 @@ impl PictureRecord {
             software: concat!("Calotype ", env!("CARGO_PKG_VERSION")).to_owned(),
             model,
             model_hash: None,
+            vae: None,
             request,
             adapters: Vec::new(),
             embeddings: Vec::new(),
@@ -125,6 +129,8 @@ pub struct ReadRecipe {
     pub tool: Option<String>,
     /// The hash of the model's file, in the words of the program.
     pub model_hash: Option<String>,
+    /// The VAE, where the picture says that it was not the model's own.
+    pub vae: Option<RecordedVae>,
     /// Which of the text encoder's last layers was used, 1 for the last.
     pub clip_skip: Option<u32>,
     /// What weights in the prompt do.
@@ -210,6 +216,8 @@ impl ReadRecipe {
             ("Negative template", self.template.as_ref().and_then(|template| text(&template.negative_prompt))),
             ("Model", self.model.clone()),
             ("Model hash", self.model_hash.clone()),
+            ("VAE", self.vae.as_ref().map(|vae| vae.name.clone())),
+            ("VAE hash", self.vae.as_ref().and_then(|vae| vae.hash.clone())),
             ("LoRAs", text(&loras.join(", "))),
             ("Embeddings", text(&embeddings.join(", "))),
             ("Made with", self.tool.clone()),
@@ -277,6 +285,7 @@ impl From<&PictureRecord> for ReadRecipe {
             negative_prompt: request.negative_prompt.clone(),
             model: Some(record.model.clone()),
             model_hash: record.model_hash.clone(),
+            vae: record.vae.clone(),
             steps: Some(request.steps),
             guidance: Some(request.guidance),
             sampler: Some(request.sampler),

@@ -9,11 +9,12 @@ use std::time::Instant;
 use super::device::{DeviceChoice, Precision};
 use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelSource, Previews};
 use super::networks::{BroughtTo, Networks};
+use super::previews::{Latents, Previewer, Wanted};
 use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles, STARTER_NAME};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::latent_image::LatentColours;
-use crate::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Steps};
+use crate::request::{Companions, GuidanceScale, ImageSize, RecordedVae, SamplerKind, ScheduleKind, Steps};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
@@ -21,6 +22,7 @@ struct Engine<'a> {
     device: DeviceChoice,
     precision: Precision,
     model: Option<Loaded>,
+    previewer: Previewer,
     outbox: &'a Outbox<Event>,
     closing: Arc<AtomicBool>,
 }
@@ -29,51 +31,62 @@ struct Engine<'a> {
 struct Loaded {
     model: StableDiffusion,
     networks: Networks,
+    latents: Latents,
+    /// The VAE, where it is not the model's own.
+    vae: Option<RecordedVae>,
 }
 
 pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
-    let mut engine = Engine { device, precision, model: None, outbox, closing: inbox.closing_check() };
+    let previewer = Previewer::new(device.device(), precision.dtype());
+    let mut engine = Engine { device, precision, model: None, previewer, outbox, closing: inbox.closing_check() };
     while let Some(command) = inbox.next() {
         match command {
-            Command::Load(source) => engine.load(source),
+            Command::Load { source, companions } => engine.load(source, companions),
             Command::Generate(job) => engine.generate(&job),
         }
     }
 }
 
 impl Engine<'_> {
-    fn load(&mut self, source: ModelSource) {
+    fn load(&mut self, source: ModelSource, companions: Companions) {
         // Freed before the next one is read, so that two never share the memory.
         self.model = None;
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&source)));
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&source, &companions)));
         let error = match loaded {
             Ok(Ok(()) | Err(CheckpointError::Cancelled)) => return,
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic_text(panic.as_ref()),
         };
         tracing::debug!(%source, %error, "the model could not be loaded");
-        self.outbox.send(Event::ModelFailed { source, error });
+        self.outbox.send(Event::ModelFailed { source, companions, error });
     }
 
-    fn try_load(&mut self, source: &ModelSource) -> Result<(), CheckpointError> {
+    fn try_load(&mut self, source: &ModelSource, companions: &Companions) -> Result<(), CheckpointError> {
         let started = Instant::now();
         let files = match source {
             ModelSource::BuiltIn => ModelFiles::Starter,
             ModelSource::OnDisk(path) => ModelFiles::at(path)?,
         };
-        let description = checkpoint::describe(&files)?;
-        let facts = self.facts(source, &description);
+        let description = checkpoint::describe(&files, companions)?;
+        let mut facts = self.facts((source, companions), &description);
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
-        let (model, live) = self.load_weights(&files, &description)?;
+        let (model, live) = self.load_weights(&description)?;
         let colours = self.fit_colours(&model, source)?;
-        self.model = Some(Loaded { model, networks: Networks::new(live) });
+        if let (Some(vae), Some(path)) = (&mut facts.vae, description.other_vae.filter(|path| path.is_file())) {
+            vae.hash = Some(checkpoint::vae_hash(&path, &|| !self.closing.load(Ordering::Acquire))?);
+        }
+        let latents = Latents {
+            channels: model.vae.config().latent_channels,
+            are_its_own: matches!(source, ModelSource::BuiltIn),
+        };
+        self.model = Some(Loaded { model, networks: Networks::new(live), latents, vae: facts.vae.clone() });
         let seconds = started.elapsed().as_secs_f64();
         tracing::debug!(%source, seconds, "model ready");
         self.outbox.send(Event::ModelReady { facts: Box::new(facts), colours, seconds });
         Ok(())
     }
 
-    fn facts(&self, source: &ModelSource, description: &Description) -> ModelFacts {
+    fn facts(&self, (source, companions): (&ModelSource, &Companions), description: &Description) -> ModelFacts {
         let hints = &description.hints;
         let named = match source {
             ModelSource::BuiltIn => STARTER_NAME.to_owned(),
@@ -82,18 +95,17 @@ impl Engine<'_> {
         ModelFacts {
             name: hints.name.clone().unwrap_or(named),
             source: source.clone(),
+            companions: companions.clone(),
+            vae: description.other_vae.as_deref().map(recorded_vae),
             computes_on: format!("{}, {}", self.device.label(), self.precision.label()),
+            has_xl_latents: description.is_xl(),
             defaults: defaults(description),
             example_prompts: hints.example_prompts.clone(),
             tokenizer: Some(Arc::clone(&description.tokenizer)),
         }
     }
 
-    fn load_weights(
-        &self,
-        files: &ModelFiles,
-        description: &Description,
-    ) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
+    fn load_weights(&self, description: &Description) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
         let (device, dtype) = (self.device.device(), self.precision.dtype());
         let (outbox, closing) = (self.outbox.clone(), Arc::clone(&self.closing));
         let last_percent = AtomicU32::new(0);
@@ -104,7 +116,7 @@ impl Engine<'_> {
             }
             !closing.load(Ordering::Acquire)
         };
-        checkpoint::load_live(files, description, dtype, &device, Arc::new(progress))
+        checkpoint::load_live(description, dtype, &device, Arc::new(progress))
     }
 
     fn fit_colours(&self, model: &StableDiffusion, source: &ModelSource) -> Result<LatentColours, CheckpointError> {
@@ -142,19 +154,31 @@ impl Engine<'_> {
         let wanted = || job.cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
         let interrupt = Interrupt::when(&wanted);
         interrupt.check()?;
-        let Some(Loaded { model, networks }) = &mut self.model else {
+        let Some(Loaded { model, networks, latents, vae }) = &mut self.model else {
             return Err(DiffusionError::Request("no model is loaded; choose one first".to_owned()));
         };
         let BroughtTo { warnings, adapters, embeddings } = networks.bring_to(model, job, &wanted)?;
-        for text in warnings {
+        let rough = self.previewer.bring_to(job.preview_decoder.as_deref(), *latents);
+        for text in warnings.into_iter().chain(rough) {
             self.outbox.send(Event::Warned { job: job.id, text });
         }
+        let vae = vae.clone();
         let mut generation = model.begin(&job.request, job.start_image.as_deref(), interrupt)?;
-        self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps(), adapters, embeddings });
+        self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps(), adapters, embeddings, vae });
+        let mut decoding = self.previewer.begin();
         while let Some(progress) = generation.advance(interrupt)? {
             let (step, steps, preview) = (progress.step, progress.steps, progress.denoised);
             tracing::trace!(job = job.id.0, step, steps, "step");
-            let event = Event::Step { job: job.id, step, steps, preview };
+            let wanted = match job.previews {
+                Previews::Sent => Wanted::Always,
+                Previews::Offered if self.outbox.is_read() => Wanted::InTime,
+                Previews::Offered => Wanted::NotNow,
+            };
+            let picture = match &mut decoding {
+                Some(decoding) => decoding.picture(&preview, wanted, interrupt)?,
+                None => None,
+            };
+            let event = Event::Step { job: job.id, step, steps, preview, picture };
             match job.previews {
                 Previews::Offered => self.outbox.offer(event),
                 Previews::Sent => self.outbox.send(event),
@@ -163,6 +187,12 @@ impl Engine<'_> {
         self.outbox.send(Event::Decoding { job: job.id });
         generation.decode(interrupt)
     }
+}
+
+/// A VAE by the name of its file or folder, as A1111 names it.
+fn recorded_vae(path: &Path) -> RecordedVae {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    RecordedVae { name, hash: None }
 }
 
 /// What the folder hints at, else what suits most Stable Diffusion models.
@@ -217,6 +247,10 @@ mod tests {
         ModelSource::OnDisk(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-eps"))
     }
 
+    fn load(source: ModelSource) -> Command {
+        Command::Load { source, companions: Companions::default() }
+    }
+
     fn engine() -> Worker<Command, Event> {
         spawn(DeviceChoice::Cpu, Precision::F32, Arc::new(|| {})).unwrap()
     }
@@ -244,7 +278,16 @@ mod tests {
         };
         let previews = Previews::Offered;
         let (adapters, embeddings) = (Vec::new(), Vec::new());
-        let job = Job { id: JobId(id), request, start_image: None, adapters, embeddings, previews, cancel };
+        let job = Job {
+            id: JobId(id),
+            request,
+            start_image: None,
+            adapters,
+            embeddings,
+            previews,
+            preview_decoder: None,
+            cancel,
+        };
         Command::Generate(Box::new(job))
     }
 
@@ -274,7 +317,7 @@ mod tests {
     #[test]
     fn a_model_is_found_then_ready_then_draws() {
         let engine = engine();
-        engine.send(Command::Load(tiny())).unwrap();
+        engine.send(load(tiny())).unwrap();
         let Event::ModelFound(facts) = next(&engine) else { panic!("not found first") };
         assert_eq!((facts.name.as_str(), facts.defaults.size), ("tiny-eps", ImageSize::new(64, 64).unwrap()));
         engine.send(job(1, CancelToken::new())).unwrap();
@@ -286,7 +329,7 @@ mod tests {
     #[test]
     fn cancel_takes_effect_at_every_place_that_asks_and_the_next_job_works() {
         let engine = engine();
-        engine.send(Command::Load(tiny())).unwrap();
+        engine.send(load(tiny())).unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         engine
@@ -319,7 +362,7 @@ mod tests {
     #[test]
     fn a_panic_fails_its_job_and_the_next_job_works() {
         let engine = engine();
-        engine.send(Command::Load(tiny())).unwrap();
+        engine.send(load(tiny())).unwrap();
         engine.send(job(1, CancelToken::watched(|_| panic!("on purpose")))).unwrap();
         let (end, _) = end_of(&engine, 1);
         let Event::Failed { error, .. } = end else { panic!("{end:?}") };
@@ -332,7 +375,7 @@ mod tests {
     fn dropping_the_engine_ends_it_while_a_job_runs_or_a_model_loads() {
         for wait_for in ["nothing", "found", "started", "step"] {
             let engine = engine();
-            engine.send(Command::Load(if wait_for == "found" { ModelSource::BuiltIn } else { tiny() })).unwrap();
+            engine.send(load(if wait_for == "found" { ModelSource::BuiltIn } else { tiny() })).unwrap();
             engine.send(job(1, CancelToken::new())).unwrap();
             let is_reached = |event: &Event| match wait_for {
                 "nothing" => true,
@@ -348,7 +391,7 @@ mod tests {
     #[test]
     fn without_a_model_a_job_says_so() {
         let engine = engine();
-        engine.send(Command::Load(ModelSource::OnDisk("/nowhere/at/all".into()))).unwrap();
+        engine.send(load(ModelSource::OnDisk("/nowhere/at/all".into()))).unwrap();
         let Event::ModelFailed { error, .. } = next(&engine) else { panic!("loaded") };
         assert!(error.contains("/nowhere/at/all"), "{error}");
         engine.send(job(1, CancelToken::new())).unwrap();

@@ -10,8 +10,8 @@ use crate::inference::cancel::CancelToken;
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::Tokenizer;
 use crate::request::{
-    AdapterUse, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, RecordedAdapter, RecordedEmbedding,
-    SamplerKind, ScheduleKind, Steps,
+    AdapterUse, Companions, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, RecordedAdapter,
+    RecordedEmbedding, RecordedVae, SamplerKind, ScheduleKind, Steps,
 };
 
 /// Names one job; never used twice in a process.
@@ -43,7 +43,12 @@ impl std::fmt::Display for ModelSource {
 pub enum Command {
     /// Load this model in place of the one at hand, which is freed first. Answered by `ModelFound` as soon as its
     /// configuration is read, then by `ModelReady`; or by `ModelFailed`.
-    Load(ModelSource),
+    Load {
+        /// Where it is to be had.
+        source: ModelSource,
+        /// What it takes from elsewhere.
+        companions: Companions,
+    },
     /// Make a picture. Answered by `Started`, `Sampling`, `Step`s, `Decoding`, then exactly one of `Finished`, `Cancelled`, `Failed`.
     Generate(Box<Job>),
 }
@@ -63,6 +68,9 @@ pub struct Job {
     pub embeddings: Vec<EmbeddingUse>,
     /// What becomes of previews that the reader is too slow for.
     pub previews: Previews,
+    /// The TAESD that decodes them: of those that are sent each, of others as many as cost little time. Without one, or
+    /// where it cannot be used, they are latents only.
+    pub preview_decoder: Option<PathBuf>,
     /// Ends the job early.
     pub cancel: CancelToken,
 }
@@ -84,8 +92,15 @@ pub struct ModelFacts {
     pub name: String,
     /// Where it came from.
     pub source: ModelSource,
+    /// What it was to take from elsewhere, as it was asked for.
+    pub companions: Companions,
+    /// The VAE that it uses, where that is not its own: as asked for, or as found beside it. Its hash is known once
+    /// the model is ready.
+    pub vae: Option<RecordedVae>,
     /// On what and in what precision it computes, for people: "CPU, 8 threads, f32".
     pub computes_on: String,
+    /// Whether its latents are those of Stable Diffusion XL: decoders for previews are made for one or the other.
+    pub has_xl_latents: bool,
     /// The settings that suit it, which a fresh form takes.
     pub defaults: ModelDefaults,
     /// Prompts that it draws well, for the empty canvas; may be empty.
@@ -132,6 +147,8 @@ pub enum Event {
     ModelFailed {
         /// Which.
         source: ModelSource,
+        /// What it was to take from elsewhere.
+        companions: Companions,
         /// Why, for people.
         error: String,
     },
@@ -157,6 +174,8 @@ pub enum Event {
         adapters: Vec<RecordedAdapter>,
         /// The same of embeddings.
         embeddings: Vec<RecordedEmbedding>,
+        /// The VAE that decodes it, where that is not the model's own.
+        vae: Option<RecordedVae>,
     },
     /// Offered, or sent if the job says so: a step is done.
     Step {
@@ -168,6 +187,8 @@ pub enum Event {
         steps: u32,
         /// The clean latents as predicted at this step.
         preview: LatentImage,
+        /// The same as a picture, where they were decoded.
+        picture: Option<Arc<RgbImage>>,
     },
     /// All steps are done, the picture is being decoded.
     Decoding {

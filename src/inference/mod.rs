@@ -5,6 +5,7 @@ pub mod device;
 mod engine;
 pub mod message;
 mod networks;
+mod previews;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use self::device::{DeviceChoice, Precision};
 use self::message::{Command, Event};
 use crate::checkpoint::{self, ModelFiles};
 use crate::prompt::Tokenizer;
+use crate::request::Companions;
 use crate::worker::{Wake, Worker};
 
 /// Starts the inference thread; it waits for its first model.
@@ -23,16 +25,25 @@ pub fn spawn(device: DeviceChoice, precision: Precision, wake: Wake) -> std::io:
     Worker::spawn("inference", wake, move |inbox, outbox| engine::run(device, precision, inbox, outbox))
 }
 
-/// The tokenizer of a model, without its weights; CLIP's own where none is named.
+/// The tokenizer of a model with its companions, without its weights; CLIP's own where none is named.
 ///
 /// # Errors
 /// When the model cannot be read, for people.
-pub fn tokenizer(model: Option<&Path>) -> Result<Arc<Tokenizer>, String> {
+pub fn tokenizer(model: Option<&Path>, companions: &Companions) -> Result<Arc<Tokenizer>, String> {
     let Some(path) = model else {
         return checkpoint::clip_tokenizer().map(Arc::new).map_err(|error| error.to_string());
     };
-    let described = ModelFiles::at(path).and_then(|files| checkpoint::describe(&files));
+    let described = ModelFiles::at(path).and_then(|files| checkpoint::describe(&files, companions));
     described.map(|description| description.tokenizer).map_err(|error| error.to_string())
+}
+
+/// Reads a TAESD to see whether it can show previews.
+///
+/// # Errors
+/// When it cannot, for people.
+pub fn check_preview_decoder(path: &Path) -> Result<(), String> {
+    let read = checkpoint::read_taesd(path, Precision::F32.dtype(), &DeviceChoice::Cpu.device());
+    read.map(drop).map_err(|error| error.to_string())
 }
 
 /// The hash by which recipes name a LoRA.

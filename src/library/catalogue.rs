@@ -102,7 +102,7 @@ impl Catalogue {
             Ok(card) => card.size_bytes,
             Err(_) => stamp.size_bytes,
         };
-        let group = group(card.as_ref().ok(), shelf, size_bytes);
+        let group = group(card.as_ref().ok(), (&name, shelf), size_bytes);
         let notes = notes.map(|(_, notes)| notes).unwrap_or_default();
         Entry { path, name, size_bytes, group, card, hashes, preview, notes }
     }
@@ -226,9 +226,15 @@ fn problem(error: CheckpointError) -> String {
 }
 
 /// What it is decides; where that does not show, what its folder is for.
-fn group(card: Option<&Card>, shelf: Option<KindGroup>, size_bytes: u64) -> KindGroup {
-    if let Some(card) = card {
-        return card.kind.group();
+fn group(card: Option<&Card>, (name, shelf): (&str, Option<KindGroup>), size_bytes: u64) -> KindGroup {
+    let of_card = card.map(|card| card.kind.group());
+    // A1111 takes `NAME.vae.pt` for the VAE of the checkpoint NAME, whatever else is inside.
+    let is_vae_by_name = name.to_lowercase().ends_with(".vae");
+    if is_vae_by_name && matches!(of_card, None | Some(KindGroup::Checkpoint)) {
+        return KindGroup::Vae;
+    }
+    if let Some(group) = of_card {
+        return group;
     }
     let is_large = size_bytes >= LEAST_CHECKPOINT_BYTES;
     shelf.unwrap_or(if is_large { KindGroup::Checkpoint } else { KindGroup::Other })

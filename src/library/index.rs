@@ -95,10 +95,19 @@ impl LibraryIndex {
         self.by_name(asked.trim(), &|entry| entry.group == KindGroup::Embedding, &|_| false)
     }
 
-    /// A VAE by its file name.
+    /// A VAE or a text encoder by its file name or by a hash.
     #[must_use]
-    pub fn find_vae(&self, asked: &str) -> Found<'_> {
-        self.by_name(asked.trim(), &|entry| entry.group == KindGroup::Vae, &|_| false)
+    pub fn find_part(&self, asked: &str, group: KindGroup) -> Found<'_> {
+        let is_part = |entry: &Entry| entry.group == group;
+        let found = self.by_name(asked.trim(), &is_part, &|_| false);
+        if found == Found::Nothing { self.by_hash(asked.trim(), &is_part) } else { found }
+    }
+
+    /// A VAE as a recipe names it: any file of this hash, a whole model's among them, else a VAE of this name.
+    #[must_use]
+    pub fn find_vae(&self, name: &str, hash: Option<&str>) -> Found<'_> {
+        let found = hash.map_or(Found::Nothing, |hash| self.by_hash(hash.trim(), &|_| true));
+        if found == Found::Nothing { self.find_part(name, KindGroup::Vae) } else { found }
     }
 
     /// Any file by a hash as recipes hold it: sha256 whole or from its 10th digit on, A1111's old 8 digits, or for LoRAs

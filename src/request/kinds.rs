@@ -253,6 +253,17 @@ named_kinds! {
     }
 }
 
+named_kinds! {
+    /// What a U-Net predicts, where its user says it in place of its files.
+    PredictionOverride, "prediction", {
+        /// The noise (Ho et al. 2020).
+        #[default]
+        Epsilon => "epsilon", "Epsilon", ["eps"], "the noise: most models";
+        /// The velocity between noise and picture (Salimans & Ho 2022).
+        V => "v", "v", ["v_prediction", "vpred", "velocity"], "v: Stable Diffusion 2.1 at 768 pixels and what its makers call v-prediction";
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

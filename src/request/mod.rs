@@ -1,5 +1,6 @@
 //! What may be asked of the engine: a generation request whose every part is checked when it is made.
 
+mod companions;
 mod kinds;
 mod networks;
 mod options;
@@ -7,7 +8,8 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use kinds::{NoiseSourceKind, SamplerKind, ScheduleKind};
+pub use companions::{Companions, RecordedVae};
+pub use kinds::{NoiseSourceKind, PredictionOverride, SamplerKind, ScheduleKind};
 pub use networks::{AdapterUse, EmbeddingUse, NamedFile, RecordedAdapter, RecordedEmbedding};
 pub use options::{GuidanceRescale, SamplerOptions, SeedOptions, Sigmas, Variation, VariationStrength};
 pub use text::{ClipSkip, Dialect, Emphasis, Template};

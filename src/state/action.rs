@@ -9,9 +9,10 @@ use crate::downloads::message::{DownloadId, Wanted};
 use crate::gallery::message::{Command, JpegQuality, SaveId};
 use crate::inference::message::{JobId, ModelSource};
 use crate::library::message::Command as LibraryCommand;
-use crate::request::GenerationRequest;
+use crate::request::{Companions, GenerationRequest};
 use crate::state::gallery::Purpose;
 use crate::state::networks::CalledNetworks;
+use crate::state::previews::PreviewChoice;
 use crate::state::settings::ThemeChoice;
 
 /// Something with consequences that the user asked for.
@@ -29,6 +30,8 @@ pub enum Action {
     UseModelDefaults,
     /// Load another model.
     LoadModel(ModelSource),
+    /// Change what a model takes from other files.
+    SetCompanions(PathBuf, Companions),
     /// Put a folder of models on the library's list.
     AddModelFolder(PathBuf),
     /// Take a folder of models off the list; no file is touched.
@@ -101,6 +104,8 @@ pub enum Action {
     SetTheme(ThemeChoice),
     /// Change the size of everything.
     SetScale(f32),
+    /// Change how pictures in progress are shown.
+    SetPreviews(PreviewChoice),
     /// Change how much of a picture a JPEG keeps.
     SetJpegQuality(JpegQuality),
     /// Take a message away.
@@ -114,6 +119,10 @@ pub enum Question {
     ModelFolder,
     /// A model in a single file.
     ModelFile,
+    /// A VAE for this model.
+    Vae(PathBuf),
+    /// One more text encoder for this model.
+    TextEncoder(PathBuf),
     /// A folder of models for the library.
     LibraryFolder,
     /// A picture to look at.
@@ -122,6 +131,8 @@ pub enum Question {
     StartImage,
     /// A picture to compare with.
     OtherPicture,
+    /// A TAESD for previews.
+    PreviewDecoder,
     /// The gallery's folder.
     GalleryFolder,
     /// Where to save a picture.
@@ -137,7 +148,12 @@ pub enum Question {
 #[derive(Debug)]
 pub enum Effect {
     /// Have the engine load a model.
-    LoadModel(ModelSource),
+    LoadModel {
+        /// Which.
+        source: ModelSource,
+        /// What it takes from elsewhere.
+        companions: Companions,
+    },
     /// Have the engine make a picture.
     Generate {
         /// Its name.
@@ -148,6 +164,8 @@ pub enum Effect {
         start_image: Option<Arc<RgbImage>>,
         /// The LoRAs and embeddings that its prompts call.
         networks: Box<CalledNetworks>,
+        /// The TAESD that shows its steps.
+        preview_decoder: Option<PathBuf>,
     },
     /// Cancel a job.
     Cancel(JobId),

@@ -9,6 +9,7 @@ use super::canvas::ShownPicture;
 use super::form::{PlannedPicture, StartImage};
 use super::gallery::Purpose;
 use super::model::ModelStatus;
+use super::previews::PreviewChoice;
 use super::queue::Stopped;
 use super::{Moment, RememberedPress, Studio};
 use crate::gallery::message::{Caption, Command, SaveId};
@@ -38,6 +39,7 @@ impl Studio {
                 }
             }
             Action::LoadModel(source) => return self.load_model(source),
+            Action::SetCompanions(model, companions) => return self.set_companions(model, companions),
             Action::AddModelFolder(folder) => return self.tell_library(LibraryCommand::AddFolder(folder)),
             Action::RemoveModelFolder(folder) => return self.tell_library(LibraryCommand::RemoveFolder(folder)),
             Action::ReadModelsAgain => return self.tell_library(LibraryCommand::Rescan),
@@ -58,9 +60,10 @@ impl Studio {
                 self.settings.ui_scale = scale;
                 self.settings.repair();
             }
+            Action::SetPreviews(choice) => self.set_previews(choice, moment.now_secs),
             Action::SetJpegQuality(quality) => self.settings.jpeg_quality = quality,
             Action::DismissNotice(id) => self.notices.dismiss(id),
-            Action::UseSettings => self.use_settings(moment.now_secs),
+            Action::UseSettings => return self.use_settings(moment.now_secs),
             Action::CompareWith(path) => return self.compare_with(&path, moment.now_secs),
             Action::StopComparing => self.comparison = None,
             Action::UseAsStartImage => self.use_as_start_image(),
@@ -121,7 +124,13 @@ impl Studio {
     pub fn on_answer(&mut self, question: &Question, path: PathBuf, now_secs: f64) -> Vec<Effect> {
         match question {
             Question::ModelFolder | Question::ModelFile => self.load_model(ModelSource::OnDisk(path)),
+            Question::Vae(model) => self.choose_vae(model, path),
+            Question::TextEncoder(model) => self.choose_text_encoder(model, path),
             Question::LibraryFolder => self.tell_library(LibraryCommand::AddFolder(path)),
+            Question::PreviewDecoder => {
+                self.set_previews(PreviewChoice::File(path), now_secs);
+                Vec::new()
+            }
             Question::Picture => self.open(&path, Purpose::View),
             Question::StartImage => self.open(&path, Purpose::StartImage),
             Question::OtherPicture => self.compare_with(&path, now_secs),
@@ -196,26 +205,36 @@ impl Studio {
     fn load_model(&mut self, source: ModelSource) -> Vec<Effect> {
         self.form.forget_model_choices();
         self.settings.model = source.clone();
-        self.model = ModelStatus::Asked(source.clone());
-        vec![Effect::LoadModel(source)]
+        self.model = ModelStatus::Asked(source);
+        vec![self.load_effect()]
     }
 
     fn restart_engine(&mut self) -> Vec<Effect> {
         self.is_engine_alive = true;
         self.model = ModelStatus::Asked(self.settings.model.clone());
-        vec![Effect::RestartEngine, Effect::LoadModel(self.settings.model.clone())]
+        vec![Effect::RestartEngine, self.load_effect()]
     }
 
-    fn use_settings(&mut self, now_secs: f64) {
-        if let Some(recipe) = self.canvas.shown_picture().and_then(|picture| picture.recipe.clone()) {
-            self.form.use_recipe(&recipe);
-            let left = self.left_behind(&recipe);
-            if left.is_empty() {
-                self.notices.tell("Settings taken over", now_secs);
-            } else {
-                self.notices.refuse(format!("Settings taken over, but: {}", left.join("; ")), now_secs);
-            }
+    /// Has the engine load the model of the settings.
+    pub(super) fn load_effect(&self) -> Effect {
+        let source = self.settings.model.clone();
+        let companions = self.settings.companions_of(&source);
+        Effect::LoadModel { source, companions }
+    }
+
+    fn use_settings(&mut self, now_secs: f64) -> Vec<Effect> {
+        let recipe = self.canvas.shown_picture().and_then(|picture| picture.recipe.clone());
+        let Some(recipe) = recipe else { return Vec::new() };
+        self.form.use_recipe(&recipe);
+        let mut left = self.left_behind(&recipe);
+        let (other_vae, effects) = self.use_vae_of(&recipe);
+        left.extend(other_vae);
+        if left.is_empty() {
+            self.notices.tell("Settings taken over", now_secs);
+        } else {
+            self.notices.refuse(format!("Settings taken over, but: {}", left.join("; ")), now_secs);
         }
+        effects
     }
 
     /// What of a recipe the form could not take over.

@@ -22,6 +22,8 @@ pub struct Developing {
     pub size: ImageSize,
     /// The last step's latents.
     pub preview: Option<LatentImage>,
+    /// The last picture that was decoded from a step's latents: it stays until there is a newer one.
+    pub picture: Option<Arc<RgbImage>>,
     /// Why it will not go on.
     pub end: Option<String>,
 }
@@ -146,16 +148,17 @@ impl Canvas {
 
     /// A job begins. Until its first preview the picture before stays: there is nothing better to look at.
     pub fn begin(&mut self, job: JobId, size: ImageSize) {
-        self.developing = Some(Developing { job, size, preview: None, end: None });
+        self.developing = Some(Developing { job, size, preview: None, picture: None, end: None });
         if self.is_following && self.picture.is_none() {
             self.show_developing();
         }
     }
 
-    /// A step's latents.
-    pub fn develop(&mut self, job: JobId, preview: LatentImage) {
+    /// A step's latents, and their picture where they were decoded.
+    pub fn develop(&mut self, job: JobId, preview: LatentImage, picture: Option<Arc<RgbImage>>) {
         if let Some(developing) = self.developing.as_mut().filter(|developing| developing.job == job) {
             developing.preview = Some(preview);
+            developing.picture = picture.or(developing.picture.take());
             if self.is_following || self.view == View::Developing {
                 self.show_developing();
             }

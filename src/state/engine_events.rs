@@ -13,6 +13,7 @@ use crate::gallery::message::{Caption, Command};
 use crate::gallery::record::PictureRecord;
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::{Event, JobId, ModelFacts, ModelSource};
+use crate::request::Companions;
 
 impl Studio {
     /// Takes in an event of the inference thread.
@@ -29,29 +30,29 @@ impl Studio {
                 if self.model.facts().is_none() {
                     effects = self.model_found(facts.clone(), now_secs);
                 }
-                if facts.source == *self.model.source() {
+                if self.is_wanted(&facts.source, &facts.companions) {
                     self.model = ModelStatus::Ready { facts };
                     self.colours = Some(colours);
                 }
                 return effects;
             }
-            Event::ModelFailed { source, error } => self.model_failed(source, error),
+            Event::ModelFailed { source, companions, error } => self.model_failed(source, &companions, error),
             Event::Warned { text, .. } => self.notices.complain(text, now_secs),
             Event::Started { job } => {
                 if let Some(running) = self.queue.running_mut(job) {
                     running.start(now_secs);
                 }
             }
-            Event::Sampling { job, steps, adapters, embeddings } => {
+            Event::Sampling { job, steps, adapters, embeddings, vae } => {
                 if let Some(running) = self.queue.running_mut(job) {
-                    (running.adapters, running.embeddings) = (adapters, embeddings);
+                    (running.adapters, running.embeddings, running.vae) = (adapters, embeddings, vae);
                     running.phase = super::job::Phase::Stepping { step: 0, steps };
                 }
             }
-            Event::Step { job, step, steps, preview } => {
+            Event::Step { job, step, steps, preview, picture } => {
                 if let Some(running) = self.queue.running_mut(job) {
                     running.step(step, steps, now_secs);
-                    self.canvas.develop(job, preview);
+                    self.canvas.develop(job, preview, picture);
                 }
             }
             Event::Decoding { job } => {
@@ -78,7 +79,7 @@ impl Studio {
     }
 
     fn model_found(&mut self, facts: Box<ModelFacts>, now_secs: f64) -> Vec<Effect> {
-        if facts.source != *self.model.source() {
+        if !self.is_wanted(&facts.source, &facts.companions) {
             return Vec::new();
         }
         self.settings.remember_model(&facts.source);
@@ -99,8 +100,13 @@ impl Studio {
         self.hand_over()
     }
 
-    fn model_failed(&mut self, source: ModelSource, error: String) {
-        if source == *self.model.source() {
+    /// True for the model that was asked for last, with what it was to take from elsewhere.
+    fn is_wanted(&self, source: &ModelSource, companions: &Companions) -> bool {
+        source == self.model.source() && *companions == self.settings.companions_of(source)
+    }
+
+    fn model_failed(&mut self, source: ModelSource, companions: &Companions, error: String) {
+        if self.is_wanted(&source, companions) {
             self.remembered.clear();
             self.model = ModelStatus::Failed { source, error };
         }
@@ -108,8 +114,8 @@ impl Studio {
 
     fn finished(&mut self, job: JobId, image: Arc<RgbImage>) -> Vec<Effect> {
         let Some(running) = self.queue.finish(job) else { return Vec::new() };
-        let RunningJob { model, model_hash, request, adapters, embeddings, .. } = running;
-        let record = PictureRecord { model_hash, adapters, embeddings, ..PictureRecord::new(model, request) };
+        let RunningJob { model, model_hash, request, adapters, embeddings, vae, .. } = running;
+        let record = PictureRecord { model_hash, vae, adapters, embeddings, ..PictureRecord::new(model, request) };
         let id = self.canvas.keep_unsaved(Arc::clone(&image), Caption::Ours(Box::new(record.clone())));
         self.canvas.finish(job);
         if self.canvas.is_following() {
@@ -166,8 +172,11 @@ mod tests {
             schedule: ScheduleKind::Karras,
         };
         ModelFacts {
+            has_xl_latents: false,
             name: name.into(),
             source,
+            companions: Companions::default(),
+            vae: None,
             computes_on: "CPU".into(),
             defaults,
             example_prompts: Vec::new(),
@@ -215,7 +224,14 @@ mod tests {
         let mut studio = studio();
         studio.apply(Action::LoadModel(ModelSource::OnDisk("/m".into())), NOW);
         studio.on_engine(Event::ModelFound(Box::new(facts(ModelSource::BuiltIn, 128, "starter"))), 0.0);
-        studio.on_engine(Event::ModelFailed { source: ModelSource::BuiltIn, error: "late".into() }, 0.0);
+        studio.on_engine(
+            Event::ModelFailed {
+                source: ModelSource::BuiltIn,
+                companions: Companions::default(),
+                error: "late".into(),
+            },
+            0.0,
+        );
         assert!(matches!(studio.model, ModelStatus::Asked(ModelSource::OnDisk(_))));
     }
 
@@ -280,7 +296,7 @@ mod tests {
         };
         studio.on_gallery(GalleryEvent::Opened(Box::new(opened)), 1.0);
         let preview = LatentImage { channels: 1, height: 1, width: 1, values: vec![0.0] };
-        studio.on_engine(Event::Step { job, step: 1, steps: 2, preview }, 1.0);
+        studio.on_engine(Event::Step { job, step: 1, steps: 2, preview, picture: None }, 1.0);
         assert!(studio.canvas.shown_picture().is_some() && studio.canvas.has_hidden_progress());
         studio.on_engine(Event::Finished { job, image: pixels(), seconds: 1.0 }, 2.0);
         assert_eq!(studio.canvas.shown_picture().unwrap().name(), "x.png");

@@ -1,7 +1,7 @@
 //! The job at work: its phase, its speed and the time that is left, in words.
 
 use crate::inference::message::JobId;
-use crate::request::{GenerationRequest, RecordedAdapter, RecordedEmbedding};
+use crate::request::{GenerationRequest, RecordedAdapter, RecordedEmbedding, RecordedVae};
 
 /// How many step durations the speed looks back on.
 const REMEMBERED_STEPS: usize = 9;
@@ -39,6 +39,8 @@ pub struct RunningJob {
     pub adapters: Vec<RecordedAdapter>,
     /// The same of embeddings.
     pub embeddings: Vec<RecordedEmbedding>,
+    /// The VAE that decodes it, where that is not the model's own.
+    pub vae: Option<RecordedVae>,
     /// What it is doing.
     pub phase: Phase,
     /// True once Stop was pressed for it.
@@ -58,6 +60,7 @@ impl RunningJob {
             model_hash: None,
             adapters: Vec::new(),
             embeddings: Vec::new(),
+            vae: None,
             phase: Phase::Waiting,
             is_stopping: false,
             last_step: None,

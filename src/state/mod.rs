@@ -5,6 +5,7 @@
 pub mod action;
 mod actions;
 pub mod canvas;
+mod companions;
 pub mod comparison;
 pub mod downloads;
 mod engine_events;
@@ -18,11 +19,14 @@ pub mod library;
 pub mod model;
 pub mod networks;
 pub mod notice;
+pub mod previews;
 pub mod queue;
 pub mod recipe;
 pub mod settings;
 pub mod tokens;
 pub mod word_difference;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +153,7 @@ impl Studio {
     pub fn start(&mut self) -> Vec<Effect> {
         let folder = self.settings.gallery_folder.clone();
         let gallery = folder.map_or(Effect::UseUsualGallery, |folder| Effect::Gallery(Command::SetFolder(folder)));
-        let mut effects = vec![Effect::LoadModel(self.settings.model.clone()), gallery];
+        let mut effects = vec![self.load_effect(), gallery];
         if let Some(path) = self.settings.start_image.clone() {
             effects.extend(self.open(&path, Purpose::StartImage));
         }
@@ -197,6 +201,7 @@ impl Studio {
         let PlannedPicture { request, start_image } = next.picture;
         self.canvas.begin(next.id, request.size);
         let networks = Box::new(self.library.files.called_by(&request, facts.tokenizer.as_deref()));
-        vec![Effect::Generate { job: next.id, request: Box::new(request), start_image, networks }]
+        let preview_decoder = self.preview_decoder().map(Path::to_owned);
+        vec![Effect::Generate { job: next.id, request: Box::new(request), start_image, networks, preview_decoder }]
     }
 }

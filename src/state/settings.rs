@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::gallery::message::JpegQuality;
 use crate::inference::message::ModelSource;
+use crate::request::Companions;
+use crate::state::previews::PreviewChoice;
 
 /// Which look the window has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -46,10 +48,14 @@ pub struct Settings {
     pub gallery_folder: Option<PathBuf>,
     /// The model to load at the start.
     pub model: ModelSource,
+    /// What models from disk take from other files, each named once; those that take nothing are left out.
+    pub companions: Vec<(PathBuf, Companions)>,
     /// Model folders and files used before, the latest first.
     pub recent_models: Vec<PathBuf>,
     /// The start image's file, to be opened again.
     pub start_image: Option<PathBuf>,
+    /// How pictures in progress are shown.
+    pub previews: PreviewChoice,
     /// How much of a picture an exported JPEG keeps.
     pub jpeg_quality: JpegQuality,
 }
@@ -61,8 +67,10 @@ impl Default for Settings {
             ui_scale: 1.0,
             gallery_folder: None,
             model: ModelSource::default(),
+            companions: Vec::new(),
             recent_models: Vec::new(),
             start_image: None,
+            previews: PreviewChoice::default(),
             jpeg_quality: JpegQuality::default(),
         }
     }
@@ -80,6 +88,23 @@ impl Settings {
             self.recent_models.retain(|known| known != path);
             self.recent_models.insert(0, path.clone());
             self.recent_models.truncate(Self::RECENT);
+        }
+    }
+
+    /// What a model takes from other files.
+    #[must_use]
+    pub fn companions_of(&self, source: &ModelSource) -> Companions {
+        let ModelSource::OnDisk(path) = source else { return Companions::default() };
+        let known = self.companions.iter().find(|(model, _)| model == path);
+        known.map(|(_, companions)| companions.clone()).unwrap_or_default()
+    }
+
+    /// Changes what a model takes from other files.
+    pub fn set_companions(&mut self, source: &ModelSource, companions: Companions) {
+        let ModelSource::OnDisk(path) = source else { return };
+        self.companions.retain(|(model, _)| model != path);
+        if !companions.is_empty() {
+            self.companions.push((path.clone(), companions));
         }
     }
 

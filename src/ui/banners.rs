@@ -2,6 +2,7 @@
 
 use egui::{Frame, Margin, RichText, Ui};
 
+use super::Panels;
 use super::theme::{self, palette};
 use super::widgets::error_message;
 use crate::state::Studio;
@@ -9,13 +10,13 @@ use crate::state::action::Action;
 use crate::state::model::{ModelSource, ModelStatus};
 
 /// Draws the banners.
-pub fn show(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
+pub fn show(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
     let has_save_trouble = studio.canvas.not_saved().next().is_some();
     let has_model_trouble = matches!(studio.model, ModelStatus::Failed { .. });
     if !studio.is_engine_alive || has_model_trouble || studio.failure.is_some() || has_save_trouble {
         Frame::NONE.inner_margin(Margin::same(12)).show(ui, |ui| {
             engine(ui, studio, actions);
-            model(ui, studio, actions);
+            model(ui, studio, panels, actions);
             job(ui, studio, actions);
             save(ui, studio, actions);
         });
@@ -46,12 +47,16 @@ fn engine(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
     });
 }
 
-fn model(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
+fn model(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
     let ModelStatus::Failed { source, error } = &studio.model else { return };
     let text = format!("The model could not be loaded: {error}");
     error_message(ui, &text, actions, |ui, actions| {
         if ui.button("Try again").on_hover_text(format!("Load {source} again")).clicked() {
             actions.push(Action::LoadModel(source.clone()));
+        }
+        let tip = "Choose a VAE or text encoders that the model has not inside";
+        if *source != ModelSource::BuiltIn && ui.button("Parts from other files…").on_hover_text(tip).clicked() {
+            panels.parts.open();
         }
         if *source != ModelSource::BuiltIn
             && ui.button("Use the built-in model").on_hover_text("Load the model inside Calotype").clicked()

@@ -47,7 +47,7 @@ impl CanvasView {
 
 /// Draws the canvas.
 pub fn show(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
-    banners::show(ui, studio, actions);
+    banners::show(ui, studio, panels, actions);
     if let Some(picture) = studio.canvas.shown_picture() {
         recipe::show_below(ui, studio, picture, actions, |ui| picture_area(ui, studio, picture, panels));
     } else if let Some(developing) =
@@ -92,7 +92,10 @@ fn developing_area(
     let size = vec2_of(developing.size.width(), developing.size.height());
     let placed = place(ui, &mut panels.canvas, size, "Preview of the picture in progress");
     let texture =
-        panels.textures.canvas(ui, studio.canvas.revision(), Enlarging::Smooth, || Arc::new(colours.paint(latents)));
+        panels.textures.canvas(ui, studio.canvas.revision(), Enlarging::Smooth, || match &developing.picture {
+            Some(picture) => Arc::clone(picture),
+            None => Arc::new(colours.paint(latents)),
+        });
     paint(ui, &placed, texture.id());
 }
 

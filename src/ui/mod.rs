@@ -10,6 +10,7 @@ mod icons;
 mod model_browser;
 mod model_details;
 mod model_downloads;
+mod model_parts;
 mod model_rows;
 mod more_settings;
 mod notices;
@@ -41,6 +42,7 @@ pub struct Panels {
     canvas: canvas::CanvasView,
     settings: settings::SettingsWindow,
     models: model_browser::ModelBrowser,
+    parts: model_parts::PartsWindow,
     gallery: gallery::GalleryView,
     history: history::HistoryPopup,
     /// Where the canvas is, for messages that lie over it.
@@ -79,6 +81,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels) -> Vec<Action
     }
     panels.settings.show(ui, studio, &mut actions);
     model_browser::show(ui, studio, panels, &mut actions);
+    panels.parts.show(ui, studio, &mut actions);
     notices::show(ui, studio, panels.canvas_rect, &mut actions);
     shortcuts::dropped_files(ui, panels, &mut actions);
     actions

@@ -13,6 +13,7 @@ use crate::library::message::{Activity, Entry, Folder, KindGroup};
 use crate::state::Studio;
 use crate::state::action::{Action, Question};
 use crate::state::model::ModelSource;
+use crate::state::previews::PreviewChoice;
 
 /// Width of the column beside the list, in points.
 const DETAILS_WIDTH: f32 = 264.0;
@@ -112,8 +113,9 @@ fn has_word(entry: &Entry, word: &str) -> bool {
 pub(super) fn use_of(entry: &Entry) -> Option<Action> {
     entry.known()?;
     match entry.group {
-        KindGroup::Checkpoint => Some(Action::LoadModel(ModelSource::OnDisk(entry.path.clone()))),
+        KindGroup::Checkpoint | KindGroup::UNet => Some(Action::LoadModel(ModelSource::OnDisk(entry.path.clone()))),
         KindGroup::Lora | KindGroup::Embedding => Some(Action::InsertIntoPrompt(entry.path.clone())),
+        KindGroup::Taesd => Some(Action::SetPreviews(PreviewChoice::File(entry.path.clone()))),
         _ => None,
     }
 }

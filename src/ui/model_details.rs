@@ -1,13 +1,14 @@
 //! The chosen entry of the library: its picture, its facts, its notes, and what can be done with it.
 
-use egui::{Label, RichText, ScrollArea, Sense, Ui, vec2};
+use egui::{CollapsingHeader, Label, RichText, ScrollArea, Sense, Ui, vec2};
 
 use super::model_rows::Placing;
 use super::theme::{self, palette};
-use super::{Panels, model_browser, model_rows, widgets};
+use super::{Panels, model_browser, model_parts, model_rows, widgets};
 use crate::library::message::{Card, Entry, KindGroup};
 use crate::state::Studio;
 use crate::state::action::Action;
+use crate::state::model::ModelSource;
 
 /// Height of the picture, in points.
 const PREVIEW_HEIGHT: f32 = 184.0;
@@ -26,7 +27,12 @@ pub fn show(ui: &mut Ui, studio: &Studio, entry: &Entry, panels: &mut Panels, ac
         // Room for the scroll bar that floats over the edge.
         ui.set_max_width(ui.available_width() - theme::STEP);
         match &entry.card {
-            Ok(card) => facts(ui, entry, card),
+            Ok(card) => {
+                if matches!(entry.group, KindGroup::Checkpoint | KindGroup::UNet) {
+                    parts(ui, studio, entry, actions);
+                }
+                facts(ui, entry, card);
+            }
             Err(problem) => _ = ui.label(RichText::new(problem).color(palette(ui).error)),
         }
         fact(ui, "File", &entry.path.display().to_string());
@@ -36,11 +42,15 @@ pub fn show(ui: &mut Ui, studio: &Studio, entry: &Entry, panels: &mut Panels, ac
 fn buttons(ui: &mut Ui, studio: &Studio, entry: &Entry, actions: &mut Vec<Action>) {
     ui.horizontal_wrapped(|ui| {
         if let Some(action) = model_browser::use_of(entry) {
-            let (words, tip) = if entry.group == KindGroup::Checkpoint {
-                ("Load", "Draw with this model (Enter)".to_owned())
-            } else {
-                let words = studio.spelled(entry).unwrap_or_default();
-                ("Into the prompt", format!("Put {words} at the end of the prompt (Enter)"))
+            let (words, tip) = match entry.group {
+                KindGroup::Checkpoint | KindGroup::UNet => ("Load", "Draw with this model (Enter)".to_owned()),
+                KindGroup::Taesd => {
+                    ("Use for previews", "Show pictures in progress with this TAESD (Enter)".to_owned())
+                }
+                _ => {
+                    let words = studio.spelled(entry).unwrap_or_default();
+                    ("Into the prompt", format!("Put {words} at the end of the prompt (Enter)"))
+                }
             };
             if widgets::primary_button(ui, words, String::new()).on_hover_text(tip).clicked() {
                 actions.push(action);
@@ -54,6 +64,17 @@ fn buttons(ui: &mut Ui, studio: &Studio, entry: &Entry, actions: &mut Vec<Action
             actions.push(Action::ShowInFolder(entry.path.clone()));
         }
     });
+}
+
+/// Folded unless something is chosen or missing.
+fn parts(ui: &mut Ui, studio: &Studio, entry: &Entry, actions: &mut Vec<Action>) {
+    let companions = studio.settings.companions_of(&ModelSource::OnDisk(entry.path.clone()));
+    let lacks = entry.known().is_some_and(|card| !card.parts.vae || card.parts.text_encoders == 0);
+    let name = if companions.is_empty() { "Parts from other files" } else { "Parts from other files (chosen)" };
+    CollapsingHeader::new(name)
+        .id_salt(("parts", &entry.path))
+        .default_open(lacks || !companions.is_empty())
+        .show(ui, |ui| model_parts::rows(ui, studio, &entry.path, actions));
 }
 
 fn facts(ui: &mut Ui, entry: &Entry, card: &Card) {

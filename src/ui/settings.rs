@@ -1,4 +1,4 @@
-//! The settings: look, size of everything, gallery folder, exported JPEGs.
+//! The settings: look, size of everything, previews, gallery folder, exported JPEGs.
 
 use egui::{Id, Modal, RichText, Ui};
 
@@ -7,6 +7,7 @@ use super::widgets::{faint, section};
 use crate::gallery::message::JpegQuality;
 use crate::state::Studio;
 use crate::state::action::{Action, Question};
+use crate::state::previews::PreviewChoice;
 use crate::state::settings::{Settings, ThemeChoice};
 
 /// Whether the settings are open.
@@ -37,6 +38,7 @@ impl SettingsWindow {
             ui.label(RichText::new("Settings").heading());
             ui.add_space(theme::HALF_STEP);
             look(ui, studio, actions);
+            previews(ui, studio, actions);
             folder(ui, studio, actions);
             jpeg_quality(ui, studio, actions);
             ui.add_space(theme::STEP);
@@ -68,6 +70,32 @@ fn look(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
             }
         }
     });
+}
+
+fn previews(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
+    section(ui, "Pictures in progress");
+    let chosen = &studio.settings.previews;
+    ui.horizontal(|ui| {
+        let tips = [
+            (
+                PreviewChoice::Automatic,
+                "Automatic",
+                "Sharp where the model folders hold a TAESD for the model, else rough",
+            ),
+            (PreviewChoice::Quick, "Quick", "Rough colours, at no cost"),
+        ];
+        for (choice, words, tip) in tips {
+            if ui.selectable_label(*chosen == choice, words).on_hover_text(tip).clicked() {
+                actions.push(Action::SetPreviews(choice));
+            }
+        }
+        let is_file = matches!(chosen, PreviewChoice::File(_));
+        let tip = "Choose a TAESD, a small decoder; it may take a tenth of the time of the steps";
+        if ui.selectable_label(is_file, "TAESD file…").on_hover_text(tip).clicked() {
+            actions.push(Action::Ask(Question::PreviewDecoder));
+        }
+    });
+    ui.add(egui::Label::new(RichText::new(studio.previews_in_words()).color(palette(ui).faint_text)).wrap());
 }
 
 fn folder(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {

@@ -29,7 +29,7 @@ pub fn read(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Act
     if ui.input_mut(|input| input.consume_shortcut(&MODELS)) {
         panels.models.toggle();
     }
-    if ui.ctx().text_edit_focused() || panels.settings.is_open() || panels.models.is_open() {
+    if ui.ctx().text_edit_focused() || panels.settings.is_open() || panels.models.is_open() || panels.parts.is_open() {
         return;
     }
     read_bare_keys(ui, studio, panels, actions);
@@ -37,7 +37,7 @@ pub fn read(ui: &Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec<Act
 
 /// Escape closes what lies on top first; only then it stops the job.
 fn read_escape(ui: &Ui, studio: &Studio, panels: &Panels, actions: &mut Vec<Action>) {
-    let is_covered = panels.settings.is_open() || panels.models.is_open();
+    let is_covered = panels.settings.is_open() || panels.models.is_open() || panels.parts.is_open();
     if Popup::is_any_open(ui) || is_covered || !ui.input(|input| input.key_pressed(Key::Escape)) {
         return;
     }

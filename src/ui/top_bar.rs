@@ -3,6 +3,7 @@
 use egui::{Button, ComboBox, RichText, Sides, Ui};
 
 use super::icons::{Icon, icon_button};
+use super::model_parts::PartsWindow;
 use super::shortcuts::{GENERATE, MODELS};
 use super::theme::palette;
 use super::{Panels, widgets};
@@ -15,7 +16,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec
     let (chosen, asked) = Sides::new().shrink_left().truncate().show(
         ui,
         |ui| {
-            let asked = model_menu(ui, studio);
+            let asked = model_menu(ui, studio, &mut panels.parts);
             let tip =
                 format!("All models, LoRAs and embeddings of your folders ({})", ui.ctx().format_shortcut(&MODELS));
             if ui.button("Models…").on_hover_text(tip).clicked() {
@@ -62,7 +63,7 @@ fn jobs(ui: &mut Ui, studio: &Studio) -> Option<Action> {
     asked
 }
 
-fn model_menu(ui: &mut Ui, studio: &Studio) -> Option<Action> {
+fn model_menu(ui: &mut Ui, studio: &Studio, parts: &mut PartsWindow) -> Option<Action> {
     let mut asked = None;
     let name = studio.model.name();
     let menu = ComboBox::from_id_salt("model menu").selected_text(RichText::new(&name).strong()).truncate();
@@ -82,8 +83,15 @@ fn model_menu(ui: &mut Ui, studio: &Studio) -> Option<Action> {
         if ui.button("Open model folder…").on_hover_text("A folder in the diffusers layout").clicked() {
             asked = Some(Action::Ask(Question::ModelFolder));
         }
-        if ui.button("Open a model file…").on_hover_text("A .safetensors checkpoint of SD 1 or 2").clicked() {
+        if ui.button("Open a model file…").on_hover_text("A checkpoint of SD 1, 2 or XL, or a U-Net alone").clicked()
+        {
             asked = Some(Action::Ask(Question::ModelFile));
+        }
+        let is_on_disk = matches!(studio.model.source(), ModelSource::OnDisk(_));
+        let button = ui.add_enabled(is_on_disk, Button::new("Parts from other files…"));
+        let tip = "Another VAE, other text encoders or another prediction for the model at hand";
+        if button.on_hover_text(tip).on_disabled_hover_text("The built-in model has all its parts").clicked() {
+            parts.open();
         }
     });
     let tip = format!("The model that draws: {}", studio.model.source());

@@ -7,7 +7,7 @@ use calotype::checkpoint::{self, ModelFiles};
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::prompt::ParsedPrompt;
-use calotype::request::{ClipSkip, Dialect};
+use calotype::request::{ClipSkip, Companions, Dialect};
 use candle_core::{DType, Device, Tensor};
 
 use crate::golden::{fixtures, values};
@@ -33,10 +33,14 @@ fn copy(from: &Path, to: &Path) {
 }
 
 pub fn load(folder: &Path) -> Result<StableDiffusion, String> {
+    load_with(folder, &Companions::default())
+}
+
+pub fn load_with(folder: &Path, companions: &Companions) -> Result<StableDiffusion, String> {
     let text = |error: checkpoint::CheckpointError| error.to_string();
     let files = ModelFiles::at(folder).map_err(text)?;
-    let description = checkpoint::describe(&files).map_err(text)?;
-    checkpoint::load(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).map_err(text)
+    let description = checkpoint::describe(&files, companions).map_err(text)?;
+    checkpoint::load(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).map_err(text)
 }
 
 fn error_of(folder: &Path) -> String {
@@ -69,10 +73,10 @@ fn hidden(model: &StableDiffusion) -> Vec<f32> {
 
 #[test]
 fn the_starter_model_loads_from_the_binary() {
-    let description = checkpoint::describe(&ModelFiles::Starter).unwrap();
+    let description = checkpoint::describe(&ModelFiles::Starter, &Companions::default()).unwrap();
     assert_eq!(description.native_size_px, (128, 128));
     let cpu = Device::Cpu;
-    checkpoint::load(&ModelFiles::Starter, &description, DType::F32, &cpu, Arc::new(|_| true)).unwrap();
+    checkpoint::load(&description, DType::F32, &cpu, Arc::new(|_| true)).unwrap();
 }
 
 #[test]
@@ -300,9 +304,9 @@ fn a_damaged_tokenizer_or_json_is_named() {
 #[test]
 fn loading_stops_when_asked_to() {
     let files = ModelFiles::at(&fixtures().join("tiny-eps")).unwrap();
-    let description = checkpoint::describe(&files).unwrap();
+    let description = checkpoint::describe(&files, &Companions::default()).unwrap();
     let progress = Arc::new(|fraction: f32| fraction < 0.5);
-    let stopped = checkpoint::load(&files, &description, DType::F32, &Device::Cpu, progress);
+    let stopped = checkpoint::load(&description, DType::F32, &Device::Cpu, progress);
     assert!(matches!(stopped, Err(checkpoint::CheckpointError::Cancelled)));
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::golden::fixtures;
+use crate::single_files::Twins;
 
 /// The program with a data folder and home of its own.
 pub fn calotype(home: &Path, arguments: &[&str]) -> Output {
@@ -176,6 +177,25 @@ fn previews_are_one_file_a_step_in_the_pictures_size() {
 }
 
 #[test]
+fn a_taesd_decodes_the_previews_and_leaves_the_picture_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let (model, decoder) = (format!("{fixtures}/tiny-eps"), format!("{fixtures}/taesd/taesd_decoder.safetensors"));
+    let run = |folder: &str, more: &[&str]| {
+        let picture = format!("{folder}.png");
+        let line = ["generate", "fox", "--model", &model, "--seed", "1", "--steps", "2", "--previews", folder];
+        let output = calotype(home.path(), &[&line[..], &["--output", &picture], more].concat());
+        assert_ends(&output, 0, "");
+        [home.path().join(picture), home.path().join(folder).join("1-step-002.png")]
+            .map(|path| image::open(path).unwrap().into_rgb8())
+    };
+    let [picture, rough] = run("rough", &[]);
+    let [same, sharp] = run("sharp", &["--preview-decoder", &decoder]);
+    assert_eq!((&same, sharp.dimensions()), (&picture, rough.dimensions()));
+    assert_ne!(sharp, rough);
+}
+
+#[test]
 fn a_picture_can_start_from_a_picture() {
     let home = tempfile::tempdir().unwrap();
     assert_ends(&generate(home.path(), &["--seed", "1", "--output", "a.png"]), 0, "");
@@ -211,6 +231,8 @@ fn wrong_usage_is_told_before_the_model_is_read() {
         (&["--seed", "-1"], "not a number that fits"),
         (&["--output", "notes.txt/below.png"], "notes.txt"),
         (&["--previews", "notes.txt"], "notes.txt"),
+        (&["--preview-decoder", "notes.txt"], "--previews"),
+        (&["--previews", "p", "--preview-decoder", "notes.txt"], "notes.txt"),
     ] {
         std::fs::write(home.path().join("notes.txt"), "not a picture").unwrap();
         assert_ends(&generate(home.path(), more), 2, hint);
@@ -366,4 +388,82 @@ fn wildcards_are_drawn_from_the_data_folder_and_the_recipe_tells_both() {
     assert!(text(&missing.stderr).contains("wildcards"), "the folder is not named");
     let explained = calotype(home.path(), &["prompt", "{x|x} __animals/c*__", "--seed", "1"]);
     assert!(text(&explained.stdout).contains("cat"), "{explained:?}");
+}
+
+#[test]
+fn a_vae_from_another_file_is_in_the_recipe_and_verify_finds_it_in_the_library() {
+    let home = tempfile::tempdir().unwrap();
+    let twins = Twins::new("sd1", candle_core::DType::F16, 0.3);
+    let whole = candle_core::safetensors::load(twins.file(), &candle_core::Device::Cpu).unwrap();
+    let decoder = |(name, tensor): (String, candle_core::Tensor)| {
+        let name = name.strip_prefix("first_stage_model.")?.to_owned();
+        // Brighter than the model's own.
+        let is_last = name == "decoder.conv_out.bias";
+        Some((name, if is_last { (tensor + 0.4).unwrap() } else { tensor }))
+    };
+    let vae: std::collections::HashMap<_, _> = whole.into_iter().filter_map(decoder).collect();
+    let folder = home.path().join("data/models/vae");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("bright.safetensors");
+    candle_core::safetensors::save(&vae, &path).unwrap();
+    let model = twins.file();
+    let generate = |more: &[&str]| {
+        let mut arguments = vec!["generate", "--model", model.to_str().unwrap(), "--seed", "7", "--steps", "2"];
+        arguments.extend(["--width", "64", "--height", "64", "a red cat"]);
+        arguments.extend(more);
+        calotype(home.path(), &arguments)
+    };
+    // By its name in the library.
+    assert_ends(&generate(&["--vae", "bright", "--output", "bright.png"]), 0, "");
+    assert_ends(&generate(&["--output", "own.png"]), 0, "");
+    assert_ne!(
+        std::fs::read(home.path().join("bright.png")).unwrap(),
+        std::fs::read(home.path().join("own.png")).unwrap()
+    );
+    let info = calotype(home.path(), &["info", "--json", "bright.png"]);
+    let vae = &json_lines(&info)[0]["vae"];
+    assert_eq!(vae["name"], "bright.safetensors");
+    assert_eq!(vae["hash"].as_str().unwrap().len(), 10);
+    let text_of = |name: &str| text(&calotype(home.path(), &["info", name]).stdout);
+    assert!(text_of("bright.png").contains("VAE: bright.safetensors") && text_of("bright.png").contains("VAE hash: "));
+    assert!(!text_of("own.png").contains("VAE"), "{}", text_of("own.png"));
+    let verify = |more: &[&str]| {
+        let arguments = [&["verify", "bright.png", "--model", model.to_str().unwrap()], more].concat();
+        calotype(home.path(), &arguments)
+    };
+    let found = verify(&[]);
+    assert_ends(&found, 0, "");
+    assert!(text(&found.stdout).starts_with("the same: all 4096 pixels agree"), "{}", text(&found.stdout));
+    // Somewhere else it is told, until it is named.
+    let elsewhere = home.path().join("elsewhere.safetensors");
+    std::fs::rename(&path, &elsewhere).unwrap();
+    let missing = verify(&[]);
+    assert_ends(&missing, 1, "");
+    assert!(text(&missing.stdout).contains("made with the VAE bright.safetensors, which is not here"));
+    assert_ends(&verify(&["--vae", elsewhere.to_str().unwrap()]), 0, "");
+    let missing = generate(&["--vae", "bright", "--output", "never.png"]);
+    assert_ends(&missing, 2, "there is no such VAE: bright");
+}
+
+#[test]
+fn the_vae_beside_a_model_is_told_and_its_prediction_can_be_named() {
+    let home = tempfile::tempdir().unwrap();
+    let twins = Twins::new("sd1", candle_core::DType::F16, 0.3);
+    std::fs::copy(twins.file(), twins.file().with_extension("vae.safetensors")).unwrap();
+    let model = twins.file();
+    let generate = |more: &[&str]| {
+        let mut arguments = vec!["generate", "--model", model.to_str().unwrap(), "--seed", "7", "--steps", "1"];
+        arguments.extend(["--width", "64", "--height", "64", "a red cat"]);
+        arguments.extend(more);
+        calotype(home.path(), &arguments)
+    };
+    let beside = "model.vae.safetensors lies beside the model and is used as its VAE";
+    assert_ends(&generate(&["--output", "eps.png"]), 0, beside);
+    assert_ends(&generate(&["--output", "v.png", "--prediction", "v"]), 0, beside);
+    let pixels = |name: &str| image::open(home.path().join(name)).unwrap().into_rgb8();
+    assert_ne!(pixels("eps.png"), pixels("v.png"));
+    assert_ends(&generate(&["--prediction", "x0"]), 2, "epsilon, v");
+    let own = generate(&["--output", "own.png", "--vae", model.to_str().unwrap()]);
+    assert_ends(&own, 0, "");
+    assert!(!text(&own.stderr).contains("beside"), "{}", text(&own.stderr));
 }

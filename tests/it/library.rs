@@ -170,7 +170,6 @@ fn parts_embeddings_and_strangers_are_named() {
     assert_eq!(kind(EMBEDDING), (ModelKind::Embedding { vectors: 3 }, Some(Family::Sd1)));
     let xl: Shapes<'_> = &[("clip_l", &[2, 768]), ("clip_g", &[2, 1280])];
     assert_eq!(kind(xl), (ModelKind::Embedding { vectors: 2 }, Some(Family::Sdxl)));
-    assert_eq!(kind(&[("taesd_decoder.1.weight", &[64, 4, 3, 3])]).0, ModelKind::Taesd);
     let text: Shapes<'_> = &[("text_model.embeddings.token_embedding.weight", &[2, 1024])];
     assert_eq!(kind(text), (ModelKind::TextEncoder, Some(Family::Sd2)));
     for (name, what) in [
@@ -344,10 +343,25 @@ fn what_did_not_change_is_not_opened_again() {
     assert!(again.scan(&mut |_, _, _| false));
     assert_eq!(again.opened(), 1);
     let index = again.index(Activity::Idle);
-    let fox = index.find_vae("fox").first().unwrap();
+    let fox = index.find_part("fox", KindGroup::Vae).first().unwrap();
     assert_eq!(fox.hashes, None);
     put(&shelf.path("cache/models.json"), b"{\"version\": 1, \"files\": [damaged");
     assert_eq!(shelf.catalogue().opened(), 2);
+}
+
+#[test]
+fn what_is_called_a_vae_beside_a_checkpoint_is_listed_as_a_vae() {
+    let shelf = Shelf::new();
+    shelf.put("own/fox.safetensors", SD1);
+    // Whatever is inside, and also when it cannot be read.
+    shelf.put("own/fox.vae.safetensors", SD1);
+    put(&shelf.path("own/Owl.VAE.pt"), b"not a pickle");
+    let index = shelf.catalogue().index(Activity::Idle);
+    let groups: Vec<(&str, KindGroup)> = index.entries.iter().map(|entry| (entry.name.as_str(), entry.group)).collect();
+    let expected = [("Owl.VAE", KindGroup::Vae), ("fox", KindGroup::Checkpoint), ("fox.vae", KindGroup::Vae)];
+    assert_eq!(groups, expected);
+    assert_eq!(index.find_checkpoint("fox").first().unwrap().name, "fox");
+    assert_eq!(index.find_vae("fox.vae.safetensors", Some("0123456789")).first().unwrap().name, "fox.vae");
 }
 
 #[test]

@@ -18,13 +18,13 @@ use crate::golden::pictures::draw;
 use crate::golden::{fixtures, values};
 
 /// A model with random weights, as a folder and as a file.
-struct Twins {
-    root: tempfile::TempDir,
+pub struct Twins {
+    pub root: tempfile::TempDir,
 }
 
 impl Twins {
     /// `family` is a folder of `tests/fixtures/single-file`. Biases of norms and layers spread by `spread`.
-    fn new(family: &str, dtype: DType, spread: f64) -> Self {
+    pub fn new(family: &str, dtype: DType, spread: f64) -> Self {
         let root = tempfile::tempdir().unwrap();
         let from = fixtures().join("single-file").join(family);
         let mut parts: HashMap<&str, HashMap<String, Tensor>> = HashMap::new();
@@ -77,16 +77,16 @@ impl Twins {
         Self { root }
     }
 
-    fn folder(&self) -> PathBuf {
+    pub fn folder(&self) -> PathBuf {
         self.root.path().join("folder")
     }
 
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.root.path().join("model.safetensors")
     }
 
     /// Rewrites the file's tensors.
-    fn edit(&self, change: impl FnOnce(&mut HashMap<String, Tensor>)) {
+    pub fn edit(&self, change: impl FnOnce(&mut HashMap<String, Tensor>)) {
         crate::checkpoint::edit_weights(&self.file(), change);
     }
 }
@@ -130,6 +130,10 @@ fn random(number: u64, name: &str, shape: &[usize], spread: f64) -> Tensor {
 }
 
 fn picture(path: &Path) -> Vec<u8> {
+    picture_by(&load(path).unwrap())
+}
+
+pub fn picture_by(model: &StableDiffusion) -> Vec<u8> {
     let request = GenerationRequest {
         prompt: "a red cat".to_owned(),
         negative_prompt: String::new(),
@@ -150,7 +154,7 @@ fn picture(path: &Path) -> Vec<u8> {
         seed: Seed(7),
         image_to_image: None,
     };
-    draw(&load(path).unwrap(), &request, None).1.into_raw()
+    draw(model, &request, None).1.into_raw()
 }
 
 fn hidden(model: &StableDiffusion) -> Vec<f32> {

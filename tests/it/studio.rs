@@ -11,7 +11,7 @@ use calotype::gallery::record::{PictureRecord, ReadRecipe};
 use calotype::inference::message::{self as engine, JobId, ModelDefaults, ModelFacts, ModelSource};
 use calotype::latent_image::{LatentColours, LatentImage};
 use calotype::library::message as library;
-use calotype::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps};
+use calotype::request::{Companions, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps};
 use calotype::state::Persisted;
 use calotype::worker::{Wake, Worker};
 use egui::accesskit::Role;
@@ -184,7 +184,7 @@ impl Studio {
     pub fn jobs(&self) -> Vec<engine::Job> {
         let jobs = self.engine().take_all().into_iter().filter_map(|command| match command {
             engine::Command::Generate(job) => Some(*job),
-            engine::Command::Load(_) => None,
+            engine::Command::Load { .. } => None,
         });
         jobs.collect()
     }
@@ -237,6 +237,9 @@ pub fn facts(source: ModelSource) -> ModelFacts {
     ModelFacts {
         name: "Calotype starter".into(),
         source,
+        has_xl_latents: false,
+        companions: Companions::default(),
+        vae: None,
         computes_on: "CPU, 2 threads, f32".into(),
         defaults: defaults(),
         example_prompts: vec!["a glossy fox on a blue background".into(), "a flat lemon".into()],
@@ -262,7 +265,7 @@ pub fn picture() -> Arc<RgbImage> {
 }
 
 pub fn step(job: JobId, step: u32) -> engine::Event {
-    engine::Event::Step { job, step, steps: 20, preview: latents() }
+    engine::Event::Step { job, step, steps: 20, preview: latents(), picture: None }
 }
 
 pub fn opened(path: &str) -> OpenedPicture {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use calotype::app::{Errand, Report, read_stored};
 use calotype::gallery::message::{self as gallery, Entry};
 use calotype::inference::message::{self as engine, JobId, ModelSource};
-use calotype::request::Seed;
+use calotype::request::{Companions, Seed};
 use calotype::state::Persisted;
 use egui::Key;
 use egui::accesskit::Role;
@@ -44,7 +44,7 @@ fn the_prompt_has_the_focus_when_the_window_opens() {
 #[test]
 fn generate_before_the_model_is_known_is_remembered() {
     let mut studio = Studio::open();
-    assert!(matches!(studio.engine().take_all()[..], [engine::Command::Load(ModelSource::BuiltIn)]));
+    assert!(matches!(studio.engine().take_all()[..], [engine::Command::Load { source: ModelSource::BuiltIn, .. }]));
     studio.type_prompt("a cat");
     studio.press_generate();
     assert!(studio.jobs().is_empty());
@@ -308,11 +308,13 @@ fn a_dropped_picture_is_opened_and_a_dropped_folder_or_checkpoint_is_a_model() {
     let folder = env!("CARGO_MANIFEST_DIR");
     drop_on(&mut studio, folder);
     let commands = studio.engine.take_all();
-    assert!(matches!(&commands[..], [engine::Command::Load(ModelSource::OnDisk(path))] if path.ends_with(folder)));
+    assert!(
+        matches!(&commands[..], [engine::Command::Load { source: ModelSource::OnDisk(path), .. }] if path.ends_with(folder))
+    );
     drop_on(&mut studio, "/somewhere/model.safetensors");
     let commands = studio.engine.take_all();
     assert!(
-        matches!(&commands[..], [engine::Command::Load(ModelSource::OnDisk(path))] if path.ends_with("model.safetensors"))
+        matches!(&commands[..], [engine::Command::Load { source: ModelSource::OnDisk(path), .. }] if path.ends_with("model.safetensors"))
     );
 }
 
@@ -328,7 +330,9 @@ fn a_model_file_is_opened_and_found_again_among_the_last_models() {
     desktop.say(Report::Chosen(question, "/models/mine.safetensors".into()));
     studio.window().run();
     let source = ModelSource::OnDisk("/models/mine.safetensors".into());
-    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load(asked)] if *asked == source));
+    assert!(
+        matches!(&studio.engine().take_all()[..], [engine::Command::Load { source: asked, .. }] if *asked == source)
+    );
     studio.engine_says(engine::Event::ModelFound(Box::new(crate::studio::facts(source))));
     assert_eq!(studio.window().state().studio().settings.recent_models, [PathBuf::from("/models/mine.safetensors")]);
 }
@@ -344,12 +348,16 @@ fn a_model_that_fails_offers_the_built_in_one() {
     let Some(Errand::Ask(question)) = desktop.take() else { panic!("no dialog") };
     desktop.say(Report::Chosen(question, "/models/broken".into()));
     studio.window().run();
-    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load(ModelSource::OnDisk(_))]));
+    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load { source: ModelSource::OnDisk(_), .. }]));
     let source = ModelSource::OnDisk("/models/broken".into());
-    studio.engine_says(engine::Event::ModelFailed { source, error: "unet/config.json is missing".into() });
+    studio.engine_says(engine::Event::ModelFailed {
+        source,
+        companions: Companions::default(),
+        error: "unet/config.json is missing".into(),
+    });
     studio.assert_sees("unet/config.json is missing");
     studio.click("Use the built-in model");
-    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load(ModelSource::BuiltIn)]));
+    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load { source: ModelSource::BuiltIn, .. }]));
 }
 
 #[test]

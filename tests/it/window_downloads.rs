@@ -93,7 +93,7 @@ fn a_download_shows_how_far_it_is_and_offers_to_load_what_it_fetched() {
     studio.click("Load");
     let loads = studio.engine().take_all();
     let path = "/own/fox.safetensors".into();
-    assert!(matches!(&loads[..], [EngineCommand::Load(source)] if *source == ModelSource::OnDisk(path)));
+    assert!(matches!(&loads[..], [EngineCommand::Load { source, .. }] if *source == ModelSource::OnDisk(path)));
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn browsing(entries: Vec<Entry>) -> Studio {
 fn loads(studio: &Studio) -> Vec<ModelSource> {
     let commands = studio.engine().take_all().into_iter();
     let loads = commands.filter_map(|command| match command {
-        EngineCommand::Load(source) => Some(source),
+        EngineCommand::Load { source, .. } => Some(source),
         EngineCommand::Generate(_) => None,
     });
     loads.collect()
@@ -293,7 +293,7 @@ fn a_called_lora_goes_to_the_engine_and_into_the_recipe() {
     assert_eq!(used.path.as_os_str(), "/m/styles/ink.safetensors");
     let recorded = RecordedAdapter { name: "ink".into(), hash: "abc".into(), unet_weight: 0.5, text_weight: 0.5 };
     let adapters = vec![recorded.clone()];
-    studio.engine_says(EngineEvent::Sampling { job: job.id, steps: 20, adapters, embeddings: Vec::new() });
+    studio.engine_says(EngineEvent::Sampling { job: job.id, steps: 20, adapters, embeddings: Vec::new(), vae: None });
     studio.engine_says(EngineEvent::Finished { job: job.id, image: picture(), seconds: 1.0 });
     let saved = studio.gallery.take_all().into_iter().find_map(|command| match command {
         gallery::Command::Save { record, .. } => Some(record),

@@ -1,6 +1,6 @@
 """Makes everything under tests/fixtures from the reference implementations. See README.md.
 
-    python make_fixtures.py [models parts samplers k_samplers matrix prompts wildcards pictures families adapters]
+    python make_fixtures.py [models parts samplers k_samplers matrix prompts wildcards pictures families adapters taesd]
 """
 
 import argparse
@@ -21,7 +21,8 @@ import tiny_models  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
-SETS = ("models", "parts", "samplers", "k_samplers", "matrix", "prompts", "wildcards", "pictures", "families", "adapters")
+SETS = ("models", "parts", "samplers", "k_samplers", "matrix", "prompts", "wildcards", "pictures", "families", "adapters",
+        "taesd")
 
 
 def main():
@@ -89,6 +90,10 @@ def make(sets, starter):
         import golden_adapters
 
         golden_adapters.adapters(GOLDEN, FIXTURES / "adapters", pipes, FIXTURES / golden_adapters.MODEL)
+    if "taesd" in sets:
+        import golden_taesd
+
+        golden_taesd.taesd(FIXTURES / "taesd", GOLDEN)
 
 
 def quiet():

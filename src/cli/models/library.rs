@@ -13,7 +13,7 @@ use crate::library::message::{
     Activity, Card, Entry, Family, Hashes, KindGroup, ModelKind, PredictionKind, size_for_people,
 };
 use crate::library::{Catalogue, Places, hash_file, shown};
-use crate::request::NamedFile;
+use crate::request::{NamedFile, RecordedVae};
 
 /// `calotype models list`.
 #[derive(Debug, Args)]
@@ -282,8 +282,40 @@ pub(in crate::cli) fn resolve(asked: &Path) -> Result<PathBuf, Failure> {
     Err(missing(asked))
 }
 
+/// The VAE or text encoder that an option means: a path as it is, else a name or hash of the library. A VAE may be a
+/// whole model's.
+pub(in crate::cli) fn resolve_part(asked: &Path, group: KindGroup) -> Result<PathBuf, Failure> {
+    if asked.exists() {
+        return Ok(asked.to_owned());
+    }
+    let what = group.label();
+    let missing = || {
+        let asked = asked.display();
+        let kind = group.name();
+        Failure::Usage(format!(
+            "there is no such {what}: {asked}; it is no path, and no name or hash of the library (`calotype models list \
+             --kind {kind}`)"
+        ))
+    };
+    let Some(name) = asked.to_str() else { return Err(missing()) };
+    let index = opened().index(Activity::Idle);
+    let part = one(index.find_part(name, group), name)?;
+    let whole = || if group == KindGroup::Vae { one(index.find_checkpoint(name), name) } else { Ok(None) };
+    part.map_or_else(whole, |path| Ok(Some(path)))?.ok_or_else(missing)
+}
+
+/// The library's VAE that a recipe names: by its hash, whatever it is called here, else by its name.
+pub(in crate::cli) fn recorded_vae(vae: &RecordedVae) -> Option<PathBuf> {
+    let index = opened().index(Activity::Idle);
+    index.find_vae(&vae.name, vae.hash.as_deref()).first().map(|entry| entry.path.clone())
+}
+
 fn found(index: &LibraryIndex, name: &str) -> Result<Option<PathBuf>, Failure> {
-    match index.find_checkpoint(name) {
+    one(index.find_checkpoint(name), name)
+}
+
+fn one(found: Found<'_>, name: &str) -> Result<Option<PathBuf>, Failure> {
+    match found {
         Found::Nothing => Ok(None),
         Found::One(entry) => Ok(Some(entry.path.clone())),
         Found::Many(entries) => {

@@ -9,8 +9,8 @@ use calotype::inference::device::{DeviceChoice, Precision};
 use calotype::inference::message::{Command, Event, Job, JobId, ModelSource, Previews};
 use calotype::inference::spawn;
 use calotype::request::{
-    AdapterUse, ClipSkip, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale,
-    ImageSize, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
+    AdapterUse, ClipSkip, Companions, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale,
+    GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
 };
 use calotype::worker::{Waited, Worker};
 
@@ -28,7 +28,8 @@ type Made = (Result<Vec<u8>, String>, Vec<String>);
 impl Engine {
     fn new() -> Self {
         let worker = spawn(DeviceChoice::Cpu, Precision::F32, Arc::new(|| {})).unwrap();
-        worker.send(Command::Load(ModelSource::OnDisk(fixtures().join("tiny-eps")))).unwrap();
+        let source = ModelSource::OnDisk(fixtures().join("tiny-eps"));
+        worker.send(Command::Load { source, companions: Companions::default() }).unwrap();
         Self { worker, jobs: 0 }
     }
 
@@ -47,6 +48,7 @@ impl Engine {
             adapters: adapters.iter().map(used).collect(),
             embeddings: embeddings.to_vec(),
             previews: Previews::Offered,
+            preview_decoder: None,
             cancel: CancelToken::new(),
         };
         self.worker.send(Command::Generate(Box::new(job))).unwrap();
@@ -107,7 +109,7 @@ fn a_file_that_fails_fails_its_job_alone_and_what_fits_nowhere_is_warned_of() {
     assert!(warnings.len() == 1 && warnings[0].contains("lora_unet_of_no_layer"), "{warnings:?}");
 }
 
-fn request(prompt: &str) -> GenerationRequest {
+pub fn request(prompt: &str) -> GenerationRequest {
     GenerationRequest {
         prompt: prompt.to_owned(),
         negative_prompt: String::new(),

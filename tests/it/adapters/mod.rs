@@ -1,7 +1,7 @@
 //! LoRAs and embeddings: what the model computes with them against the reference, and that taking them off leaves no trace.
 
 mod command_line;
-mod engine;
+pub mod engine;
 mod hostile;
 
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use calotype::checkpoint::{self, ActiveAdapter, Adapter, AdapterError, LiveWeigh
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::{LearnedVectors, StableDiffusion};
 use calotype::prompt::ParsedPrompt;
-use calotype::request::{ClipSkip, Dialect};
+use calotype::request::{ClipSkip, Companions, Dialect};
 use candle_core::{DType, Device, Tensor};
 
 use crate::golden::{Tensors, assert_close, fixtures, golden, values};
@@ -29,8 +29,8 @@ fn adapter_file(name: &str) -> PathBuf {
 
 fn load(name: &str) -> (StableDiffusion, LiveWeights) {
     let files = ModelFiles::at(&fixtures().join(name)).unwrap();
-    let description = checkpoint::describe(&files).unwrap();
-    checkpoint::load_live(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
+    let description = checkpoint::describe(&files, &Companions::default()).unwrap();
+    checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
 }
 
 fn active(adapter: &Arc<Adapter>, weight: f32) -> ActiveAdapter {
@@ -159,9 +159,8 @@ fn a_model_whose_file_is_written_to_is_not_mixed() {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(&fixtures().join("tiny-eps"), folder.path());
     let files = ModelFiles::at(folder.path()).unwrap();
-    let description = checkpoint::describe(&files).unwrap();
-    let (_, mut live) =
-        checkpoint::load_live(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap();
+    let description = checkpoint::describe(&files, &Companions::default()).unwrap();
+    let (_, mut live) = checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap();
     let before = live.values().unwrap();
     let kohya = Arc::new(Adapter::read(&adapter_file("kohya"), &live).unwrap());
     let path = folder.path().join("unet/diffusion_pytorch_model.safetensors");

@@ -9,6 +9,7 @@ mod parts;
 pub mod pictures;
 mod prompts;
 mod samplers;
+mod taesd;
 mod tokens;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use calotype::checkpoint::{self, ModelFiles};
 use calotype::diffusion::pipeline::StableDiffusion;
+use calotype::request::Companions;
 use candle_core::{DType, Device, Tensor};
 
 pub type Tensors = HashMap<String, Tensor>;
@@ -40,8 +42,8 @@ pub fn golden_json(name: &str) -> serde_json::Value {
 /// One of the tiny models, through the same loader as any folder.
 pub fn model(name: &str) -> StableDiffusion {
     let files = ModelFiles::at(&fixtures().join(name)).unwrap();
-    let description = checkpoint::describe(&files).unwrap();
-    checkpoint::load(&files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
+    let description = checkpoint::describe(&files, &Companions::default()).unwrap();
+    checkpoint::load(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
 }
 
 pub fn values(tensor: &Tensor) -> Vec<f32> {

@@ -1,6 +1,7 @@
 //! The tokenizer on 166 texts in many scripts, from both kinds of file, and the chunks for the text encoder.
 
 use calotype::checkpoint::{self, ModelFiles, clip_tokenizer};
+use calotype::request::Companions;
 
 use super::{fixtures, golden_json};
 
@@ -16,7 +17,7 @@ fn every_text_has_the_ids_of_transformers() {
         ("tiny-v", ModelFiles::at(&fixtures().join("tiny-v")).unwrap()),
         ("starter", ModelFiles::Starter),
     ] {
-        let tokenizer = checkpoint::describe(&files).unwrap().tokenizer;
+        let tokenizer = checkpoint::describe(&files, &Companions::default()).unwrap().tokenizer;
         for case in cases.as_array().unwrap() {
             let text = case["text"].as_str().unwrap();
             assert_eq!(tokenizer.ids(text).unwrap(), ids(&case[name]), "{name}: {text:?}");
