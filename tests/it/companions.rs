@@ -99,8 +99,9 @@ fn compare(apart: &Apart, texts: &[Vec<PathBuf>]) {
         let (unet, vae) = (&unets[number % unets.len()], &vaes[number % vaes.len()]);
         let text_encoders = texts[number % texts.len()].clone();
         let companions = Companions { vae: Some(vae.clone()), text_encoders, prediction: None };
-        let model = load_with(unet, &companions).unwrap_or_else(|error| panic!("{unet:?} {companions:?}: {error}"));
-        assert!(picture_by(&model) == expected, "{unet:?} {companions:?} draw another picture");
+        let model =
+            load_with(unet, &companions).unwrap_or_else(|error| panic!("{}, {companions:?}: {error}", unet.display()));
+        assert!(picture_by(&model) == expected, "{}, {companions:?} draw another picture", unet.display());
     }
 }
 
