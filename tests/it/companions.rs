@@ -200,6 +200,9 @@ fn a_folder_takes_parts_from_elsewhere_too() {
         std::fs::rename(folder.join(part), lost.join(part)).unwrap();
     }
     assert!(picture_by(&load_with(&folder, &companions).unwrap()) == expected);
+    let own = Companions { vae: Some(folder.clone()), ..companions.clone() };
+    let error = load_with(&folder, &own).err().unwrap();
+    assert!(error.contains("vae/config.json is missing"), "{error}");
     let error = load_with(&folder, &Companions { vae: None, ..companions.clone() }).err().unwrap();
     assert!(error.contains("vae/config.json is missing"), "{error}");
 }

@@ -317,6 +317,12 @@ pub(in crate::cli) fn recorded_vae(vae: &RecordedVae) -> Option<PathBuf> {
     index.find_vae(&vae.name, vae.hash.as_deref()).first().map(|entry| entry.path.clone())
 }
 
+/// The library's text encoder of this name.
+pub(in crate::cli) fn recorded_text_encoder(name: &str) -> Option<PathBuf> {
+    let index = opened().index(Activity::Idle);
+    index.find_part(name, KindGroup::TextEncoder).first().map(|entry| entry.path.clone())
+}
+
 fn found(index: &LibraryIndex, name: &str) -> Result<Option<PathBuf>, Failure> {
     one(index.find_checkpoint(name), name)
 }
