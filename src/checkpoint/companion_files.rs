@@ -78,7 +78,8 @@ pub(super) fn text_encoders_in(
 }
 
 /// The VAE that lies beside a checkpoint under its name, as A1111 finds it.
-pub(super) fn vae_beside(checkpoint: &Path) -> Option<PathBuf> {
+#[must_use]
+pub fn vae_beside(checkpoint: &Path) -> Option<PathBuf> {
     let endings = ["vae.safetensors", "vae.ckpt", "vae.pt"];
     endings.into_iter().map(|ending| checkpoint.with_extension(ending)).find(|path| path.is_file())
 }

@@ -101,14 +101,12 @@ struct Own {
 /// # Errors
 /// When the files are no model, one that is not understood, or lack a part that no companion has.
 pub fn describe(files: &ModelFiles, companions: &Companions) -> Result<Description, CheckpointError> {
-    let other_vae = match files {
-        // Its own file means its own VAE, whatever lies beside it.
-        ModelFiles::Single(path) => {
-            let named = companions.vae.clone().or_else(|| vae_beside(path));
-            named.filter(|vae| vae != path)
-        }
-        ModelFiles::Folder(_) | ModelFiles::Starter => companions.vae.clone(),
+    let beside = || match files {
+        ModelFiles::Single(path) => vae_beside(path),
+        ModelFiles::Folder(_) | ModelFiles::Starter => None,
     };
+    // Its own file means its own VAE, whatever lies beside it.
+    let other_vae = companions.vae.clone().or_else(beside).filter(|vae| *vae != files.path(""));
     // What stands in for a part of the model may be there because that part is damaged.
     let wants_vae = other_vae.is_none();
     let own = match files {

@@ -30,6 +30,7 @@ mod weights;
 
 pub use adapter::{Adapter, AdapterError};
 pub use clip_vocabulary::clip_tokenizer;
+pub use companion_files::vae_beside;
 pub use describe::{Description, describe};
 pub use embedding::read_embedding;
 pub use error::CheckpointError;

@@ -10,8 +10,8 @@ use super::report::{print_error, print_text};
 use crate::gallery::record::{ReadRecipe, differences};
 use crate::gallery::{Said, read_recipe};
 use crate::request::{
-    Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, ScheduleKind, Sigmas,
-    Steps, Strength,
+    Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, PredictionOverride, SamplerKind,
+    ScheduleKind, Sigmas, Steps, Strength,
 };
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
@@ -52,6 +52,8 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         recipe.loras.iter().map(|lora| json!({"name": lora.name, "weight": lora.weight, "hash": lora.hash})).collect();
     json!({
         "tool": recipe.tool,
+        "text_encoders": recipe.text_encoders,
+        "prediction": recipe.prediction.map(PredictionOverride::name),
         "vae": recipe.vae.as_ref().map(|vae| json!({"name": vae.name, "hash": vae.hash})),
         "prompt": text(&recipe.prompt),
         "negative_prompt": text(&recipe.negative_prompt),

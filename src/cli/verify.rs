@@ -16,7 +16,7 @@ use crate::gallery::message::OpenedPicture;
 use crate::gallery::record::ReadRecipe;
 use crate::gallery::{open_picture, remake};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
-use crate::request::{GenerationRequest, RecordedVae};
+use crate::request::{Companions, GenerationRequest, RecordedVae};
 
 /// What came of it.
 enum Verdict {
@@ -81,9 +81,9 @@ fn render_and_compare(
 ) -> Result<Verdict, Failure> {
     let recipe = picture.recipe.clone().unwrap_or_default();
     let model = options.model.as_deref().map(models::resolve).transpose()?;
-    let mut companions = options.companions.resolve()?;
-    if companions.vae.is_none() {
-        companions.vae = recipe.vae.as_ref().and_then(models::recorded_vae);
+    let (companions, missing) = companions(options, &recipe)?;
+    if let Some(missing) = missing {
+        return Ok(Verdict::Impossible(vec![missing]));
     }
     let is_vae_known = companions.vae.is_some();
     let mut files = KnownFiles::of(&options.networks, &[])?;
@@ -144,6 +144,26 @@ fn other_model(recipe: &ReadRecipe, at_hand: &str) -> Option<String> {
         (None, Some(hash)) => Some(format!("a model of hash {hash}")),
         (None, None) => Some("no model".to_owned()),
     }
+}
+
+/// What the options name, and for what they do not the recipe's, with the reason why that is not to be had.
+fn companions(options: &VerifyOptions, recipe: &ReadRecipe) -> Result<(Companions, Option<String>), Failure> {
+    let mut companions = options.companions.resolve()?;
+    companions.vae = companions.vae.or_else(|| recipe.vae.as_ref().and_then(models::recorded_vae));
+    companions.prediction = companions.prediction.or(recipe.prediction);
+    let mut missing = None;
+    if companions.text_encoders.is_empty() {
+        for name in &recipe.text_encoders {
+            match models::recorded_text_encoder(name) {
+                Some(path) => companions.text_encoders.push(path),
+                None => {
+                    let reason = "which is not here: name it with --text-encoder";
+                    missing = Some(format!("it was made with the text encoder {name}, {reason}"));
+                }
+            }
+        }
+    }
+    Ok((companions, missing))
 }
 
 fn is_called(facts: &ModelFacts, named: &RecordedVae) -> bool {

@@ -1,11 +1,15 @@
 //! The recipe that travels inside a picture: our own lossless record, and what is read out of any picture.
 
+mod differences;
+
 use serde::{Deserialize, Serialize};
+
+pub use differences::differences;
 
 use crate::request::{
     ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind,
-    RecordedAdapter, RecordedEmbedding, RecordedVae, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions,
-    Sigmas, Steps, Strength, Template, Variation, VariationStrength,
+    PredictionOverride, RecordedAdapter, RecordedEmbedding, RecordedVae, SamplerKind, SamplerOptions, ScheduleKind,
+    Seed, SeedOptions, Sigmas, Steps, Strength, Template, Variation, VariationStrength,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
@@ -23,6 +27,12 @@ pub struct PictureRecord {
     /// The VAE that decoded it, where that was not the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vae: Option<RecordedVae>,
+    /// The files of its text encoders, where those were not the model's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub text_encoders: Vec<String>,
+    /// What the model predicts, where its user said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<PredictionOverride>,
     /// What was asked.
     pub request: GenerationRequest,
     /// The LoRAs that changed the model.
@@ -62,6 +72,8 @@ impl PictureRecord {
             model,
             model_hash: None,
             vae: None,
+            text_encoders: Vec::new(),
+            prediction: None,
             request,
             adapters: Vec::new(),
             embeddings: Vec::new(),
@@ -131,6 +143,10 @@ pub struct ReadRecipe {
     pub model_hash: Option<String>,
     /// The VAE, where the picture says that it was not the model's own.
     pub vae: Option<RecordedVae>,
+    /// The files of the text encoders, where the picture says that they were not the model's own.
+    pub text_encoders: Vec<String>,
+    /// What the model predicts, where the picture says that its user said it.
+    pub prediction: Option<PredictionOverride>,
     /// Which of the text encoder's last layers was used, 1 for the last.
     pub clip_skip: Option<u32>,
     /// What weights in the prompt do.
@@ -218,6 +234,8 @@ impl ReadRecipe {
             ("Model hash", self.model_hash.clone()),
             ("VAE", self.vae.as_ref().map(|vae| vae.name.clone())),
             ("VAE hash", self.vae.as_ref().and_then(|vae| vae.hash.clone())),
+            ("Text encoders", text(&self.text_encoders.join(", "))),
+            ("Prediction", self.prediction.map(|prediction| prediction.label().to_owned())),
             ("LoRAs", text(&loras.join(", "))),
             ("Embeddings", text(&embeddings.join(", "))),
             ("Made with", self.tool.clone()),
@@ -242,40 +260,6 @@ impl std::fmt::Display for ReadLora {
     }
 }
 
-/// Why two pictures differ: every field whose values are not the same, with the value of each; `None` where a picture
-/// does not say it.
-#[must_use]
-pub fn differences(left: &ReadRecipe, right: &ReadRecipe) -> Vec<(String, Option<String>, Option<String>)> {
-    let facts = |recipe: &ReadRecipe| -> Vec<(String, String)> {
-        let rest = recipe.not_understood.iter().filter_map(|part| part.split_once(": "));
-        let mut facts: Vec<(String, String)> =
-            recipe.facts().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let known = facts.len();
-        for (name, value) in rest {
-            match facts.iter().position(|(other, _)| other.eq_ignore_ascii_case(name)) {
-                // Of nodes and further passes there are several.
-                Some(at) if at >= known => facts[at].1 = format!("{}; {value}", facts[at].1),
-                Some(_) => {}
-                // They are among the facts, all of them together.
-                None if name == "LoRA" => {}
-                None => facts.push((name.to_owned(), value.to_owned())),
-            }
-        }
-        facts
-    };
-    let (left, mut right) = (facts(left), facts(right));
-    let mut found = Vec::new();
-    for (name, value) in left {
-        let at = right.iter().position(|(other, _)| *other == name);
-        let other = at.map(|at| right.remove(at).1);
-        if other.as_ref() != Some(&value) {
-            found.push((name, Some(value), other));
-        }
-    }
-    found.extend(right.into_iter().map(|(name, value)| (name, None, Some(value))));
-    found
-}
-
 impl From<&PictureRecord> for ReadRecipe {
     fn from(record: &PictureRecord) -> Self {
         let request = &record.request;
@@ -286,6 +270,8 @@ impl From<&PictureRecord> for ReadRecipe {
             model: Some(record.model.clone()),
             model_hash: record.model_hash.clone(),
             vae: record.vae.clone(),
+            text_encoders: record.text_encoders.clone(),
+            prediction: record.prediction,
             steps: Some(request.steps),
             guidance: Some(request.guidance),
             sampler: Some(request.sampler),
@@ -451,28 +437,6 @@ mod tests {
         fn no_text_makes_the_reader_panic(text in any::<String>()) {
             let _ = PictureRecord::from_json(&text);
         }
-    }
-
-    #[test]
-    fn two_pictures_differ_in_what_only_one_says_too() {
-        let left = ReadRecipe {
-            prompt: "a fox".into(),
-            steps: Steps::new(20).ok(),
-            not_understood: vec!["ENSD: 31337".into()],
-            ..ReadRecipe::default()
-        };
-        let right = ReadRecipe { steps: Steps::new(30).ok(), seed: Some(Seed(1)), ..left.clone() };
-        let right = ReadRecipe { not_understood: Vec::new(), ..right };
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(
-            differences(&left, &right),
-            [
-                ("Steps".to_owned(), some("20"), some("30")),
-                ("ENSD".to_owned(), some("31337"), None),
-                ("Seed".to_owned(), None, some("1"))
-            ]
-        );
-        assert_eq!(differences(&left, &left), []);
     }
 
     #[test]

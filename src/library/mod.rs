@@ -24,7 +24,7 @@ pub use folder_list::{FolderList, Places};
 pub use hash::{HashStop, hash_file};
 pub use librarian::spawn;
 
-pub use crate::checkpoint::shown;
+pub use crate::checkpoint::{shown, vae_beside};
 use message::Card;
 
 /// What is at `path`, from headers alone.

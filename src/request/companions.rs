@@ -24,6 +24,13 @@ impl Companions {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The names of the text encoders' files, for recipes.
+    #[must_use]
+    pub fn text_encoder_names(&self) -> Vec<String> {
+        let name = |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        self.text_encoders.iter().map(name).collect()
+    }
 }
 
 /// What a recipe keeps of a VAE that was not the model's own.

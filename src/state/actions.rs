@@ -227,8 +227,8 @@ impl Studio {
         let Some(recipe) = recipe else { return Vec::new() };
         self.form.use_recipe(&recipe);
         let mut left = self.left_behind(&recipe);
-        let (other_vae, effects) = self.use_vae_of(&recipe);
-        left.extend(other_vae);
+        let (without, effects) = self.use_parts_of(&recipe);
+        left.extend(without);
         if left.is_empty() {
             self.notices.tell("Settings taken over", now_secs);
         } else {

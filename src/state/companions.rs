@@ -6,6 +6,7 @@ use super::Studio;
 use super::action::Effect;
 use super::model::{ModelSource, ModelStatus};
 use crate::gallery::record::ReadRecipe;
+use crate::library::message::KindGroup;
 use crate::request::{Companions, RecordedVae};
 
 impl Studio {
@@ -38,31 +39,52 @@ impl Studio {
         self.set_companions(model.to_owned(), now)
     }
 
-    /// Brings the VAE of the model at hand to the one of a recipe. Says what could not be done.
-    pub(super) fn use_vae_of(&mut self, recipe: &ReadRecipe) -> (Option<String>, Vec<Effect>) {
-        let Some(facts) = self.model.facts() else { return (None, Vec::new()) };
-        let (used, source) = (facts.vae.clone(), facts.source.clone());
+    /// Brings what the model at hand takes from other files to what a recipe says, as far as the library has it. Says
+    /// what could not be done.
+    pub(super) fn use_parts_of(&mut self, recipe: &ReadRecipe) -> (Vec<String>, Vec<Effect>) {
+        let Some(facts) = self.model.facts() else { return (Vec::new(), Vec::new()) };
         let is_of_model = recipe.model.as_deref() == Some(facts.name.as_str()) || self.has_model_of(recipe);
-        let Some(named) = &recipe.vae else {
-            // Only of our own pictures is it known that they were made without another.
-            let is_ours = recipe.tool.as_deref() == Some("Calotype") && is_of_model;
-            let left = used
-                .filter(|_| is_ours)
-                .map(|used| format!("it was made with the model's own VAE, and {} is used", used.name));
-            return (left, Vec::new());
-        };
-        if used.as_ref().is_some_and(|used| is_the_same(used, named)) {
-            return (None, Vec::new());
+        let ModelSource::OnDisk(model) = facts.source.clone() else { return (Vec::new(), Vec::new()) };
+        if !is_of_model {
+            let other = recipe.vae.as_ref().map(|vae| format!("it was made with the VAE {}", vae.name));
+            return (other.into_iter().collect(), Vec::new());
         }
-        let found = self.library.index.find_vae(&named.name, named.hash.as_deref()).first();
-        match (found.map(|entry| entry.path.clone()), source) {
-            (Some(path), ModelSource::OnDisk(model)) if is_of_model => (None, self.choose_vae(&model, path)),
-            (Some(_), _) => (Some(format!("it was made with the VAE {}", named.name)), Vec::new()),
-            (None, _) => {
-                (Some(format!("it was made with the VAE {}, which is not in the library", named.name)), Vec::new())
+        let mut left = Vec::new();
+        let mut wanted = facts.companions.clone();
+        let used = facts.vae.as_ref();
+        match (&recipe.vae, used) {
+            (Some(named), Some(used)) if is_the_same(used, named) => {}
+            (Some(named), _) => match self.library.index.find_vae(&named.name, named.hash.as_deref()).first() {
+                Some(entry) => wanted.vae = Some(entry.path.clone()),
+                None => left.push(format!("it was made with the VAE {}, which is not in the library", named.name)),
+            },
+            // Only of our own pictures is it known that they were made without another.
+            (None, Some(_)) if is_ours(recipe) => wanted.vae = Some(model.clone()),
+            (None, _) => {}
+        }
+        if is_ours(recipe) {
+            wanted.prediction = recipe.prediction;
+            if recipe.text_encoders != wanted.text_encoder_names() {
+                wanted.text_encoders = self.text_encoders_called(&recipe.text_encoders, &mut left);
             }
         }
+        (left, self.set_companions(model, wanted))
     }
+
+    fn text_encoders_called(&self, names: &[String], left: &mut Vec<String>) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for name in names {
+            match self.library.index.find_part(name, KindGroup::TextEncoder).first() {
+                Some(entry) => found.push(entry.path.clone()),
+                None => left.push(format!("it was made with the text encoder {name}, which is not in the library")),
+            }
+        }
+        found
+    }
+}
+
+fn is_ours(recipe: &ReadRecipe) -> bool {
+    recipe.tool.as_deref() == Some("Calotype")
 }
 
 /// By the hashes where both are known, else by the names.

@@ -114,8 +114,16 @@ impl Studio {
 
     fn finished(&mut self, job: JobId, image: Arc<RgbImage>) -> Vec<Effect> {
         let Some(running) = self.queue.finish(job) else { return Vec::new() };
-        let RunningJob { model, model_hash, request, adapters, embeddings, vae, .. } = running;
-        let record = PictureRecord { model_hash, vae, adapters, embeddings, ..PictureRecord::new(model, request) };
+        let RunningJob { model, model_hash, companions, request, adapters, embeddings, vae, .. } = running;
+        let record = PictureRecord {
+            model_hash,
+            vae,
+            text_encoders: companions.text_encoder_names(),
+            prediction: companions.prediction,
+            adapters,
+            embeddings,
+            ..PictureRecord::new(model, request)
+        };
         let id = self.canvas.keep_unsaved(Arc::clone(&image), Caption::Ours(Box::new(record.clone())));
         self.canvas.finish(job);
         if self.canvas.is_following() {

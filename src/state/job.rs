@@ -1,7 +1,7 @@
 //! The job at work: its phase, its speed and the time that is left, in words.
 
 use crate::inference::message::JobId;
-use crate::request::{GenerationRequest, RecordedAdapter, RecordedEmbedding, RecordedVae};
+use crate::request::{Companions, GenerationRequest, RecordedAdapter, RecordedEmbedding, RecordedVae};
 
 /// How many step durations the speed looks back on.
 const REMEMBERED_STEPS: usize = 9;
@@ -35,6 +35,8 @@ pub struct RunningJob {
     pub model: String,
     /// The short hash of its file, where the library knows it.
     pub model_hash: Option<String>,
+    /// What the model takes from other files.
+    pub companions: Companions,
     /// What of LoRAs acts on it, once the engine has said so.
     pub adapters: Vec<RecordedAdapter>,
     /// The same of embeddings.
@@ -58,6 +60,7 @@ impl RunningJob {
             request,
             model,
             model_hash: None,
+            companions: Companions::default(),
             adapters: Vec::new(),
             embeddings: Vec::new(),
             vae: None,

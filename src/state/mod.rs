@@ -198,6 +198,9 @@ impl Studio {
         let Some(facts) = self.model.facts().filter(|_| self.is_engine_alive) else { return Vec::new() };
         let model_hash = self.library.short_hash(&facts.source);
         let Some(next) = self.queue.hand_over(&facts.name, model_hash) else { return Vec::new() };
+        if let Some(job) = self.queue.running_mut(next.id) {
+            job.companions.clone_from(&facts.companions);
+        }
         let PlannedPicture { request, start_image } = next.picture;
         self.canvas.begin(next.id, request.size);
         let networks = Box::new(self.library.files.called_by(&request, facts.tokenizer.as_deref()));

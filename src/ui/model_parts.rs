@@ -102,6 +102,10 @@ fn vae(ui: &mut Ui, studio: &Studio, model: &Path, chosen: &mut Companions, acti
         }
     });
     response.response.accessible_name("VAE").on_hover_text("What turns latents into pixels");
+    let loaded = studio.model.facts().filter(|facts| facts.source == ModelSource::OnDisk(model.to_owned()));
+    if let Some(vae) = loaded.filter(|facts| facts.companions.vae.is_none()).and_then(|facts| facts.vae.as_ref()) {
+        faint(ui, format!("{} lies beside the model and is used", vae.name));
+    }
 }
 
 fn text_encoders(ui: &mut Ui, studio: &Studio, model: &Path, chosen: &mut Companions, actions: &mut Vec<Action>) {

@@ -462,6 +462,9 @@ fn the_vae_beside_a_model_is_told_and_its_prediction_can_be_named() {
     assert_ends(&generate(&["--output", "v.png", "--prediction", "v"]), 0, beside);
     let pixels = |name: &str| image::open(home.path().join(name)).unwrap().into_rgb8();
     assert_ne!(pixels("eps.png"), pixels("v.png"));
+    // The recipe has it.
+    let verified = calotype(home.path(), &["verify", "v.png", "--model", model.to_str().unwrap()]);
+    assert_ends(&verified, 0, "");
     assert_ends(&generate(&["--prediction", "x0"]), 2, "epsilon, v");
     let own = generate(&["--output", "own.png", "--vae", model.to_str().unwrap()]);
     assert_ends(&own, 0, "");

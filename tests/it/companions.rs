@@ -100,8 +100,8 @@ fn compare(apart: &Apart, texts: &[Vec<PathBuf>]) {
         let text_encoders = texts[number % texts.len()].clone();
         let companions = Companions { vae: Some(vae.clone()), text_encoders, prediction: None };
         let model =
-            load_with(unet, &companions).unwrap_or_else(|error| panic!("{} {companions:?}: {error}", unet.display()));
-        assert!(picture_by(&model) == expected, "{} {companions:?} draw another picture", unet.display());
+            load_with(unet, &companions).unwrap_or_else(|error| panic!("{}, {companions:?}: {error}", unet.display()));
+        assert!(picture_by(&model) == expected, "{}, {companions:?} draw another picture", unet.display());
     }
 }
 
@@ -200,6 +200,9 @@ fn a_folder_takes_parts_from_elsewhere_too() {
         std::fs::rename(folder.join(part), lost.join(part)).unwrap();
     }
     assert!(picture_by(&load_with(&folder, &companions).unwrap()) == expected);
+    let own = Companions { vae: Some(folder.clone()), ..companions.clone() };
+    let error = load_with(&folder, &own).err().unwrap();
+    assert!(error.contains("vae/config.json is missing"), "{error}");
     let error = load_with(&folder, &Companions { vae: None, ..companions.clone() }).err().unwrap();
     assert!(error.contains("vae/config.json is missing"), "{error}");
 }

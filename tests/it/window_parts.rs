@@ -149,6 +149,11 @@ fn show_made_with(studio: &mut Studio, vae: RecordedVae) {
     let mut picture = opened("/p.png");
     let recipe = picture.recipe.as_mut().unwrap();
     (recipe.model, recipe.vae) = (Some("foxes".into()), Some(vae));
+    show(studio, picture);
+}
+
+/// Opens a picture and takes its settings over.
+fn show(studio: &mut Studio, picture: gallery::OpenedPicture) {
     studio.window().get_by_label("Open a picture…").click();
     studio.window().run();
     studio.desktop.say(Report::Chosen(Question::Picture, "/p.png".into()));
@@ -163,6 +168,18 @@ fn a_recipes_vae_is_found_by_its_hash_under_another_name() {
     show_made_with(&mut studio, RecordedVae { name: "old-name.pt".into(), hash: Some("cdcdcdcdcd".into()) });
     assert_eq!(loads(&studio), [with_vae(VAE)]);
     studio.assert_sees("Settings taken over");
+}
+
+#[test]
+fn a_picture_of_ours_brings_its_prediction_and_text_encoders_back() {
+    let mut studio = drawing_with_foxes();
+    let mut picture = opened("/p.png");
+    let recipe = picture.recipe.as_mut().unwrap();
+    (recipe.model, recipe.tool) = (Some("foxes".into()), Some("Calotype".into()));
+    (recipe.prediction, recipe.text_encoders) = (Some(PredictionOverride::V), vec!["clip_l.safetensors".into()]);
+    show(&mut studio, picture);
+    let expected = Companions { vae: None, text_encoders: vec![CLIP.into()], prediction: Some(PredictionOverride::V) };
+    assert_eq!(loads(&studio), [expected]);
 }
 
 #[test]

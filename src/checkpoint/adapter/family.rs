@@ -7,7 +7,7 @@ pub(in crate::checkpoint) fn by_width(width: usize) -> String {
         1024 => "Stable Diffusion 2".to_owned(),
         2048 => "Stable Diffusion XL".to_owned(),
         1280 => "the Stable Diffusion XL refiner".to_owned(),
-        width => format!("a model whose texts are {width} wide"),
+        width => format!("one with texts {width} wide"),
     }
 }
 

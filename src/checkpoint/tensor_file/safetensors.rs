@@ -55,6 +55,42 @@ fn stored_type(dtype: Dtype) -> StoredType {
         Dtype::U16 => StoredType::Other("U16", (1, 2)),
         Dtype::I8 => StoredType::Other("I8", (1, 1)),
         Dtype::U8 | Dtype::BOOL => StoredType::U8,
-        _ => StoredType::Other("a type of few bits", (1, 1)),
+        Dtype::F8_E8M0 => StoredType::Other("F8_E8M0", (1, 1)),
+        Dtype::F6_E2M3 => StoredType::Other("F6_E2M3", (4, 3)),
+        Dtype::F6_E3M2 => StoredType::Other("F6_E3M2", (4, 3)),
+        Dtype::F4 => StoredType::Other("F4", (2, 1)),
+        Dtype::C64 => StoredType::Other("C64", (1, 8)),
+        _ => StoredType::Other("a type that is not known", (1, 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::checkpoint::CheckpointError;
+    use crate::checkpoint::files::ModelFiles;
+    use crate::checkpoint::tensor_file::TensorFile;
+
+    fn opened(path: &Path) -> TensorFile {
+        TensorFile::open(&ModelFiles::at(path).unwrap(), "").unwrap()
+    }
+
+    #[test]
+    fn a_type_of_few_bits_is_named_and_the_rest_of_the_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("few.safetensors");
+        let header = r#"{"a":{"dtype":"F4","shape":[8],"data_offsets":[0,4]},"b":{"dtype":"F6_E2M3","shape":[4,4],
+            "data_offsets":[4,16]},"c":{"dtype":"F8_E8M0","shape":[4],"data_offsets":[16,20]},
+            "d":{"dtype":"F32","shape":[1],"data_offsets":[20,24]}}"#;
+        let numbers = [&[0; 20][..], &1.5_f32.to_le_bytes()].concat();
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers].concat();
+        std::fs::write(&path, bytes).unwrap();
+        let file = opened(&path);
+        for (name, dtype) in [("a", "F4"), ("b", "F6_E2M3"), ("c", "F8_E8M0")] {
+            let error = file.read_f32(name, file.get(name).unwrap()).unwrap_err();
+            assert!(matches!(&error, CheckpointError::UnknownDType { found, .. } if found == dtype), "{error}");
+        }
+        assert_eq!(file.read_f32("d", file.get("d").unwrap()).unwrap(), [1.5]);
     }
 }

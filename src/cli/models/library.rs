@@ -12,7 +12,7 @@ use crate::library::index::{Found, LibraryIndex};
 use crate::library::message::{
     Activity, Card, Entry, Family, Hashes, KindGroup, ModelKind, PredictionKind, size_for_people,
 };
-use crate::library::{Catalogue, Places, hash_file, shown};
+use crate::library::{Catalogue, Places, hash_file, shown, vae_beside};
 use crate::request::{NamedFile, RecordedVae};
 
 /// `calotype models list`.
@@ -142,12 +142,19 @@ pub(super) fn inspect(options: &InspectOptions) -> Result<(), Failure> {
         true => Some(hash_file(&options.path, &mut |_| false).map_err(work)?),
         false => None,
     };
+    let beside = vae_beside(&options.path).filter(|_| matches!(card.kind, ModelKind::Checkpoint | ModelKind::UNet));
+    let beside = beside.map(|path| path.display().to_string());
     if options.json {
-        print_text(&card_as_json(&card, hashes.as_ref()).to_string());
+        let mut value = card_as_json(&card, hashes.as_ref());
+        value["vae_beside"] = beside.into();
+        print_text(&value.to_string());
         return Ok(());
     }
     for (name, value) in facts(&card, hashes.as_ref()) {
         print_text(&format!("{name}: {}", value.replace('\n', "\n  ")));
+    }
+    if let Some(beside) = beside {
+        print_text(&format!("VAE beside it, which is used unless another is chosen: {}", shown(&beside)));
     }
     Ok(())
 }
@@ -288,7 +295,7 @@ pub(in crate::cli) fn resolve_part(asked: &Path, group: KindGroup) -> Result<Pat
     if asked.exists() {
         return Ok(asked.to_owned());
     }
-    let what = group.label();
+    let what = if group == KindGroup::Vae { "VAE" } else { "text encoder" };
     let missing = || {
         let asked = asked.display();
         let kind = group.name();
@@ -308,6 +315,12 @@ pub(in crate::cli) fn resolve_part(asked: &Path, group: KindGroup) -> Result<Pat
 pub(in crate::cli) fn recorded_vae(vae: &RecordedVae) -> Option<PathBuf> {
     let index = opened().index(Activity::Idle);
     index.find_vae(&vae.name, vae.hash.as_deref()).first().map(|entry| entry.path.clone())
+}
+
+/// The library's text encoder of this name.
+pub(in crate::cli) fn recorded_text_encoder(name: &str) -> Option<PathBuf> {
+    let index = opened().index(Activity::Idle);
+    index.find_part(name, KindGroup::TextEncoder).first().map(|entry| entry.path.clone())
 }
 
 fn found(index: &LibraryIndex, name: &str) -> Result<Option<PathBuf>, Failure> {
