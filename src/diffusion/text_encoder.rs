@@ -1,7 +1,7 @@
 //! CLIP's text tower: token ids to one hidden state a token (Radford et al. 2021, arXiv:2103.00020).
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Module, VarBuilder};
+use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::config::{activation, check_layers, require};

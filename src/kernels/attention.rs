@@ -1,9 +1,11 @@
 //! Scaled dot-product attention, a block of queries at a time so that memory never grows with the square of the tokens.
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use half::bf16;
 use rayon::prelude::*;
 
 use super::contiguous;
+use super::flash::flash;
 use super::matmul::{Extent, Into, Place, matmul};
 use super::vector::{exp_of_row, scale_row};
 
@@ -30,6 +32,23 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Option<
         return q.contiguous()?.apply_op3_no_bwd(&k.contiguous()?, &v.contiguous()?, &op);
     }
     general(q, k, v, heads, mask)
+}
+
+/// As [`attention`] without a mask, for `q` `[B, heads * d, Tq]` and `k`, `v` `[B, heads * d, Tk]`, whose results are
+/// `[B, heads * d, Tq]`.
+///
+/// # Errors
+/// When the shapes do not fit or the device fails.
+pub fn attention_over_channels(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+    if q.device().is_cpu() && k.dtype() == q.dtype() && v.dtype() == q.dtype() {
+        match q.dtype() {
+            DType::F32 => return flash::<f32>(q, k, v, heads),
+            DType::BF16 => return flash::<bf16>(q, k, v, heads),
+            _ => {}
+        }
+    }
+    let tokens = |t: &Tensor| t.transpose(1, 2)?.contiguous();
+    general(&tokens(q)?, &tokens(k)?, &tokens(v)?, heads, None)?.transpose(1, 2)?.contiguous()
 }
 
 fn general(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Option<&Tensor>) -> Result<Tensor> {

@@ -3,21 +3,31 @@
 mod activation;
 mod attention;
 mod conv;
+mod finish;
+mod flash;
+mod input;
 mod linear;
 mod matmul;
 mod norm;
+mod panel;
+mod planes;
+mod processor;
+mod product;
 mod resample;
+mod tile;
+mod values;
 mod vector;
 
 use candle_core::{Layout, Result, bail};
 
 pub use activation::{Activation, geglu};
-pub use attention::attention;
-pub use candle_nn::LayerNorm;
+pub use attention::{attention, attention_over_channels};
 pub use conv::Conv2d;
-pub use linear::Linear;
+pub use input::{Addends, Before, Input};
+pub use linear::{Kept, Linear};
 pub use matmul::add_product;
-pub use norm::GroupNorm;
+pub use norm::{GroupNorm, LayerNorm};
+pub use processor::{Instructions, instructions};
 pub use resample::upsample_nearest;
 
 /// The part of a tensor's storage that is its values, in order.
