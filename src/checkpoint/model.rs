@@ -20,6 +20,7 @@ use crate::diffusion::text_encoder::{HiddenStates, TextEncoder, TextEncoderConfi
 use crate::diffusion::text_encoders::{TextEncoders, Tower};
 use crate::diffusion::unet::{UNet, UNetConfig};
 use crate::diffusion::vae::{Vae, VaeConfig};
+use crate::kernels::activations;
 use crate::prompt::{SpecialTokens, Tokenizer};
 
 /// Larger than any model is trained on.
@@ -239,7 +240,7 @@ pub fn load_live(
         vae: Vae::load(&vae_weights, &description.vae).map_err(fail("vae"))?,
         noise_schedule: description.noise_schedule.clone(),
         device: device.clone(),
-        dtype,
+        dtype: activations(dtype, device),
     };
     model.check().map_err(fail(""))?;
     Ok((model, live))

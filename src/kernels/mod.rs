@@ -18,7 +18,7 @@ mod tile;
 mod values;
 mod vector;
 
-use candle_core::{Layout, Result, bail};
+use candle_core::{DType, Device, Layout, Result, bail};
 
 pub use activation::{Activation, geglu};
 pub use attention::{attention, attention_over_channels};
@@ -29,6 +29,13 @@ pub use matmul::add_product;
 pub use norm::{GroupNorm, LayerNorm};
 pub use processor::{Instructions, instructions};
 pub use resample::upsample_nearest;
+
+/// What values are kept in between the products of weights of type `weights`: on the CPU always f32, so that norms,
+/// softmax and skip connections lose nothing where the weights are bf16.
+#[must_use]
+pub fn activations(weights: DType, device: &Device) -> DType {
+    if device.is_cpu() { DType::F32 } else { weights }
+}
 
 /// The part of a tensor's storage that is its values, in order.
 fn contiguous<'a>(values: &'a [f32], layout: &Layout) -> Result<&'a [f32]> {
