@@ -220,6 +220,32 @@ mod tests {
     }
 
     #[test]
+    fn attention_over_channels_is_attention_over_tokens() {
+        for (batch, queries, keys, heads, head_width) in
+            [(1, 1, 1, 1, 1), (2, 5, 7, 2, 3), (1, 64, 77, 4, 16), (2, 130, 300, 2, 40), (1, 65, 513, 1, 33)]
+        {
+            let width = heads * head_width;
+            let (q, k, v) = (
+                wave((batch, queries, width), 0.37),
+                wave((batch, keys, width), 0.11),
+                wave((batch, keys, width), 0.23),
+            );
+            let values = |t: Tensor| t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let turned = |t: &Tensor| t.transpose(1, 2).unwrap().contiguous().unwrap();
+            let expected = values(turned(&general(&q, &k, &v, heads, None).unwrap()));
+            let (q, k, v) = (turned(&q), turned(&k), turned(&v));
+            for (found, expected) in values(attention_over_channels(&q, &k, &v, heads).unwrap()).iter().zip(&expected) {
+                assert!((found - expected).abs() < 2e-5, "{batch} {queries} {keys} {heads} {head_width}: {found} {expected}");
+            }
+            let rounded = |t: &Tensor| t.to_dtype(DType::BF16).unwrap();
+            let found = values(attention_over_channels(&rounded(&q), &rounded(&k), &rounded(&v), heads).unwrap());
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() < 0.06, "bf16, {batch} {queries} {keys} {heads} {head_width}");
+            }
+        }
+    }
+
+    #[test]
     fn shapes_that_do_not_fit_are_errors() {
         assert!(attention(&wave((1, 2, 4), 0.1), &wave((1, 2, 6), 0.1), &wave((1, 2, 6), 0.1), 2, None).is_err());
         assert!(attention(&wave((1, 2, 4), 0.1), &wave((1, 2, 4), 0.1), &wave((1, 2, 4), 0.1), 3, None).is_err());

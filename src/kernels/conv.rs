@@ -5,11 +5,12 @@ use half::bf16;
 
 use super::finish::{Finish, Form};
 use super::input::{Addends, Before, Input, InputValues};
-use super::panel::{Patches, Value};
+use super::panel::{Parts, Patches, Value};
 use super::planes::Preparation;
 use super::product::Product;
 use super::tile::Weights;
 use super::values::{Values, is_ours, optional, tensor, written};
+use super::winograd;
 
 /// A convolution with square kernel, stride and zero padding.
 #[derive(Debug, Clone)]
@@ -77,10 +78,15 @@ impl Conv2d {
             _ => (None, false),
         };
         let pairs = norm.map(|norm| norm.affine(parts, batch)).transpose()?;
-        let preparation = Preparation { affine: pairs.as_deref(), is_activated, size, padding };
+        let is_square3 = (kernel, self.stride, padding) == (3, 1, 1);
+        let is_transformed = is_square3 && winograd::pays(batch * out_height * out_width, channels, channels_out);
+        let preparation = Preparation { affine: pairs.as_deref(), is_activated, size, padding, filling: (0, 0) };
         let weight = self.weight.contiguous()?;
         let weight = Values::of(&weight)?;
+        let source = (parts, (height, width));
         match weight.weights()? {
+            Weights::F32(weights) if is_transformed => self.transformed(weights, preparation, source, out, added),
+            Weights::Bf16(weights) if is_transformed => self.transformed(weights, preparation, source, out, added),
             Weights::F32(weights) => {
                 let planes = preparation.planes::<f32>(parts, batch, (height, width));
                 self.product(Weights::F32(weights), &planes, preparation.framed(), out, added)
@@ -92,6 +98,39 @@ impl Conv2d {
                 self.product(weights, &planes, preparation.framed(), out, added)
             }
         }
+    }
+
+    /// With fewer multiplications.
+    fn transformed<T: winograd::Kind>(
+        &self,
+        weights: &[T],
+        preparation: Preparation,
+        (parts, size): (Parts<f32>, (usize, usize)),
+        out: [usize; 4],
+        added: Addends,
+    ) -> Result<Tensor> {
+        let [batch, channels_out, out_height, out_width] = out;
+        let preparation = Preparation { filling: winograd::filling::<T>(out_height, out_width), ..preparation };
+        let planes = preparation.planes::<T>(parts, batch, size);
+        let (height, width) = preparation.framed();
+        let channels = parts.channels();
+        let picture = winograd::Picture { planes: &planes, height, width, batch, channels, out_height, out_width };
+        self.finished(added, |finish| {
+            tensor(winograd::convolve(picture, weights, channels_out, finish), out.to_vec())
+        })
+    }
+
+    /// Runs with what is added to the result.
+    fn finished(&self, added: Addends, run: impl FnOnce(Finish) -> Result<Tensor>) -> Result<Tensor> {
+        let bias = self.bias.to_dtype(DType::F32)?.contiguous()?;
+        let bias = Values::of(&bias)?;
+        let added = added.contiguous()?;
+        let (of_channels, of_values) = (optional(added.0.as_ref())?, optional(added.1.as_ref())?);
+        run(Finish {
+            bias: Some(bias.f32()?),
+            rows: of_channels.as_ref().map(Values::f32).transpose()?,
+            values: of_values.as_ref().map(Values::f32).transpose()?,
+        })
     }
 
     fn product<T: Value>(
@@ -106,26 +145,18 @@ impl Conv2d {
         let (_, channels, kernel, _) = self.weight.dims4()?;
         let out_area = out_height * out_width;
         let patches = Patches { planes, channels, height, width, kernel, stride: self.stride, out_width, out_area };
-        let bias = self.bias.to_dtype(DType::F32)?.contiguous()?;
-        let bias = Values::of(&bias)?;
-        let added = added.contiguous()?;
-        let (of_channels, of_values) = (optional(added.0.as_ref())?, optional(added.1.as_ref())?);
-        let finish = Finish {
-            bias: Some(bias.f32()?),
-            rows: of_channels.as_ref().map(Values::f32).transpose()?,
-            values: of_values.as_ref().map(Values::f32).transpose()?,
-        };
         let form = Form { rows: channels_out, area: out_area };
         let product = Product { weights, rows: channels_out, partner: None, columns: batch * out_area };
-        #[expect(unsafe_code, reason = "the result is written once")]
-        // SAFETY: the blocks of a product cover all of its rows and columns.
-        let values = unsafe {
-            written::<f32>(batch * channels_out * out_area, |room| {
-                product.run(&patches, &|block| finish.write(form, block, room));
-                Ok(())
-            })
-        }?;
-        tensor(values, out.to_vec())
+        self.finished(added, |finish| {
+            #[expect(unsafe_code, reason = "the result is written once")]
+            // SAFETY: the blocks of a product cover all of its rows and columns.
+            let values = unsafe {
+                written::<f32>(batch * channels_out * out_area, |room| {
+                    product.run(&patches, &|block| finish.write(form, block, room));
+                })
+            };
+            tensor(values, out.to_vec())
+        })
     }
 }
 
@@ -139,6 +170,7 @@ pub(super) fn even(weights: &[bf16], inner: usize) -> Option<Vec<bf16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::GroupNorm;
     use crate::kernels::samples::wave;
 
     #[test]
@@ -155,6 +187,9 @@ mod tests {
             (2, 5, 7, (30, 31), 1, 1, 0),
             (1, 2, 2, (5, 30), 5, 1, 2),
             (1, 3, 2, (700, 3), 3, 1, 1),
+            (1, 32, 32, (32, 32), 3, 1, 1),
+            (2, 34, 37, (23, 26), 3, 1, 1),
+            (1, 48, 40, (17, 71), 3, 1, 1),
         ] {
             let x = wave(&[batch, channels_in, side.0, side.1], 0.37);
             let weight = wave(&[channels_out, channels_in, kernel, kernel], 0.71);
@@ -167,6 +202,33 @@ mod tests {
             let difference = (found - expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
             let difference = difference.to_scalar::<f32>().unwrap();
             assert!(difference < 1e-4, "{side:?} kernel {kernel} stride {stride}: {difference}");
+            // The same with weights of bf16: compared as a share of the largest value.
+            let rounded = weight.to_dtype(DType::BF16).unwrap();
+            let conv = Conv2d::new(rounded.clone(), bias.clone(), stride, padding).unwrap();
+            let expected = x.conv2d(&rounded.to_dtype(DType::F32).unwrap(), padding, stride, 1, 1).unwrap();
+            let expected = expected.broadcast_add(&bias.reshape((1, (), 1, 1)).unwrap()).unwrap();
+            let largest = |t: Tensor| t.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+            let difference = largest((conv.forward(&x).unwrap() - &expected).unwrap()) / largest(expected);
+            assert!(difference < 1e-2, "bf16, {side:?} kernel {kernel} stride {stride}: {difference}");
+        }
+    }
+
+    #[test]
+    fn what_comes_before_and_after_is_what_it_is_alone() {
+        for channels in [8, 32] {
+            let (x, beside) = (wave(&[2, channels, 24, 25], 0.37), wave(&[2, channels / 2, 24, 25], 0.21));
+            let all = channels * 3 / 2;
+            let conv = Conv2d::new(wave(&[6, all, 3, 3], 0.71), wave(&[6], 1.3), 1, 1).unwrap();
+            let norm = GroupNorm::new(4, 1e-5, wave(&[all], 0.3), wave(&[all], 0.7)).unwrap();
+            let (of_channels, values) = (wave(&[2, 6], 0.9), wave(&[2, 6, 48, 50], 0.05));
+            let input = Input::joined(&x, &beside).after(Before::NormSilu(&norm)).enlarged(48, 50);
+            let addends = Addends { channels: Some(&of_channels), values: Some(&values) };
+            let found = conv.apply(input, addends).unwrap();
+            let plain = norm.forward_silu(&Tensor::cat(&[&x, &beside], 1).unwrap()).unwrap();
+            let plain = conv.forward(&plain.upsample_nearest2d(48, 50).unwrap()).unwrap();
+            let plain = plain.broadcast_add(&of_channels.reshape((2, 6, 1, 1)).unwrap()).unwrap();
+            let difference = (found - (plain + &values).unwrap()).unwrap().abs().unwrap().flatten_all().unwrap();
+            assert!(difference.max(0).unwrap().to_scalar::<f32>().unwrap() < 1e-4);
         }
     }
 

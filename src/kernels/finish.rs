@@ -42,7 +42,7 @@ impl Finish<'_> {
                     let start = (run.picture() * form.rows + row) * form.area + run.pixels().start;
                     // SAFETY: blocks have different rows or columns, runs of a block different columns.
                     let out = unsafe { out.part(start, run.pixels().len()) };
-                    let constant = self.bias.map_or(0.0, |bias| bias[row]) + self.of_row(form, run.picture(), row);
+                    let constant = self.constant(form, run.picture(), row);
                     let values = self.values.map_or(&[][..], |values| &values[start..start + out.len()]);
                     add(out, block.row(index, &within), constant, values);
                 }
@@ -86,14 +86,16 @@ impl Finish<'_> {
         }
     }
 
-    fn of_row(&self, form: Form, picture: usize, row: usize) -> f32 {
-        self.rows.map_or(0.0, |rows| if rows.len() == form.rows { rows[row] } else { rows[picture * form.rows + row] })
+    /// What is added to every value of a row of a picture.
+    pub fn constant(&self, form: Form, picture: usize, row: usize) -> f32 {
+        let of_row = |rows: &[f32]| if rows.len() == form.rows { rows[row] } else { rows[picture * form.rows + row] };
+        self.bias.map_or(0.0, |bias| bias[row]) + self.rows.map_or(0.0, of_row)
     }
 }
 
 widest! {
     /// `out = sums + constant + values`; no `values` are zeros.
-    add, add_body, <T: Value>, (out: &mut [MaybeUninit<T>], sums: &[f32], constant: f32, values: &[f32])
+    pub(super) add, add_body, <T: Value>, (out: &mut [MaybeUninit<T>], sums: &[f32], constant: f32, values: &[f32])
 }
 
 widest! {

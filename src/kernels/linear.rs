@@ -209,9 +209,8 @@ impl Linear {
         let values = unsafe {
             written::<T>(rows * columns, |room| {
                 product.run(source, &|block| write(&finish, block, room));
-                Ok(())
             })
-        }?;
+        };
         tensor(values, dims)
     }
 }

@@ -17,6 +17,7 @@ mod resample;
 mod tile;
 mod values;
 mod vector;
+mod winograd;
 
 use candle_core::{DType, Device, Layout, Result, bail};
 

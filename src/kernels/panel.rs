@@ -87,7 +87,7 @@ pub(super) enum Words {
 
 widest! {
     /// Fills `panel` with `words` of the columns; what is left to the next multiple of [`LANES`] columns becomes 0.
-    fill, fill_body, <S: Source>,
+    pub(super) fill, fill_body, <S: Source>,
     (source: &S, kind: Words, words: Range<usize>, columns: Range<usize>, panel: &mut [u32])
 }
 

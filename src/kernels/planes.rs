@@ -16,12 +16,14 @@ pub(super) struct Preparation<'a> {
     pub size: (usize, usize),
     /// Zeros on each side.
     pub padding: usize,
+    /// Lines of zeros more below, columns of zeros more on the right.
+    pub filling: (usize, usize),
 }
 
 impl Preparation<'_> {
     /// Height and width of what comes out.
     pub fn framed(&self) -> (usize, usize) {
-        (self.size.0 + 2 * self.padding, self.size.1 + 2 * self.padding)
+        (self.size.0 + 2 * self.padding + self.filling.0, self.size.1 + 2 * self.padding + self.filling.1)
     }
 
     /// `[B, C, framed height, framed width]` of pictures `height` x `width`.

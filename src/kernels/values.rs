@@ -66,7 +66,12 @@ pub(super) struct Shared<'a, T> {
 // SAFETY: a part is handed out under the promise that nobody else holds any of it.
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<T> Shared<'_, T> {
+impl<'a, T: Copy> Shared<'a, T> {
+    /// Over values that are there already.
+    pub fn of(values: &'a mut [T]) -> Self {
+        Self { start: values.as_mut_ptr().cast(), len: values.len(), room: PhantomData }
+    }
+
     /// The part `start..start + len`.
     ///
     /// # Safety
@@ -87,13 +92,13 @@ impl<T> Shared<'_, T> {
 /// # Safety
 /// `write` leaves none unwritten.
 #[expect(unsafe_code, reason = "large results are not filled with zeros first")]
-pub(super) unsafe fn written<T: Copy>(len: usize, write: impl FnOnce(&Shared<T>) -> Result<()>) -> Result<Vec<T>> {
+pub(super) unsafe fn written<T: Copy>(len: usize, write: impl FnOnce(&Shared<T>)) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
     let room: &mut [MaybeUninit<T>] = &mut values.spare_capacity_mut()[..len];
-    write(&Shared { start: room.as_mut_ptr(), len, room: PhantomData })?;
+    write(&Shared { start: room.as_mut_ptr(), len, room: PhantomData });
     // SAFETY: all are written, as promised.
     unsafe { values.set_len(len) };
-    Ok(values)
+    values
 }
 
 /// A number that tensors are made of.

@@ -7,11 +7,11 @@ use super::panel::Value;
 
 /// Declares `$name` over slices as plain code, and as the same code for AVX2 and AVX-512, chosen at each call.
 macro_rules! widest {
-    ($(#[$doc:meta])* $name:ident, $body:ident, $(<$generic:ident: $bound:ident>,)? ($($arg:ident: $kind:ty),*) $(-> $out:ty)?) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident, $body:ident, $(<$generic:ident: $bound:ident>,)? ($($arg:ident: $kind:ty),*) $(-> $out:ty)?) => {
         $(#[$doc])*
         #[inline]
         #[expect(unsafe_code, reason = "calls functions that need processor features")]
-        pub(super) fn $name$(<$generic: $bound>)?($($arg: $kind),*) $(-> $out)? {
+        $vis fn $name$(<$generic: $bound>)?($($arg: $kind),*) $(-> $out)? {
             #[cfg(target_arch = "x86_64")]
             {
                 use $crate::kernels::processor::{Instructions, instructions};
@@ -39,42 +39,42 @@ pub(super) use widest;
 widest! {
     /// `x = exp(scale * x - shift)` with `shift` the largest `scale * x`, and the sum of it: a row's softmax but for the
     /// division. `scale` is positive.
-    exp_of_row, exp_of_row_body, (row: &mut [f32], scale: f32) -> f32
+    pub(super) exp_of_row, exp_of_row_body, (row: &mut [f32], scale: f32) -> f32
 }
 
 widest! {
     /// `y = x * factor`.
-    scale_row, scale_row_body, (row: &mut [f32], factor: f32)
+    pub(super) scale_row, scale_row_body, (row: &mut [f32], factor: f32)
 }
 
 widest! {
     /// `y = silu(a * x + b)`.
-    affine_silu, affine_silu_body, <T: Value>, (y: &mut [T], x: &[f32], a: f32, b: f32)
+    pub(super) affine_silu, affine_silu_body, <T: Value>, (y: &mut [T], x: &[f32], a: f32, b: f32)
 }
 
 widest! {
     /// `y = a * x + b`.
-    affine, affine_body, <T: Value>, (y: &mut [T], x: &[f32], a: f32, b: f32)
+    pub(super) affine, affine_body, <T: Value>, (y: &mut [T], x: &[f32], a: f32, b: f32)
 }
 
 widest! {
     /// `sums += x - around`, or their squares, value by value.
-    sums_of_columns, sums_of_columns_body, (sums: &mut [f32], x: &[f32], around: &[f32], squared: bool)
+    pub(super) sums_of_columns, sums_of_columns_body, (sums: &mut [f32], x: &[f32], around: &[f32], squared: bool)
 }
 
 widest! {
     /// The sum of all values, in f64 over short runs of f32.
-    sum, sum_body, (x: &[f32]) -> f64
+    pub(super) sum, sum_body, (x: &[f32]) -> f64
 }
 
 widest! {
     /// The sum of `(x - around)^2`, in f64 over short runs of f32.
-    sum_of_squares_around, sum_of_squares_body, (x: &[f32], around: f32) -> f64
+    pub(super) sum_of_squares_around, sum_of_squares_body, (x: &[f32], around: f32) -> f64
 }
 
 widest! {
     /// `y = value * gelu(gate)`, with the exact GELU.
-    gated_gelu, gated_gelu_body, (y: &mut [f32], value: &[f32], gate: &[f32])
+    pub(super) gated_gelu, gated_gelu_body, (y: &mut [f32], value: &[f32], gate: &[f32])
 }
 
 #[inline(always)]
