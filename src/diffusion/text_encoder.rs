@@ -139,7 +139,10 @@ impl TextEncoder {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             token_table: embeddings.get((config.vocab_size, width), "token_embedding.weight")?,
-            positions: embeddings.clone().to_dtype(dtype).get((config.max_position_embeddings, width), "position_embedding.weight")?,
+            positions: embeddings
+                .clone()
+                .to_dtype(dtype)
+                .get((config.max_position_embeddings, width), "position_embedding.weight")?,
             layers,
             final_norm: layer_norm(&vb.pp("final_layer_norm"), width, config.layer_norm_eps)?,
             projection,

@@ -235,7 +235,10 @@ mod tests {
             let expected = values(turned(&general(&q, &k, &v, heads, None).unwrap()));
             let (q, k, v) = (turned(&q), turned(&k), turned(&v));
             for (found, expected) in values(attention_over_channels(&q, &k, &v, heads).unwrap()).iter().zip(&expected) {
-                assert!((found - expected).abs() < 2e-5, "{batch} {queries} {keys} {heads} {head_width}: {found} {expected}");
+                assert!(
+                    (found - expected).abs() < 2e-5,
+                    "{batch} {queries} {keys} {heads} {head_width}: {found} {expected}"
+                );
             }
             let rounded = |t: &Tensor| t.to_dtype(DType::BF16).unwrap();
             let found = values(attention_over_channels(&rounded(&q), &rounded(&k), &rounded(&v), heads).unwrap());

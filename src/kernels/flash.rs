@@ -15,7 +15,7 @@ use super::panel::{Before, Channels, Parts, Value, Words, fill};
 use super::processor::{Instructions, instructions};
 use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
 use super::values::{Shared, Stored, Values, tensor, written};
-use super::vector::widest;
+use super::vector::{exp2_of_negative, widest};
 
 /// Keys of a block: their scores for 64 queries take 64 KiB.
 const KEYS: usize = 256;
@@ -153,7 +153,8 @@ impl<T: Operand> Head<'_, T> {
         scratch.scores.resize(KEYS * COLUMNS, 0.0);
         scratch.weights.resize(KEYS / T::OF_A_WORD * COLUMNS, 0);
         scratch.sums.resize(self.width.next_multiple_of(ROWS) * COLUMNS, 0.0);
-        let parts = Parts { first: self.q, first_channels: self.width, second: &[], second_channels: 0, area: self.queries };
+        let parts =
+            Parts { first: self.q, first_channels: self.width, second: &[], second_channels: 0, area: self.queries };
         let source = Channels { parts, before: Before::Nothing };
         for first in queries.clone().step_by(COLUMNS) {
             let columns = first..(first + COLUMNS).min(queries.end);
@@ -189,9 +190,15 @@ impl<T: Operand> Head<'_, T> {
     }
 
     /// Sums of the values for a panel of queries, and what they are to be divided by.
-    fn attend_panel(&self, (words, even_keys): (usize, usize), vectors: usize, scratch: &mut Scratch<T>) -> [f32; COLUMNS] {
+    fn attend_panel(
+        &self,
+        (words, even_keys): (usize, usize),
+        vectors: usize,
+        scratch: &mut Scratch<T>,
+    ) -> [f32; COLUMNS] {
         let scale = std::f32::consts::LOG2_E / (self.width as f32).sqrt();
-        let mut running = Running { tops: [f32::NEG_INFINITY; COLUMNS], totals: [0.0; COLUMNS], factors: [1.0; COLUMNS] };
+        let mut running =
+            Running { tops: [f32::NEG_INFINITY; COLUMNS], totals: [0.0; COLUMNS], factors: [1.0; COLUMNS] };
         for first in (0..self.keys).step_by(KEYS) {
             let count = KEYS.min(self.keys - first);
             for row in (0..count).step_by(KEY_ROWS) {
@@ -313,23 +320,4 @@ fn soften_body<T: Operand>(scores: &[f32], scale: f32, running: &mut Running, wo
         }
         running.totals[lane..lane + LANES].copy_from_slice(&totals);
     }
-}
-
-/// `2^x` for x of at most 0, with a relative error below 2e-7; below -126 it is what it is there.
-#[inline(always)]
-fn exp2_of_negative(x: f32) -> f32 {
-    // Adding and taking away 1.5 * 2^23 rounds to a whole number.
-    const ROUND: f32 = 12_582_912.0;
-    let x = if x < -126.0 { -126.0 } else { x };
-    let n = (x + ROUND) - ROUND;
-    let f = x - n;
-    // The Taylor series of 2^f for f in -0.5..0.5.
-    let mut p = 1.540_353e-4;
-    p = p * f + 1.333_355_8e-3;
-    p = p * f + 9.618_129e-3;
-    p = p * f + 5.550_410_9e-2;
-    p = p * f + 0.240_226_5;
-    p = p * f + std::f32::consts::LN_2;
-    p = p * f + 1.0;
-    p * f32::from_bits((((n as i32) + 127) << 23) as u32)
 }

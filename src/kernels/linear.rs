@@ -103,9 +103,13 @@ impl Linear {
             let partner = Some(dims[1]);
             let finish = Finish::default();
             return if self.weight.dtype() == DType::BF16 {
-                self.map::<bf16>(input, finish, dims, partner, |finish, block, room| finish.write_gated(form, block, room))
+                self.map::<bf16>(input, finish, dims, partner, |finish, block, room| {
+                    finish.write_gated(form, block, room)
+                })
             } else {
-                self.map::<f32>(input, finish, dims, partner, |finish, block, room| finish.write_gated(form, block, room))
+                self.map::<f32>(input, finish, dims, partner, |finish, block, room| {
+                    finish.write_gated(form, block, room)
+                })
             };
         }
         let mut all = dims;

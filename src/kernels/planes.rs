@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::panel::{Parts, Value};
+use super::scratch::with_room;
 use super::vector::{affine, affine_silu};
 
 /// What is done to the values.
@@ -26,17 +27,35 @@ impl Preparation<'_> {
         (self.size.0 + 2 * self.padding + self.filling.0, self.size.1 + 2 * self.padding + self.filling.1)
     }
 
-    /// `[B, C, framed height, framed width]` of pictures `height` x `width`.
-    pub fn planes<T: Value>(&self, parts: Parts<f32>, batch: usize, (height, width): (usize, usize)) -> Vec<T> {
+    /// Runs with `[B, C, framed height, framed width]` of pictures `height` x `width`.
+    pub fn with_planes<T: Value, R>(
+        &self,
+        parts: Parts<f32>,
+        batch: usize,
+        size: (usize, usize),
+        run: impl FnOnce(&[T]) -> R,
+    ) -> R {
+        let (rows, columns) = self.framed();
+        with_room(batch * parts.channels() * rows * columns, |planes| {
+            self.fill(parts, size, planes);
+            run(planes)
+        })
+    }
+
+    fn fill<T: Value>(&self, parts: Parts<f32>, (height, width): (usize, usize), planes: &mut [T]) {
         let (rows, columns) = self.framed();
         let channels = parts.channels();
-        let mut planes = vec![T::default(); batch * channels * rows * columns];
         planes.par_chunks_exact_mut(rows * columns).enumerate().for_each_init(
             || (vec![T::default(); height * width], vec![T::default(); self.size.1]),
             |(values, line), (index, plane)| {
                 self.activate(parts.plane(index / channels, index % channels), index, values);
-                let lines = plane.chunks_exact_mut(columns).skip(self.padding).take(self.size.0);
-                for (y, out) in lines.enumerate() {
+                for (line_of, out) in plane.chunks_exact_mut(columns).enumerate() {
+                    let Some(y) = line_of.checked_sub(self.padding).filter(|y| *y < self.size.0) else {
+                        out.fill(T::default());
+                        continue;
+                    };
+                    out[..self.padding].fill(T::default());
+                    out[self.padding + self.size.1..].fill(T::default());
                     let out = &mut out[self.padding..][..self.size.1];
                     let from = &values[y * height / self.size.0 * width..][..width];
                     if self.size.1 == width {
@@ -54,7 +73,6 @@ impl Preparation<'_> {
                 }
             },
         );
-        planes
     }
 
     fn activate<T: Value>(&self, from: &[f32], index: usize, out: &mut [T]) {

@@ -69,7 +69,10 @@ pub fn instructions() -> Instructions {
         match Instructions::ALL.into_iter().find(|set| set.label() == wanted) {
             Some(set) if set <= found => set,
             _ => {
-                tracing::warn!("CALOTYPE_KERNELS={wanted} is not among what this processor has, up to {}", found.label());
+                tracing::warn!(
+                    "CALOTYPE_KERNELS={wanted} is not among what this processor has, up to {}",
+                    found.label()
+                );
                 found
             }
         }

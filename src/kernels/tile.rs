@@ -169,7 +169,10 @@ mod x86 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn begin<const ROWS: usize, const VECTORS: usize>(sums: *const f32, adds: bool) -> [[__m512; VECTORS]; ROWS] {
+    unsafe fn begin<const ROWS: usize, const VECTORS: usize>(
+        sums: *const f32,
+        adds: bool,
+    ) -> [[__m512; VECTORS]; ROWS] {
         let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
         if adds {
             for (row, acc) in acc.iter_mut().enumerate() {

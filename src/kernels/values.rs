@@ -113,5 +113,7 @@ pub(super) fn tensor<T: Stored>(values: Vec<T>, shape: impl Into<Shape>) -> Resu
 
 /// True for what the processor's own kernels work on: values of f32 in its memory, with weights of f32 or bf16.
 pub(super) fn is_ours(x: &Tensor, weight: &Tensor) -> bool {
-    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::BF16) && matches!(weight.dtype(), DType::F32 | DType::BF16)
+    x.device().is_cpu()
+        && matches!(x.dtype(), DType::F32 | DType::BF16)
+        && matches!(weight.dtype(), DType::F32 | DType::BF16)
 }

@@ -181,8 +181,6 @@ pub(super) fn exp(x: f32) -> f32 {
     // Two parts of ln 2, the first exact in few bits (Cody & Waite 1980).
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and taking away 1.5 * 2^23 rounds to a whole number.
-    const ROUND: f32 = 12_582_912.0;
     let clamped = if x > 89.0 { 89.0 } else { x };
     let clamped = if clamped < -104.0 { -104.0 } else { clamped };
     let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
@@ -196,14 +194,35 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p * f + 1.0;
     p = p * f + 1.0;
     // 2^n in two factors, so that results below the normal range and up to infinity come out.
-    let half = (n * 0.5 + ROUND) - ROUND;
-    p * power_of_two(half) * power_of_two(n - half)
+    let half = n * 0.5 + ROUND;
+    p * power_of_two(half) * power_of_two(n - (half - ROUND) + ROUND)
 }
 
-/// `2^n` for a whole n from -126 to 127.
+/// Adding and taking away 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits of the sum.
+const ROUND: f32 = 12_582_912.0;
+
+/// `2^n` for a whole n from -126 to 127, given `n + ROUND`: by its bits, as a cast to a whole number keeps the compiler
+/// from using whole registers.
 #[inline(always)]
-fn power_of_two(n: f32) -> f32 {
-    f32::from_bits((((n as i32) + 127) << 23) as u32)
+fn power_of_two(shifted: f32) -> f32 {
+    f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23)
+}
+
+/// `2^x` for x of at most 0, with a relative error below 2e-7; below -126 it is what it is there.
+#[inline(always)]
+pub(super) fn exp2_of_negative(x: f32) -> f32 {
+    let x = if x < -126.0 { -126.0 } else { x };
+    let shifted = x + ROUND;
+    let f = x - (shifted - ROUND);
+    // The Taylor series of 2^f for f in -0.5..0.5.
+    let mut p = 1.540_353e-4;
+    p = p * f + 1.333_355_8e-3;
+    p = p * f + 9.618_129e-3;
+    p = p * f + 5.550_410_9e-2;
+    p = p * f + 0.240_226_5;
+    p = p * f + std::f32::consts::LN_2;
+    p = p * f + 1.0;
+    p * power_of_two(shifted)
 }
 
 /// The error function with an absolute error below 3e-7 (Abramowitz & Stegun 1964, 7.1.26); near zero its Taylor series,

@@ -17,10 +17,11 @@ use std::ops::Range;
 use half::bf16;
 use rayon::prelude::*;
 
-use self::transform::{Lanes, back_tile, picture_tile, weight_tile};
+use self::transform::{Grid, Lanes, back_tile, picture_tile, weight_tile};
 use super::finish::{Finish, Form, add};
 use super::panel::Value;
 use super::processor::instructions;
+use super::scratch::with_room;
 use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
 use super::values::{Shared, Stored, written};
 use super::vector::widest;
@@ -146,40 +147,47 @@ impl<'a, T: Kind> Walk<'a, T> {
     }
 
     fn run(&self, weights: &[T], target: &Target) {
-        let matrices = self.transformed(weights);
         let (of_tiles, of_sums) = (self.words * COLUMNS, self.channels_out * COLUMNS);
-        let mut tiles = vec![0_u32; self.points * self.panels * of_tiles];
-        let mut sums = vec![0.0_f32; self.points * self.panels * of_sums];
+        with_room(self.points * self.channels_out * self.picture.channels, |matrices| {
+            self.transform_matrices(weights, matrices);
+            with_room(self.points * self.panels * of_tiles, |tiles| {
+                with_room(self.points * self.panels * of_sums, |sums| {
+                    self.run_bands(matrices, tiles, sums, target);
+                });
+            });
+        });
+    }
+
+    fn run_bands(&self, matrices: &[T], tiles: &mut [u32], sums: &mut [f32], target: &Target) {
         for first in (0..self.tiles()).step_by(self.panels * COLUMNS) {
             let band = first..(first + self.panels * COLUMNS).min(self.tiles());
-            self.transform(&band, &mut tiles);
+            self.transform(&band, tiles);
             let vectors = |panel: usize| (band.len() - panel * COLUMNS).min(COLUMNS).div_ceil(LANES);
             let panels = band.len().div_ceil(COLUMNS);
-            self.multiply(&matrices, &tiles, &mut sums, panels, &vectors);
-            self.transform_back(&band, &sums, target);
+            self.multiply(matrices, tiles, sums, panels, &vectors);
+            self.transform_back(&band, sums, target);
         }
     }
 
-    /// The weights' matrices, `[points, channels_out, C]`.
-    fn transformed(&self, weights: &[T]) -> Vec<T> {
+    /// Fills the weights' matrices, `[points, channels_out, C]`.
+    fn transform_matrices(&self, weights: &[T], matrices: &mut [T]) {
         let (channels, rows) = (self.picture.channels, self.channels_out);
-        #[expect(unsafe_code, reason = "the matrices are written once")]
-        // SAFETY: every row writes its part of every matrix.
-        unsafe {
-            written::<T>(self.points * rows * channels, |room| {
-                weights.par_chunks_exact(channels * 9).enumerate().for_each(|(row, weights)| {
-                    let mut out = vec![T::default(); self.points * channels];
-                    transform_weights(weights, &mut out);
-                    for (point, values) in out.chunks_exact(channels).enumerate() {
-                        // SAFETY: rows are different.
-                        let part = room.part((point * rows + row) * channels, channels);
-                        for (out, value) in part.iter_mut().zip(values) {
-                            out.write(*value);
-                        }
+        let room = Shared::of(matrices);
+        weights.par_chunks_exact(channels * 9).enumerate().with_min_len(4).for_each_init(
+            Vec::new,
+            |out, (row, weights)| {
+                out.resize(self.points * channels, T::default());
+                transform_weights(weights, out);
+                for (point, values) in out.chunks_exact(channels).enumerate() {
+                    #[expect(unsafe_code, reason = "tasks write from many threads")]
+                    // SAFETY: rows are different.
+                    let part = unsafe { room.part((point * rows + row) * channels, channels) };
+                    for (out, value) in part.iter_mut().zip(values) {
+                        out.write(*value);
                     }
-                });
-            })
-        }
+                }
+            },
+        );
     }
 
     /// Runs of a panel that begins with tile `first`.
@@ -207,29 +215,25 @@ impl<'a, T: Kind> Walk<'a, T> {
         let panels: Vec<Vec<Run>> = Self::panels_of(band).map(|(first, count)| self.runs(first, count)).collect();
         let tasks = panels.iter().enumerate().flat_map(|(panel, runs)| (0..self.words).map(move |w| (panel, runs, w)));
         let tasks: Vec<_> = tasks.collect();
-        tasks.into_par_iter().with_min_len(8).for_each_init(
-            || Scratch { values: vec![0.0; self.points * COLUMNS], words: vec![0; self.points * COLUMNS] },
-            |scratch, (panel, runs, word)| {
-                scratch.words.fill(0);
-                for half in 0..T::OF_A_WORD {
-                    gather(&self.picture, runs, word * T::OF_A_WORD + half, &mut scratch.values);
-                    transform_tiles::<T>(&scratch.values, half, &mut scratch.words);
-                }
-                for (point, words) in scratch.words.chunks_exact(COLUMNS).enumerate() {
-                    let start = ((point * self.panels + panel) * self.words + word) * COLUMNS;
-                    #[expect(unsafe_code, reason = "tasks write from many threads")]
-                    // SAFETY: tasks have different panels or words.
-                    let out = unsafe { room.part(start, COLUMNS) };
-                    for (out, word) in out.iter_mut().zip(words) {
-                        out.write(*word);
-                    }
-                }
-            },
-        );
+        tasks.into_par_iter().with_min_len(8).for_each_init(Vec::new, |values, (panel, runs, word)| {
+            let place = Place {
+                start: (panel * self.words + word) * COLUMNS,
+                of_point: self.panels * self.words * COLUMNS,
+                room: &room,
+            };
+            transform_word(&self.picture, runs, word, values, &place);
+        });
     }
 
     /// Fills `[points, panels, channels_out, COLUMNS]`.
-    fn multiply(&self, matrices: &[T], tiles: &[u32], sums: &mut [f32], panels: usize, vectors: &(impl Fn(usize) -> usize + Sync)) {
+    fn multiply(
+        &self,
+        matrices: &[T],
+        tiles: &[u32],
+        sums: &mut [f32],
+        panels: usize,
+        vectors: &(impl Fn(usize) -> usize + Sync),
+    ) {
         let of_matrix = self.channels_out * self.picture.channels;
         // A task some rows of one matrix, for all panels.
         let share = 16 * ROWS;
@@ -256,7 +260,9 @@ impl<'a, T: Kind> Walk<'a, T> {
                     };
                     #[expect(unsafe_code, reason = "tasks write from many threads")]
                     // SAFETY: tasks have different matrices or rows; what was there are numbers.
-                    let out = unsafe { room.part(((place * self.channels_out) + row) * COLUMNS, rows * COLUMNS).assume_init_mut() };
+                    let out = unsafe {
+                        room.part(((place * self.channels_out) + row) * COLUMNS, rows * COLUMNS).assume_init_mut()
+                    };
                     multiply(instructions, tile, out, false);
                 }
             }
@@ -301,21 +307,18 @@ impl<'a, T: Kind> Walk<'a, T> {
     }
 }
 
-/// What a task works in.
-struct Scratch {
-    /// `[points, COLUMNS]`.
-    values: Vec<f32>,
-    words: Vec<u32>,
+/// Where a word of every point of a panel goes.
+struct Place<'a> {
+    start: usize,
+    /// From a point to the next.
+    of_point: usize,
+    room: &'a Shared<'a, u32>,
 }
 
 widest! {
-    /// What the tiles of some runs see in a channel: value (i, j) of every tile at `out[(i * N + j) * COLUMNS..]`.
-    gather, gather_body, <T: Kind>, (picture: &Picture<T>, runs: &[Run], channel: usize, out: &mut [f32])
-}
-
-widest! {
-    /// Transforms values `[points, COLUMNS]` into words, of which they are the first or the second half.
-    transform_tiles, transform_tiles_body, <T: Kind>, (values: &[f32], half: usize, words: &mut [u32])
+    /// Transforms what the tiles of some runs see in the channels of a word; `values` is room to work in.
+    transform_word, transform_word_body, <T: Kind>,
+    (picture: &Picture<T>, runs: &[Run], word: usize, values: &mut Vec<f32>, place: &Place)
 }
 
 widest! {
@@ -329,12 +332,53 @@ widest! {
 }
 
 #[inline(always)]
-fn gather_body<T: Kind>(picture: &Picture<T>, runs: &[Run], channel: usize, out: &mut [f32]) {
-    if T::M == 2 { gather_tiles::<T, 4>(picture, runs, channel, out) } else { gather_tiles::<T, 6>(picture, runs, channel, out) }
+fn transform_word_body<T: Kind>(picture: &Picture<T>, runs: &[Run], word: usize, values: &mut Vec<f32>, place: &Place) {
+    if T::M == 2 {
+        word_of_tiles::<T, 4>(picture, runs, word, values, place);
+    } else {
+        word_of_tiles::<T, 6>(picture, runs, word, values, place);
+    }
 }
 
 #[inline(always)]
-fn gather_tiles<T: Kind, const N: usize>(picture: &Picture<T>, runs: &[Run], channel: usize, out: &mut [f32]) {
+fn word_of_tiles<T: Kind, const N: usize>(
+    picture: &Picture<T>,
+    runs: &[Run],
+    word: usize,
+    values: &mut Vec<f32>,
+    place: &Place,
+) {
+    let of_channel = N * N * COLUMNS;
+    values.resize(T::OF_A_WORD * of_channel, 0.0);
+    for (half, values) in values.chunks_exact_mut(of_channel).enumerate() {
+        gather::<T, N>(picture, runs, word * T::OF_A_WORD + half, values);
+    }
+    for lane in (0..COLUMNS).step_by(LANES) {
+        let mut tile = load::<N>(values, lane);
+        picture_tile(&mut tile);
+        let mut second = [[Lanes::ZERO; N]; N];
+        if T::OF_A_WORD == 2 {
+            second = load::<N>(&values[of_channel..], lane);
+            picture_tile(&mut second);
+        }
+        for i in 0..N {
+            for j in 0..N {
+                let start = place.start + (i * N + j) * place.of_point + lane;
+                #[expect(unsafe_code, reason = "tasks write from many threads")]
+                // SAFETY: tasks have different panels or words.
+                let out = unsafe { place.room.part(start, LANES) };
+                for ((out, low), high) in out.iter_mut().zip(tile[i][j].0).zip(second[i][j].0) {
+                    let pair = low.to_bf16_bits() | high.to_bf16_bits() << 16;
+                    out.write(if T::OF_A_WORD == 1 { low.to_bits() } else { pair });
+                }
+            }
+        }
+    }
+}
+
+/// Value (i, j) of what every tile sees at `out[(i * N + j) * COLUMNS..]`.
+#[inline(always)]
+fn gather<T: Kind, const N: usize>(picture: &Picture<T>, runs: &[Run], channel: usize, out: &mut [f32]) {
     for run in runs {
         let plane = (run.picture * picture.channels + channel) * picture.height;
         for i in 0..N {
@@ -342,8 +386,8 @@ fn gather_tiles<T: Kind, const N: usize>(picture: &Picture<T>, runs: &[Run], cha
             let from = &picture.planes[line..line + run.len * (N - 2) + 2];
             for j in 0..N {
                 let out = &mut out[(i * N + j) * COLUMNS + run.at..][..run.len];
-                for (out, value) in out.iter_mut().zip(from[j..].iter().step_by(N - 2)) {
-                    *out = value.to_f32();
+                for (tile, out) in out.iter_mut().enumerate() {
+                    *out = from[tile * (N - 2) + j].to_f32();
                 }
             }
         }
@@ -351,24 +395,14 @@ fn gather_tiles<T: Kind, const N: usize>(picture: &Picture<T>, runs: &[Run], cha
 }
 
 #[inline(always)]
-fn transform_tiles_body<T: Kind>(values: &[f32], half: usize, words: &mut [u32]) {
-    if T::M == 2 { transform_lanes::<T, 4>(values, half, words) } else { transform_lanes::<T, 6>(values, half, words) }
-}
-
-#[inline(always)]
-fn transform_lanes<T: Kind, const N: usize>(values: &[f32], half: usize, words: &mut [u32]) {
-    for lane in (0..COLUMNS).step_by(LANES) {
-        let at = |i: usize, j: usize| (i * N + j) * COLUMNS + lane;
-        let tile: [[Lanes; N]; N] =
-            std::array::from_fn(|i| std::array::from_fn(|j| Lanes::of(&values[at(i, j)..])));
-        for (i, row) in picture_tile(tile).iter().enumerate() {
-            for (j, lanes) in row.iter().enumerate() {
-                for (word, value) in words[at(i, j)..][..LANES].iter_mut().zip(lanes.0) {
-                    *word |= if T::OF_A_WORD == 1 { value.to_bits() } else { value.to_bf16_bits() << (16 * half) };
-                }
-            }
+fn load<const N: usize>(values: &[f32], lane: usize) -> Grid<N> {
+    let mut tile = [[Lanes::ZERO; N]; N];
+    for i in 0..N {
+        for j in 0..N {
+            tile[i][j] = Lanes::of(&values[(i * N + j) * COLUMNS + lane..]);
         }
     }
+    tile
 }
 
 #[inline(always)]
@@ -380,15 +414,18 @@ fn transform_sums_body<T: Kind>(sums: &[f32], of_point: usize, lines: &mut [f32]
 fn sum_lanes<const N: usize>(sums: &[f32], of_point: usize, lines: &mut [f32]) {
     let m = N - 2;
     for lane in (0..COLUMNS).step_by(LANES) {
-        let tile: [[Lanes; N]; N] = std::array::from_fn(|i| {
-            std::array::from_fn(|j| Lanes::of(&sums[(i * N + j) * of_point + lane..]))
-        });
-        let tile = back_tile(tile);
-        for (i, line) in lines.chunks_exact_mut(COLUMNS * m).enumerate() {
-            let out = &mut line[lane * m..(lane + LANES) * m];
-            for (tile_of, out) in out.chunks_exact_mut(m).enumerate() {
-                for (j, out) in out.iter_mut().enumerate() {
-                    *out = tile[i][j].0[tile_of];
+        let mut tile = [[Lanes::ZERO; N]; N];
+        for i in 0..N {
+            for j in 0..N {
+                tile[i][j] = Lanes::of(&sums[(i * N + j) * of_point + lane..]);
+            }
+        }
+        back_tile(&mut tile);
+        for i in 0..m {
+            let out = &mut lines[i * COLUMNS * m + lane * m..][..LANES * m];
+            for t in 0..LANES {
+                for j in 0..m {
+                    out[t * m + j] = tile[i][j].0[t];
                 }
             }
         }
@@ -411,7 +448,7 @@ fn weight_lanes<T: Kind, const N: usize>(weights: &[T], out: &mut [T]) {
                 *lane = weight.to_f32();
             }
         }
-        for (point, lanes) in weight_tile::<N>(g).iter().flatten().enumerate() {
+        for (point, lanes) in weight_tile::<N>(&g).iter().flatten().enumerate() {
             for (out, value) in out[point * channels + first..][..count].iter_mut().zip(lanes.0) {
                 *out = T::from_f32(value);
             }

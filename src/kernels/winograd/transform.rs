@@ -121,34 +121,42 @@ fn back<const N: usize>(m: [Lanes; N]) -> [Lanes; N] {
     y
 }
 
-/// Exchanges the axes.
+/// Values of a tile, row after row.
+pub(super) type Grid<const N: usize> = [[Lanes; N]; N];
+
+/// `along` every column.
 #[inline(always)]
-fn turned<const N: usize>(of: [[Lanes; N]; N]) -> [[Lanes; N]; N] {
-    let mut turned = of;
-    for (i, row) in of.iter().enumerate() {
-        for (j, lanes) in row.iter().enumerate() {
-            turned[j][i] = *lanes;
+fn down<const N: usize>(tile: &mut Grid<N>, along: impl Fn([Lanes; N]) -> [Lanes; N]) {
+    for j in 0..N {
+        let mut column = [Lanes::ZERO; N];
+        for i in 0..N {
+            column[i] = tile[i][j];
+        }
+        let column = along(column);
+        for i in 0..N {
+            tile[i][j] = column[i];
         }
     }
-    turned
 }
 
 /// Of `N` x `N` values of a picture, in both dimensions.
 #[inline(always)]
-pub(super) fn picture_tile<const N: usize>(d: [[Lanes; N]; N]) -> [[Lanes; N]; N] {
-    turned(turned(d.map(picture)).map(picture))
+pub(super) fn picture_tile<const N: usize>(tile: &mut Grid<N>) {
+    for row in tile.iter_mut() {
+        *row = picture(*row);
+    }
+    down(tile, picture);
 }
 
 /// Of 3x3 weights, in both dimensions.
 #[inline(always)]
-pub(super) fn weight_tile<const N: usize>(g: [[Lanes; 3]; 3]) -> [[Lanes; N]; N] {
-    // [ky][N], then along ky.
-    let rows: [[Lanes; N]; 3] = g.map(weights);
+pub(super) fn weight_tile<const N: usize>(g: &[[Lanes; 3]; 3]) -> Grid<N> {
     let mut tile = [[Lanes::ZERO; N]; N];
+    let rows: [[Lanes; N]; 3] = [weights(g[0]), weights(g[1]), weights(g[2])];
     for j in 0..N {
-        let column = weights::<N>([rows[0][j], rows[1][j], rows[2][j]]);
-        for (row, lanes) in tile.iter_mut().zip(column) {
-            row[j] = lanes;
+        let column: [Lanes; N] = weights([rows[0][j], rows[1][j], rows[2][j]]);
+        for i in 0..N {
+            tile[i][j] = column[i];
         }
     }
     tile
@@ -156,8 +164,11 @@ pub(super) fn weight_tile<const N: usize>(g: [[Lanes; 3]; 3]) -> [[Lanes; N]; N]
 
 /// Of products, in both dimensions; the output pixels are the first N - 2 of the first N - 2 rows.
 #[inline(always)]
-pub(super) fn back_tile<const N: usize>(m: [[Lanes; N]; N]) -> [[Lanes; N]; N] {
-    turned(turned(m.map(back)).map(back))
+pub(super) fn back_tile<const N: usize>(tile: &mut Grid<N>) {
+    down(tile, back);
+    for row in tile[..N - 2].iter_mut() {
+        *row = back(*row);
+    }
 }
 
 #[cfg(test)]
@@ -170,8 +181,8 @@ mod tests {
         let weight = |i: usize, j: usize| ((i * 5 + j * 11) as f32 * 0.73).cos();
         let d: [[Lanes; N]; N] = std::array::from_fn(|i| std::array::from_fn(|j| Lanes([value(i, j); LANES])));
         let g: [[Lanes; 3]; 3] = std::array::from_fn(|i| std::array::from_fn(|j| Lanes([weight(i, j); LANES])));
-        let (d, g) = (picture_tile(d), weight_tile::<N>(g));
-        let mut products = d;
+        let (mut products, g) = (d, weight_tile::<N>(&g));
+        picture_tile(&mut products);
         for (row, of_weights) in products.iter_mut().zip(g) {
             for (product, weight) in row.iter_mut().zip(of_weights) {
                 for (product, weight) in product.0.iter_mut().zip(weight.0) {
@@ -179,7 +190,8 @@ mod tests {
                 }
             }
         }
-        let found = back_tile(products);
+        let mut found = products;
+        back_tile(&mut found);
         for y in 0..N - 2 {
             for x in 0..N - 2 {
                 let expected: f32 = (0..9).map(|t| value(y + t / 3, x + t % 3) * weight(t / 3, t % 3)).sum();
