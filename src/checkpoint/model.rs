@@ -16,6 +16,7 @@ use crate::diffusion::text_encoder::TextEncoder;
 use crate::diffusion::text_encoders::{TextEncoders, Tower};
 use crate::diffusion::unet::UNet;
 use crate::diffusion::vae::Vae;
+use crate::kernels::activations;
 
 /// Reads the weights of a described model into `dtype` on `device`, one tensor at a time.
 ///
@@ -74,7 +75,7 @@ pub fn load_live(
         vae: Vae::load(&vae_weights, &description.vae).map_err(fail(description.vae_source.path()))?,
         noise_schedule: description.noise_schedule.clone(),
         device: device.clone(),
-        dtype,
+        dtype: activations(dtype, device),
     };
     model.check().map_err(fail(description.path.clone()))?;
     Ok((model, live))

@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::diffusion::layers::{conv1x1, conv3x3, group_norm, linear};
-use crate::kernels::{Conv2d, GroupNorm, Linear};
+use crate::diffusion::layers::{conv3x3, group_norm, linear, pointwise};
+use crate::kernels::{Addends, Before, Conv2d, GroupNorm, Input, Kept, Linear};
 
 /// The widths of one block.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub struct ResnetBlock {
     time_projection: Option<Linear>,
     norm2: GroupNorm,
     conv2: Conv2d,
-    shortcut: Option<Conv2d>,
+    shortcut: Option<Linear>,
 }
 
 impl ResnetBlock {
@@ -46,25 +46,27 @@ impl ResnetBlock {
             norm2: group_norm(&vb.pp("norm2"), groups, channels_out, eps)?,
             conv2: conv3x3(&vb.pp("conv2"), channels_out, channels_out)?,
             shortcut: (channels_in != channels_out)
-                .then(|| conv1x1(&vb.pp("conv_shortcut"), channels_in, channels_out))
+                .then(|| pointwise(&vb.pp("conv_shortcut"), channels_in, channels_out))
                 .transpose()?,
         })
     }
 
-    /// `x` `[B, C_in, H, W]`, `time` `[1, T]` or `[B, T]` after its SiLU; `[B, C_out, H, W]` comes back.
+    /// The input is `[B, C_in, H, W]`, `time` `[1, T]` or `[B, T]` after its SiLU; `[B, C_out, H, W]` comes back.
     ///
     /// # Errors
     /// When the shapes do not fit or the device fails.
-    pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
-        let mut h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
-        if let (Some(projection), Some(time)) = (&self.time_projection, time) {
-            // [1 or B, C] -> [.., C, 1, 1]
-            h = h.broadcast_add(&projection.forward(time)?.unsqueeze(2)?.unsqueeze(3)?)?;
-        }
-        let h = self.conv2.forward(&self.norm2.forward_silu(&h)?)?;
-        match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x)? + h,
-            None => x + h,
-        }
+    pub fn forward(&self, x: Input, time: Option<&Tensor>) -> Result<Tensor> {
+        let time = match (&self.time_projection, time) {
+            (Some(projection), Some(time)) => Some(projection.forward(time)?),
+            _ => None,
+        };
+        let added = Addends { channels: time.as_ref(), ..Addends::NONE };
+        let h = self.conv1.apply(x.after(Before::NormSilu(&self.norm1)), added)?;
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => shortcut.over_channels(x, Addends::NONE, Kept::Full)?,
+            None => x.joined_tensor()?,
+        };
+        let added = Addends { values: Some(&shortcut), ..Addends::NONE };
+        self.conv2.apply(Input::from(&h).after(Before::NormSilu(&self.norm2)), added)
     }
 }

@@ -1,13 +1,13 @@
 //! CLIP's text tower: token ids to one hidden state a token (Radford et al. 2021, arXiv:2103.00020).
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Module, VarBuilder};
+use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::config::{activation, check_layers, require};
 use super::layers::{layer_norm, linear, linear_no_bias};
 use super::{DiffusionError, Interrupt};
-use crate::kernels::{Activation, LayerNorm, Linear, attention};
+use crate::kernels::{Activation, LayerNorm, Linear, activations, attention};
 use crate::prompt::Tokenizer;
 use crate::request::ClipSkip;
 
@@ -133,17 +133,21 @@ impl TextEncoder {
         let vb = if has_prefix { vb.pp("text_model") } else { vb.clone() };
         let width = config.hidden_size;
         let embeddings = vb.pp("embeddings");
+        let dtype = activations(vb.dtype(), vb.device());
         let layers = (0..config.num_hidden_layers)
             .map(|index| Layer::load(&vb.pp("encoder.layers").pp(index), config, activation))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             token_table: embeddings.get((config.vocab_size, width), "token_embedding.weight")?,
-            positions: embeddings.get((config.max_position_embeddings, width), "position_embedding.weight")?,
+            positions: embeddings
+                .clone()
+                .to_dtype(dtype)
+                .get((config.max_position_embeddings, width), "position_embedding.weight")?,
             layers,
             final_norm: layer_norm(&vb.pp("final_layer_norm"), width, config.layer_norm_eps)?,
             projection,
             hidden_states,
-            causal_mask: causal_mask(config.max_position_embeddings, vb.device())?.to_dtype(vb.dtype())?,
+            causal_mask: causal_mask(config.max_position_embeddings, vb.device())?.to_dtype(dtype)?,
             config: config.clone(),
             learned: Vec::new(),
         })
@@ -166,7 +170,8 @@ impl TextEncoder {
     fn embed(&self, ids: &[u32]) -> Result<Tensor, DiffusionError> {
         let width = self.config.hidden_size;
         let known = ids.iter().map(|&id| if id < Tokenizer::FIRST_LEARNED { id } else { 0 }).collect::<Vec<_>>();
-        let embedded = self.token_table.embedding(&Tensor::from_vec(known, ids.len(), self.token_table.device())?)?;
+        let known = Tensor::from_vec(known, ids.len(), self.token_table.device())?;
+        let embedded = self.token_table.embedding(&known)?.to_dtype(self.positions.dtype())?;
         if ids.iter().all(|&id| id < Tokenizer::FIRST_LEARNED) {
             return Ok(embedded);
         }

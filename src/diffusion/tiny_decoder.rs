@@ -8,7 +8,7 @@ use image::RgbImage;
 use super::layers::{conv3x3, conv3x3_no_bias};
 use super::pixels::to_picture;
 use super::{DiffusionError, Interrupt};
-use crate::kernels::{Conv2d, upsample_nearest};
+use crate::kernels::{Conv2d, activations, upsample_nearest};
 use crate::latent_image::LatentImage;
 
 /// Where the latents are softly cut off, so that stray values do not spoil the picture.
@@ -110,7 +110,14 @@ impl TinyDecoder {
             stages.push(Stage { blocks, enlarged });
         }
         let conv_out = conv3x3(&vb.pp(at), width, 3)?;
-        Ok(Self { conv_in, stages, conv_out, config: config.clone(), device: vb.device().clone(), dtype: vb.dtype() })
+        Ok(Self {
+            conv_in,
+            stages,
+            conv_out,
+            config: config.clone(),
+            device: vb.device().clone(),
+            dtype: activations(vb.dtype(), vb.device()),
+        })
     }
 
     /// What it was built from.

@@ -1,9 +1,11 @@
 //! Scaled dot-product attention, a block of queries at a time so that memory never grows with the square of the tokens.
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use half::bf16;
 use rayon::prelude::*;
 
 use super::contiguous;
+use super::flash::flash;
 use super::matmul::{Extent, Into, Place, matmul};
 use super::vector::{exp_of_row, scale_row};
 
@@ -30,6 +32,23 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Option<
         return q.contiguous()?.apply_op3_no_bwd(&k.contiguous()?, &v.contiguous()?, &op);
     }
     general(q, k, v, heads, mask)
+}
+
+/// As [`attention`] without a mask, for `q` `[B, heads * d, Tq]` and `k`, `v` `[B, heads * d, Tk]`, whose results are
+/// `[B, heads * d, Tq]`.
+///
+/// # Errors
+/// When the shapes do not fit or the device fails.
+pub fn attention_over_channels(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+    if q.device().is_cpu() && k.dtype() == q.dtype() && v.dtype() == q.dtype() {
+        match q.dtype() {
+            DType::F32 => return flash::<f32>(q, k, v, heads),
+            DType::BF16 => return flash::<bf16>(q, k, v, heads),
+            _ => {}
+        }
+    }
+    let tokens = |t: &Tensor| t.transpose(1, 2)?.contiguous();
+    general(&tokens(q)?, &tokens(k)?, &tokens(v)?, heads, None)?.transpose(1, 2)?.contiguous()
 }
 
 fn general(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Option<&Tensor>) -> Result<Tensor> {
@@ -196,6 +215,35 @@ mod tests {
                 for (a, b) in fast.iter().zip(&slow) {
                     assert!((a - b).abs() < 2e-5, "{batch} {queries} {keys} {heads} {head_width}: {a} {b}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn attention_over_channels_is_attention_over_tokens() {
+        for (batch, queries, keys, heads, head_width) in
+            [(1, 1, 1, 1, 1), (2, 5, 7, 2, 3), (1, 64, 77, 4, 16), (2, 130, 300, 2, 40), (1, 65, 513, 1, 33)]
+        {
+            let width = heads * head_width;
+            let (q, k, v) = (
+                wave((batch, queries, width), 0.37),
+                wave((batch, keys, width), 0.11),
+                wave((batch, keys, width), 0.23),
+            );
+            let values = |t: Tensor| t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let turned = |t: &Tensor| t.transpose(1, 2).unwrap().contiguous().unwrap();
+            let expected = values(turned(&general(&q, &k, &v, heads, None).unwrap()));
+            let (q, k, v) = (turned(&q), turned(&k), turned(&v));
+            for (found, expected) in values(attention_over_channels(&q, &k, &v, heads).unwrap()).iter().zip(&expected) {
+                assert!(
+                    (found - expected).abs() < 2e-5,
+                    "{batch} {queries} {keys} {heads} {head_width}: {found} {expected}"
+                );
+            }
+            let rounded = |t: &Tensor| t.to_dtype(DType::BF16).unwrap();
+            let found = values(attention_over_channels(&rounded(&q), &rounded(&k), &rounded(&v), heads).unwrap());
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() < 0.06, "bf16, {batch} {queries} {keys} {heads} {head_width}");
             }
         }
     }

@@ -1,19 +1,16 @@
-//! Two-dimensional convolution with bias: on the CPU as a matrix product over patches that are laid out a tile at a time.
+//! Two-dimensional convolution: on the CPU a product over the patches of pictures that were made ready in one sweep.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
+use candle_core::{DType, Result, Tensor, bail};
+use half::bf16;
 
-use super::contiguous;
-use super::matmul::{Extent, Into, Place, matmul};
-
-/// Output pixels of one tile: enough for the product to run at speed, few enough for the patches to stay in the cache.
-const TILE_PIXELS: usize = 192;
-/// Pictures with no more pixels than this are divided by channels: their weights are the larger part.
-const FEW_PIXELS: usize = 512;
-
-/// How few-pixel pictures are divided. As every division of the work it does not depend on the number of threads, so that
-/// the same request gives the same bytes on any number of them.
-const CHANNELS_OF_A_TASK: usize = 64;
+use super::finish::{Finish, Form};
+use super::input::{Addends, Before, Input, InputValues};
+use super::panel::{Parts, Patches, Value};
+use super::planes::Preparation;
+use super::product::Product;
+use super::tile::Weights;
+use super::values::{Values, is_ours, optional, tensor, written};
+use super::winograd;
 
 /// A convolution with square kernel, stride and zero padding.
 #[derive(Debug, Clone)]
@@ -42,217 +39,139 @@ impl Conv2d {
     /// # Errors
     /// When `x` has other channels or the device fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if x.device().is_cpu() && x.dtype() == DType::F32 {
-            let op = ConvOp { stride: self.stride, padding: self.padding };
-            return x.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &op);
+        self.apply(x.into(), Addends::NONE)
+    }
+
+    /// As [`Conv2d::forward`], with what comes before and what is added after.
+    ///
+    /// # Errors
+    /// When the shapes do not fit or the device fails.
+    pub fn apply(&self, input: Input, added: Addends) -> Result<Tensor> {
+        let x = input.tensor();
+        if is_ours(x, &self.weight) && x.dtype() == DType::F32 && !matches!(input.before(), Before::LayerNorm(_)) {
+            return self.ours(input, added);
         }
-        x.conv2d(&self.weight, self.padding, self.stride, 1, 1)?.broadcast_add(&self.bias.reshape((1, (), 1, 1))?)
-    }
-}
-
-struct ConvOp {
-    stride: usize,
-    padding: usize,
-}
-
-/// The sizes of one convolution.
-#[derive(Clone, Copy)]
-struct Sizes {
-    batch: usize,
-    channels_in: usize,
-    channels_out: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-    height: usize,
-    width: usize,
-    out_height: usize,
-    out_width: usize,
-}
-
-impl Sizes {
-    /// Values of one patch: what an output pixel looks at.
-    fn patch(self) -> usize {
-        self.channels_in * self.kernel * self.kernel
+        let (x, bias) = (input.plain()?, self.bias.to_dtype(x.dtype())?.reshape((1, (), 1, 1))?);
+        let y = x.conv2d(&self.weight, self.padding, self.stride, 1, 1)?.broadcast_add(&bias)?;
+        added.plain(y)
     }
 
-    fn area(self) -> usize {
-        self.height * self.width
-    }
-
-    fn out_area(self) -> usize {
-        self.out_height * self.out_width
-    }
-
-    /// Output pixel `p` of a picture needs nothing but input pixel `p`.
-    fn is_pointwise(self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.padding == 0
-    }
-
-    /// Lays out the patches of `count` output pixels of one picture from `first` on: patch value (channel, ky, kx) of
-    /// pixel p goes to `patches[((channel * K + ky) * K + kx) * count + p]`.
-    fn lay_out(self, picture: &[f32], first: usize, count: usize, patches: &mut [f32]) {
-        let k = self.kernel;
-        for (channel, plane) in picture.chunks_exact(self.area()).enumerate() {
-            for ky in 0..k {
-                for kx in 0..k {
-                    let start = ((channel * k + ky) * k + kx) * count;
-                    self.lay_out_tap(plane, (ky, kx), first, &mut patches[start..start + count]);
-                }
-            }
+    fn ours(&self, input: Input, added: Addends) -> Result<Tensor> {
+        let (channels_out, channels_in, kernel, _) = self.weight.dims4()?;
+        let dims = input.dims()?;
+        let [batch, channels, height, width] = dims[..] else { bail!("convolution: input {dims:?}") };
+        let size = input.size().unwrap_or((height, width));
+        let padding = self.padding;
+        if channels != channels_in || size.0 + 2 * padding < kernel || size.1 + 2 * padding < kernel {
+            bail!("convolution: input {dims:?}, weight {:?}", self.weight.dims());
         }
-    }
-
-    /// One row of [`Sizes::lay_out`]: what tap (ky, kx) of the kernel sees on a channel's plane.
-    fn lay_out_tap(self, plane: &[f32], (ky, kx): (usize, usize), first: usize, out: &mut [f32]) {
-        let mut done = 0;
-        while done < out.len() {
-            let pixel = first + done;
-            let (oy, ox) = (pixel / self.out_width, pixel % self.out_width);
-            let run = (self.out_width - ox).min(out.len() - done);
-            let target = &mut out[done..done + run];
-            done += run;
-            // Input coordinates plus padding, so that they are never negative.
-            let y = oy * self.stride + ky;
-            if y < self.padding || y - self.padding >= self.height {
-                target.fill(0.0);
-                continue;
-            }
-            let line = &plane[(y - self.padding) * self.width..][..self.width];
-            let x = ox * self.stride + kx;
-            if self.stride == 1 {
-                let left = self.padding.saturating_sub(x).min(run);
-                let from = (x + left).saturating_sub(self.padding).min(self.width);
-                let inside = (self.width - from).min(run - left);
-                target[..left].fill(0.0);
-                target[left..left + inside].copy_from_slice(&line[from..from + inside]);
-                target[left + inside..].fill(0.0);
-            } else {
-                for (i, value) in target.iter_mut().enumerate() {
-                    let x = x + i * self.stride;
-                    let is_inside = x >= self.padding && x - self.padding < self.width;
-                    *value = if is_inside { line[x - self.padding] } else { 0.0 };
-                }
-            }
-        }
-    }
-}
-
-impl CustomOp3 for ConvOp {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (batch, channels_in, height, width) = x_layout.shape().dims4()?;
-        let (channels_out, weight_channels, kernel, _) = weight_layout.shape().dims4()?;
-        let (stride, padding) = (self.stride, self.padding);
-        if channels_in != weight_channels || height + 2 * padding < kernel || width + 2 * padding < kernel {
-            bail!("convolution: input {:?}, weight {:?}", x_layout.dims(), weight_layout.dims());
-        }
-        let out_side = |side: usize| (side + 2 * padding - kernel) / stride + 1;
-        let (out_height, out_width) = (out_side(height), out_side(width));
-        let sizes =
-            Sizes { batch, channels_in, channels_out, kernel, stride, padding, height, width, out_height, out_width };
-        let x = contiguous(x.as_slice::<f32>()?, x_layout)?;
-        let weight = contiguous(weight.as_slice::<f32>()?, weight_layout)?;
-        let bias = contiguous(bias.as_slice::<f32>()?, bias_layout)?;
-        let out = if sizes.out_area() <= FEW_PIXELS {
-            by_channels(sizes, x, weight, bias)
-        } else {
-            by_pixels(sizes, x, weight, bias)
+        let side = |side: usize| (side + 2 * padding - kernel) / self.stride + 1;
+        let (out_height, out_width) = (side(size.0), side(size.1));
+        let out = [batch, channels_out, out_height, out_width];
+        added.check(&out)?;
+        let tensors = input.contiguous()?;
+        let values = InputValues::of(&tensors)?;
+        let parts = values.f32()?;
+        let (norm, is_activated) = match input.before() {
+            Before::Norm(norm) => (Some(norm), false),
+            Before::NormSilu(norm) => (Some(norm), true),
+            _ => (None, false),
         };
-        Ok((CpuStorage::F32(out), Shape::from((batch, channels_out, out_height, out_width))))
+        let pairs = norm.map(|norm| norm.affine(parts, batch)).transpose()?;
+        let is_square3 = (kernel, self.stride, padding) == (3, 1, 1);
+        let is_transformed = is_square3 && winograd::pays(batch * out_height * out_width, channels, channels_out);
+        let preparation = Preparation { affine: pairs.as_deref(), is_activated, size, padding, filling: (0, 0) };
+        let weight = self.weight.contiguous()?;
+        let weight = Values::of(&weight)?;
+        let source = (parts, (height, width));
+        match weight.weights()? {
+            Weights::F32(weights) if is_transformed => self.transformed(weights, preparation, source, out, added),
+            Weights::Bf16(weights) if is_transformed => self.transformed(weights, preparation, source, out, added),
+            Weights::F32(weights) => preparation.with_planes::<f32, _>(parts, batch, (height, width), |planes| {
+                self.product(Weights::F32(weights), planes, preparation.framed(), out, added)
+            }),
+            Weights::Bf16(weights) => {
+                let even = even(weights, channels_in * kernel * kernel);
+                let weights = Weights::Bf16(even.as_deref().unwrap_or(weights));
+                preparation.with_planes::<bf16, _>(parts, batch, (height, width), |planes| {
+                    self.product(weights, planes, preparation.framed(), out, added)
+                })
+            }
+        }
     }
-}
 
-/// Many pixels: a task a tile of one picture, which computes all channels of its pixels.
-fn by_pixels(sizes: Sizes, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let (area, patch, channels) = (sizes.out_area(), sizes.patch(), sizes.channels_out);
-    let tiles = area.div_ceil(TILE_PIXELS);
-    let tasks: Vec<(usize, usize)> =
-        (0..sizes.batch).flat_map(|b| (0..tiles).map(move |t| (b, t * TILE_PIXELS))).collect();
-    let mut out = vec![0.0_f32; sizes.batch * channels * area];
-    // [C_out][tile] for each task, then copied to the channels' planes: tiles of different tasks interleave there.
-    let mut planes: Vec<&mut [f32]> = out.chunks_mut(area).collect();
-    for wave in tasks.chunks(8 * rayon::current_num_threads()) {
-        let results: Vec<Vec<f32>> = wave
-            .par_iter()
-            .map_init(Vec::new, |patches, &(b, first)| {
-                let count = TILE_PIXELS.min(area - first);
-                let picture = &x[b * sizes.channels_in * sizes.area()..][..sizes.channels_in * sizes.area()];
-                let mut tile: Vec<f32> = bias.iter().flat_map(|&v| std::iter::repeat_n(v, count)).collect();
-                let extent = Extent { rows: channels, columns: count, inner: patch };
-                let (out, a) = ((tile.as_mut_slice(), Place::rows(0, count)), (weight, Place::rows(0, patch)));
-                if sizes.is_pointwise() {
-                    let b = (picture, Place { start: first, row_stride: area, column_stride: 1 });
-                    matmul(extent, out, a, b, Into::Add);
-                } else {
-                    patches.resize(patch * TILE_PIXELS, 0.0);
-                    sizes.lay_out(picture, first, count, patches);
-                    matmul(extent, out, a, (patches, Place::rows(0, count)), Into::Add);
-                }
-                tile
+    /// With fewer multiplications.
+    fn transformed<T: winograd::Kind>(
+        &self,
+        weights: &[T],
+        preparation: Preparation,
+        (parts, size): (Parts<f32>, (usize, usize)),
+        out: [usize; 4],
+        added: Addends,
+    ) -> Result<Tensor> {
+        let [batch, channels_out, out_height, out_width] = out;
+        let preparation = Preparation { filling: winograd::filling::<T>(out_height, out_width), ..preparation };
+        let (height, width) = preparation.framed();
+        let channels = parts.channels();
+        self.finished(added, |finish| {
+            preparation.with_planes::<T, _>(parts, batch, size, |planes| {
+                let picture = winograd::Picture { planes, height, width, batch, channels, out_height, out_width };
+                tensor(winograd::convolve(picture, weights, channels_out, finish), out.to_vec())
             })
-            .collect();
-        for (&(b, first), tile) in wave.iter().zip(&results) {
-            let count = TILE_PIXELS.min(area - first);
-            for (plane, row) in planes[b * channels..][..channels].iter_mut().zip(tile.chunks_exact(count)) {
-                plane[first..first + count].copy_from_slice(row);
-            }
-        }
+        })
     }
-    out
+
+    /// Runs with what is added to the result.
+    fn finished(&self, added: Addends, run: impl FnOnce(Finish) -> Result<Tensor>) -> Result<Tensor> {
+        let bias = self.bias.to_dtype(DType::F32)?.contiguous()?;
+        let bias = Values::of(&bias)?;
+        let added = added.contiguous()?;
+        let (of_channels, of_values) = (optional(added.0.as_ref())?, optional(added.1.as_ref())?);
+        run(Finish {
+            bias: Some(bias.f32()?),
+            rows: of_channels.as_ref().map(Values::f32).transpose()?,
+            values: of_values.as_ref().map(Values::f32).transpose()?,
+        })
+    }
+
+    fn product<T: Value>(
+        &self,
+        weights: Weights,
+        planes: &[T],
+        (height, width): (usize, usize),
+        out: [usize; 4],
+        added: Addends,
+    ) -> Result<Tensor> {
+        let [batch, channels_out, out_height, out_width] = out;
+        let (_, channels, kernel, _) = self.weight.dims4()?;
+        let out_area = out_height * out_width;
+        let patches = Patches { planes, channels, height, width, kernel, stride: self.stride, out_width, out_area };
+        let form = Form { rows: channels_out, area: out_area };
+        let product = Product { weights, rows: channels_out, partner: None, columns: batch * out_area };
+        self.finished(added, |finish| {
+            #[expect(unsafe_code, reason = "the result is written once")]
+            // SAFETY: the blocks of a product cover all of its rows and columns.
+            let values = unsafe {
+                written::<f32>(batch * channels_out * out_area, |room| {
+                    product.run(&patches, &|block| finish.write(form, block, room));
+                })
+            };
+            tensor(values, out.to_vec())
+        })
+    }
 }
 
-/// Few pixels: the patches of the whole batch are laid out once, then each task computes some channels of all pixels.
-fn by_channels(sizes: Sizes, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let (area, patch, channels) = (sizes.out_area(), sizes.patch(), sizes.channels_out);
-    let columns = sizes.batch * area;
-    let mut patches = vec![0.0_f32; patch * columns];
-    let per_channel = sizes.kernel * sizes.kernel * columns;
-    // A task a channel: its taps' rows hold the pictures of the batch side by side.
-    patches.par_chunks_mut(per_channel.max(1)).enumerate().for_each(|(channel, rows)| {
-        for (tap, row) in rows.chunks_exact_mut(columns).enumerate() {
-            for (b, part) in row.chunks_exact_mut(area).enumerate() {
-                let plane = &x[(b * sizes.channels_in + channel) * sizes.area()..][..sizes.area()];
-                sizes.lay_out_tap(plane, (tap / sizes.kernel, tap % sizes.kernel), 0, part);
-            }
-        }
-    });
-    let mut by_channel = vec![0.0_f32; channels * columns];
-    by_channel.par_chunks_mut(CHANNELS_OF_A_TASK * columns).enumerate().for_each(|(index, rows)| {
-        let first = index * CHANNELS_OF_A_TASK;
-        for (row, &v) in rows.chunks_exact_mut(columns).zip(&bias[first..]) {
-            row.fill(v);
-        }
-        let extent = Extent { rows: rows.len() / columns, columns, inner: patch };
-        let a = (weight, Place::rows(first * patch, patch));
-        matmul(extent, (rows, Place::rows(0, columns)), a, (&patches, Place::rows(0, columns)), Into::Add);
-    });
-    if sizes.batch == 1 {
-        return by_channel;
-    }
-    // [C, B, area] -> [B, C, area]
-    let mut out = vec![0.0_f32; channels * columns];
-    for (index, plane) in out.chunks_exact_mut(area).enumerate() {
-        let (b, channel) = (index / channels, index % channels);
-        plane.copy_from_slice(&by_channel[channel * columns + b * area..][..area]);
-    }
-    out
+/// Rows of bf16 with a zero after each, where their length is odd: two make a word.
+pub(super) fn even(weights: &[bf16], inner: usize) -> Option<Vec<bf16>> {
+    (!inner.is_multiple_of(2)).then(|| {
+        weights.chunks_exact(inner).flat_map(|row| row.iter().copied().chain(std::iter::once(bf16::ZERO))).collect()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::GroupNorm;
     use crate::kernels::samples::wave;
 
     #[test]
@@ -269,6 +188,9 @@ mod tests {
             (2, 5, 7, (30, 31), 1, 1, 0),
             (1, 2, 2, (5, 30), 5, 1, 2),
             (1, 3, 2, (700, 3), 3, 1, 1),
+            (1, 32, 32, (32, 32), 3, 1, 1),
+            (2, 34, 37, (23, 26), 3, 1, 1),
+            (1, 48, 40, (17, 71), 3, 1, 1),
         ] {
             let x = wave(&[batch, channels_in, side.0, side.1], 0.37);
             let weight = wave(&[channels_out, channels_in, kernel, kernel], 0.71);
@@ -281,6 +203,35 @@ mod tests {
             let difference = (found - expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
             let difference = difference.to_scalar::<f32>().unwrap();
             assert!(difference < 1e-4, "{side:?} kernel {kernel} stride {stride}: {difference}");
+            // The same with weights of bf16. Each of a sum's terms is of size 0.5 and rounded to 8 bits, on this way once
+            // or, transformed, twice.
+            let rounded = weight.to_dtype(DType::BF16).unwrap();
+            let conv = Conv2d::new(rounded.clone(), bias.clone(), stride, padding).unwrap();
+            let expected = x.conv2d(&rounded.to_dtype(DType::F32).unwrap(), padding, stride, 1, 1).unwrap();
+            let expected = expected.broadcast_add(&bias.reshape((1, (), 1, 1)).unwrap()).unwrap();
+            let difference = (conv.forward(&x).unwrap() - &expected).unwrap().abs().unwrap().flatten_all().unwrap();
+            let difference = difference.max(0).unwrap().to_scalar::<f32>().unwrap();
+            let expected_size = 0.5 * ((channels_in * kernel * kernel) as f32).sqrt();
+            assert!(difference < 0.03 * expected_size, "bf16, {side:?} kernel {kernel} stride {stride}: {difference}");
+        }
+    }
+
+    #[test]
+    fn what_comes_before_and_after_is_what_it_is_alone() {
+        for channels in [8, 32] {
+            let (x, beside) = (wave(&[2, channels, 24, 25], 0.37), wave(&[2, channels / 2, 24, 25], 0.21));
+            let all = channels * 3 / 2;
+            let conv = Conv2d::new(wave(&[6, all, 3, 3], 0.71), wave(&[6], 1.3), 1, 1).unwrap();
+            let norm = GroupNorm::new(4, 1e-5, wave(&[all], 0.3), wave(&[all], 0.7)).unwrap();
+            let (of_channels, values) = (wave(&[2, 6], 0.9), wave(&[2, 6, 48, 50], 0.05));
+            let input = Input::joined(&x, &beside).after(Before::NormSilu(&norm)).enlarged(48, 50);
+            let addends = Addends { channels: Some(&of_channels), values: Some(&values) };
+            let found = conv.apply(input, addends).unwrap();
+            let plain = norm.forward_silu(&Tensor::cat(&[&x, &beside], 1).unwrap()).unwrap();
+            let plain = conv.forward(&plain.upsample_nearest2d(48, 50).unwrap()).unwrap();
+            let plain = plain.broadcast_add(&of_channels.reshape((2, 6, 1, 1)).unwrap()).unwrap();
+            let difference = (found - (plain + &values).unwrap()).unwrap().abs().unwrap().flatten_all().unwrap();
+            assert!(difference.max(0).unwrap().to_scalar::<f32>().unwrap() < 1e-4);
         }
     }
 

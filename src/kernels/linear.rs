@@ -1,24 +1,31 @@
-//! Linear maps of the last axis, with or without bias.
+//! Linear maps of the last axis or over the channels, with or without bias.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
+use candle_core::{D, DType, Result, Tensor, bail};
+use half::bf16;
 
-use super::contiguous;
-use super::matmul::{Extent, Into, Place, matmul};
-
-/// Rows of a task: enough that arranging the weights anew for each costs little. As every division of the work it does
-/// not depend on the number of threads, so that the same request gives the same bytes on any number of them.
-const ROWS_OF_A_TASK: usize = 128;
-/// Outputs of a task where rows are few.
-const OUTPUTS_OF_A_TASK: usize = 64;
-/// With no more rows than this a task takes some of the outputs instead: the weights are the larger part.
-const FEW_ROWS: usize = 160;
+use super::activation::geglu;
+use super::conv::even;
+use super::finish::{Finish, Form};
+use super::input::{Addends, Before, Input, InputValues};
+use super::panel::{self, Channels, Rows, Source};
+use super::product::{Block, Product};
+use super::tile::Weights;
+use super::values::{Shared, Stored, Values, is_ours, optional, tensor, written};
 
 /// `y = x W^T + b`.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+}
+
+/// In what a result is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// In f32 on the CPU: it is added to.
+    Full,
+    /// As the next product takes it.
+    ForProduct,
 }
 
 impl Linear {
@@ -39,144 +46,177 @@ impl Linear {
     /// # Errors
     /// When `x` has another width or the device fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if x.device().is_cpu() && x.dtype() == DType::F32 {
-            let x = x.contiguous()?;
-            return match &self.bias {
-                Some(bias) => x.apply_op3_no_bwd(&self.weight, bias, &LinearOp),
-                None => x.apply_op2_no_bwd(&self.weight, &LinearOp),
-            };
-        }
         let mut dims = x.dims().to_vec();
-        let y = x.reshape(((), x.dim(D::Minus1)?))?.matmul(&self.weight.t()?)?;
-        if let Some(width) = dims.last_mut() {
-            *width = self.weight.dim(0)?;
+        let (outputs, inputs) = self.weight.dims2()?;
+        let Some(width) = dims.last_mut().filter(|width| **width == inputs && inputs > 0) else {
+            bail!("linear: input {:?}, weight {:?}", x.dims(), self.weight.dims());
+        };
+        *width = outputs;
+        if is_ours(x, &self.weight) && x.dtype() == DType::F32 {
+            let x = x.contiguous()?;
+            let values = Values::of(&x)?;
+            let source = Rows { values: values.f32()?, inner: inputs };
+            let rows = x.elem_count() / inputs;
+            let write = |finish: &Finish, block: &Block, room: &Shared<f32>| finish.write_rows(outputs, block, room);
+            return self.run(&source, rows, None, Finish::default(), write, dims);
         }
-        let y = y.reshape(dims)?;
+        let y = x.reshape(((), inputs))?.matmul(&self.weight.t()?)?.reshape(dims)?;
         match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
+            Some(bias) => y.broadcast_add(&bias.to_dtype(y.dtype())?),
             None => Ok(y),
         }
     }
-}
 
-struct LinearOp;
-
-impl CustomOp2 for LinearOp {
-    fn name(&self) -> &'static str {
-        "linear"
+    /// Maps the channels of an input `[B, in, ...]`; `[B, out, ...]` comes back.
+    ///
+    /// # Errors
+    /// When the shapes do not fit or the device fails.
+    pub fn over_channels(&self, input: Input, added: Addends, kept: Kept) -> Result<Tensor> {
+        let dims = self.mapped(input, 1)?;
+        if self.takes(input) {
+            added.check(&dims)?;
+            let held = added.contiguous()?;
+            let (of_channels, of_values) = (optional(held.0.as_ref())?, optional(held.1.as_ref())?);
+            let finish = Finish {
+                bias: None,
+                rows: of_channels.as_ref().map(Values::f32).transpose()?,
+                values: of_values.as_ref().map(Values::f32).transpose()?,
+            };
+            let form = Form { rows: dims[1], area: dims[2..].iter().product() };
+            return if kept == Kept::ForProduct && self.weight.dtype() == DType::BF16 {
+                self.map::<bf16>(input, finish, dims, None, |finish, block, room| finish.write(form, block, room))
+            } else {
+                self.map::<f32>(input, finish, dims, None, |finish, block, room| finish.write(form, block, room))
+            };
+        }
+        added.plain(self.plain(input, &dims)?)
     }
 
-    fn cpu_fwd(
+    /// As [`Linear::over_channels`]; then the gated GELU: the first half of the outputs times the GELU of the second.
+    ///
+    /// # Errors
+    /// When the outputs are odd, the shapes do not fit or the device fails.
+    pub fn geglu_over_channels(&self, input: Input) -> Result<Tensor> {
+        let dims = self.mapped(input, 2)?;
+        if self.takes(input) {
+            let form = Form { rows: dims[1], area: dims[2..].iter().product() };
+            let partner = Some(dims[1]);
+            let finish = Finish::default();
+            return if self.weight.dtype() == DType::BF16 {
+                self.map::<bf16>(input, finish, dims, partner, |finish, block, room| {
+                    finish.write_gated(form, block, room)
+                })
+            } else {
+                self.map::<f32>(input, finish, dims, partner, |finish, block, room| {
+                    finish.write_gated(form, block, room)
+                })
+            };
+        }
+        let mut all = dims;
+        all[1] *= 2;
+        // [B, 2C, ...] -> [B, ..., 2C] and back
+        let y = self.plain(input, &all)?.transpose(1, D::Minus1)?;
+        geglu(&y)?.transpose(1, D::Minus1)?.contiguous()
+    }
+
+    fn takes(&self, input: Input) -> bool {
+        let is_plain = matches!(input.before(), Before::Nothing);
+        is_ours(input.tensor(), &self.weight) && (input.tensor().dtype() == DType::F32 || is_plain)
+    }
+
+    /// The result's sizes, with the outputs divided by `share`.
+    fn mapped(&self, input: Input, share: usize) -> Result<Vec<usize>> {
+        let (outputs, inputs) = self.weight.dims2()?;
+        let mut dims = input.dims()?;
+        let fits_norm = !matches!(input.before(), Before::NormSilu(_)) && input.size().is_none();
+        if dims[1] != inputs || inputs == 0 || !outputs.is_multiple_of(share) || !fits_norm {
+            bail!("linear over channels: input {dims:?}, weight {:?}", self.weight.dims());
+        }
+        dims[1] = outputs / share;
+        Ok(dims)
+    }
+
+    /// By candle's operations.
+    fn plain(&self, input: Input, dims: &[usize]) -> Result<Tensor> {
+        let x = input.plain()?;
+        // [out, in] x [B, in, area]
+        let y = self.weight.broadcast_matmul(&x.flatten_from(2)?)?.reshape(dims)?;
+        let Some(bias) = &self.bias else { return Ok(y) };
+        let mut of_channels = vec![1; dims.len()];
+        of_channels[1] = dims[1];
+        y.broadcast_add(&bias.to_dtype(y.dtype())?.reshape(of_channels)?)
+    }
+
+    fn map<T: Stored>(
         &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        map((x, x_layout), (weight, weight_layout), None)
-    }
-}
-
-impl CustomOp3 for LinearOp {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let bias = contiguous(bias.as_slice::<f32>()?, bias_layout)?;
-        map((x, x_layout), (weight, weight_layout), Some(bias))
-    }
-}
-
-fn map(
-    (x, x_layout): (&CpuStorage, &Layout),
-    (weight, weight_layout): (&CpuStorage, &Layout),
-    bias: Option<&[f32]>,
-) -> Result<(CpuStorage, Shape)> {
-    let (outputs, inputs) = weight_layout.shape().dims2()?;
-    let mut dims = x_layout.dims().to_vec();
-    let Some(width) = dims.last_mut().filter(|width| **width == inputs && inputs > 0 && outputs > 0) else {
-        bail!("linear: input {:?}, weight {:?}", x_layout.dims(), weight_layout.dims());
-    };
-    *width = outputs;
-    let x = contiguous(x.as_slice::<f32>()?, x_layout)?;
-    let weight = contiguous(weight.as_slice::<f32>()?, weight_layout)?;
-    let rows = x.len() / inputs;
-    let out = if rows <= FEW_ROWS {
-        by_outputs(x, weight, bias, (rows, inputs, outputs))
-    } else {
-        by_rows(x, weight, bias, (rows, inputs, outputs))
-    };
-    Ok((CpuStorage::F32(out), Shape::from(dims)))
-}
-
-/// Many rows: a task a block of them.
-fn by_rows(
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    (rows, inputs, outputs): (usize, usize, usize),
-) -> Vec<f32> {
-    let mut out = vec![0.0_f32; rows * outputs];
-    let block = ROWS_OF_A_TASK;
-    let weights = (weight, Place::rows(0, inputs).transposed());
-    out.par_chunks_mut(block * outputs).zip(x.par_chunks(block * inputs)).for_each(|(out, x)| {
-        let extent = Extent { rows: x.len() / inputs, columns: outputs, inner: inputs };
-        let into = fill(out, bias);
-        matmul(extent, (out, Place::rows(0, outputs)), (x, Place::rows(0, inputs)), weights, into);
-    });
-    out
-}
-
-/// Few rows: a task some of the outputs of all rows, put in place afterwards.
-fn by_outputs(
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    (rows, inputs, outputs): (usize, usize, usize),
-) -> Vec<f32> {
-    let share = OUTPUTS_OF_A_TASK;
-    let parts: Vec<Vec<f32>> = weight
-        .par_chunks(share * inputs)
-        .enumerate()
-        .map(|(index, weight)| {
-            let columns = weight.len() / inputs;
-            let mut part = vec![0.0_f32; rows * columns];
-            let into = fill(&mut part, bias.map(|bias| &bias[index * share..][..columns]));
-            let extent = Extent { rows, columns, inner: inputs };
-            let weights = (weight, Place::rows(0, inputs).transposed());
-            matmul(extent, (&mut part, Place::rows(0, columns)), (x, Place::rows(0, inputs)), weights, into);
-            part
-        })
-        .collect();
-    if parts.len() == 1 {
-        return parts.into_iter().flatten().collect();
-    }
-    let mut out = Vec::with_capacity(rows * outputs);
-    for row in 0..rows {
-        for part in &parts {
-            let columns = part.len() / rows;
-            out.extend_from_slice(&part[row * columns..][..columns]);
+        input: Input,
+        finish: Finish,
+        dims: Vec<usize>,
+        partner: Option<usize>,
+        write: impl Fn(&Finish, &Block, &Shared<T>) + Sync,
+    ) -> Result<Tensor> {
+        let (batch, area) = (dims[0], dims[2..].iter().product::<usize>());
+        let tensors = input.contiguous()?;
+        let values = InputValues::of(&tensors)?;
+        if input.tensor().dtype() == DType::BF16 {
+            let source = Channels { parts: values.bf16()?, before: panel::Before::Nothing };
+            return self.run(&source, batch * area, partner, finish, write, dims);
+        }
+        let parts = values.f32()?;
+        match input.before() {
+            Before::LayerNorm(norm) => {
+                let (weight, bias) = norm.weight_and_bias()?;
+                let (weight, bias) = (Values::of(&weight)?, Values::of(&bias)?);
+                let (weight, bias) = (weight.f32()?, bias.f32()?);
+                if weight.len() != parts.channels() || bias.len() != weight.len() {
+                    bail!("layer-norm has {} channels, its input {}", weight.len(), parts.channels());
+                }
+                let statistics = &norm.statistics(parts, batch);
+                let source = Channels { parts, before: panel::Before::LayerNorm { statistics, weight, bias } };
+                self.run(&source, batch * area, partner, finish, write, dims)
+            }
+            Before::Norm(norm) | Before::NormSilu(norm) => {
+                let pairs = norm.affine(parts, batch)?;
+                let source = Channels { parts, before: panel::Before::Affine(&pairs) };
+                self.run(&source, batch * area, partner, finish, write, dims)
+            }
+            Before::Nothing => {
+                let source = Channels { parts, before: panel::Before::Nothing };
+                self.run(&source, batch * area, partner, finish, write, dims)
+            }
         }
     }
-    out
-}
 
-/// Puts the bias into every row, to be added to.
-fn fill(out: &mut [f32], bias: Option<&[f32]>) -> Into {
-    let Some(bias) = bias else { return Into::Replace };
-    for row in out.chunks_exact_mut(bias.len()) {
-        row.copy_from_slice(bias);
+    fn run<T: Stored>(
+        &self,
+        source: &impl Source,
+        columns: usize,
+        partner: Option<usize>,
+        finish: Finish,
+        write: impl Fn(&Finish, &Block, &Shared<T>) + Sync,
+        dims: Vec<usize>,
+    ) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(|bias| bias.to_dtype(DType::F32)?.contiguous()).transpose()?;
+        let bias = optional(bias.as_ref())?;
+        let finish = Finish { bias: bias.as_ref().map(Values::f32).transpose()?, ..finish };
+        let weight = self.weight.contiguous()?;
+        let weight = Values::of(&weight)?;
+        let even = match weight.weights()? {
+            Weights::Bf16(values) => even(values, source.inner()),
+            Weights::F32(_) => None,
+        };
+        let weights = even.as_deref().map_or(weight.weights(), |values| Ok(Weights::Bf16(values)))?;
+        let rows = self.weight.dim(0)? / (1 + usize::from(partner.is_some()));
+        let product = Product { weights, rows, partner, columns };
+        #[expect(unsafe_code, reason = "the result is written once")]
+        // SAFETY: the blocks of a product cover all of its rows and columns.
+        let values = unsafe {
+            written::<T>(rows * columns, |room| {
+                product.run(source, &|block| write(&finish, block, room));
+            })
+        };
+        tensor(values, dims)
     }
-    Into::Add
 }
 
 #[cfg(test)]

@@ -3,22 +3,42 @@
 mod activation;
 mod attention;
 mod conv;
+mod finish;
+mod flash;
+mod input;
 mod linear;
 mod matmul;
 mod norm;
+mod panel;
+mod planes;
+mod processor;
+mod product;
 mod resample;
+mod scratch;
+mod tile;
+mod values;
 mod vector;
+mod winograd;
 
-use candle_core::{Layout, Result, bail};
+use candle_core::{DType, Device, Layout, Result, bail};
 
 pub use activation::{Activation, geglu};
-pub use attention::attention;
-pub use candle_nn::LayerNorm;
+pub use attention::{attention, attention_over_channels};
 pub use conv::Conv2d;
-pub use linear::Linear;
+pub use input::{Addends, Before, Input};
+pub use linear::{Kept, Linear};
 pub use matmul::add_product;
-pub use norm::GroupNorm;
+pub use norm::{GroupNorm, LayerNorm};
+pub use processor::{Instructions, instructions};
 pub use resample::upsample_nearest;
+pub use scratch::release_scratch;
+
+/// What values are kept in between the products of weights of type `weights`: on the CPU always f32, so that norms,
+/// softmax and skip connections lose nothing where the weights are bf16.
+#[must_use]
+pub fn activations(weights: DType, device: &Device) -> DType {
+    if device.is_cpu() { DType::F32 } else { weights }
+}
 
 /// The part of a tensor's storage that is its values, in order.
 fn contiguous<'a>(values: &'a [f32], layout: &Layout) -> Result<&'a [f32]> {

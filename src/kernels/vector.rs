@@ -3,65 +3,78 @@
 
 #![expect(clippy::inline_always, reason = "only what is inlined is compiled for its caller's processor features")]
 
+use super::panel::Value;
+
 /// Declares `$name` over slices as plain code, and as the same code for AVX2 and AVX-512, chosen at each call.
 macro_rules! widest {
-    ($(#[$doc:meta])* $name:ident, $body:ident, ($($arg:ident: $kind:ty),*) $(-> $out:ty)?) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident, $body:ident, $(<$generic:ident: $bound:ident>,)? ($($arg:ident: $kind:ty),*) $(-> $out:ty)?) => {
         $(#[$doc])*
         #[inline]
         #[expect(unsafe_code, reason = "calls functions that need processor features")]
-        pub(super) fn $name($($arg: $kind),*) $(-> $out)? {
+        $vis fn $name$(<$generic: $bound>)?($($arg: $kind),*) $(-> $out)? {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
-                fn avx512($($arg: $kind),*) $(-> $out)? {
-                    $body($($arg),*)
+                use $crate::kernels::processor::{Instructions, instructions};
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+                fn avx512$(<$generic: $bound>)?($($arg: $kind),*) $(-> $out)? {
+                    $body$(::<$generic>)?($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2($($arg: $kind),*) $(-> $out)? {
-                    $body($($arg),*)
+                fn avx2$(<$generic: $bound>)?($($arg: $kind),*) $(-> $out)? {
+                    $body$(::<$generic>)?($($arg),*)
                 }
-                if is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512bw")
-                {
-                    // SAFETY: the features were found on this processor; every AVX-512 processor has FMA.
-                    return unsafe { avx512($($arg),*) };
-                }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    // SAFETY: the features were found on this processor.
-                    return unsafe { avx2($($arg),*) };
+                // SAFETY: the instructions are those that were found on this processor.
+                match instructions() {
+                    Instructions::Avx512 | Instructions::Avx512Bf16 => return unsafe { avx512$(::<$generic>)?($($arg),*) },
+                    Instructions::Avx2 => return unsafe { avx2$(::<$generic>)?($($arg),*) },
+                    Instructions::Portable => {}
                 }
             }
-            $body($($arg),*)
+            $body$(::<$generic>)?($($arg),*)
         }
     };
 }
+pub(super) use widest;
 
 widest! {
     /// `x = exp(scale * x - shift)` with `shift` the largest `scale * x`, and the sum of it: a row's softmax but for the
     /// division. `scale` is positive.
-    exp_of_row, exp_of_row_body, (row: &mut [f32], scale: f32) -> f32
+    pub(super) exp_of_row, exp_of_row_body, (row: &mut [f32], scale: f32) -> f32
 }
 
 widest! {
     /// `y = x * factor`.
-    scale_row, scale_row_body, (row: &mut [f32], factor: f32)
+    pub(super) scale_row, scale_row_body, (row: &mut [f32], factor: f32)
 }
 
 widest! {
     /// `y = silu(a * x + b)`.
-    affine_silu, affine_silu_body, (y: &mut [f32], x: &[f32], a: f32, b: f32)
+    pub(super) affine_silu, affine_silu_body, <T: Value>, (y: &mut [T], x: &[f32], a: f32, b: f32)
 }
 
 widest! {
     /// `y = a * x + b`.
-    affine, affine_body, (y: &mut [f32], x: &[f32], a: f32, b: f32)
+    pub(super) affine, affine_body, <T: Value>, (y: &mut [T], x: &[f32], a: f32, b: f32)
+}
+
+widest! {
+    /// `sums += x - around`, or their squares, value by value.
+    pub(super) sums_of_columns, sums_of_columns_body, (sums: &mut [f32], x: &[f32], around: &[f32], squared: bool)
+}
+
+widest! {
+    /// The sum of all values, in f64 over short runs of f32.
+    pub(super) sum, sum_body, (x: &[f32]) -> f64
+}
+
+widest! {
+    /// The sum of `(x - around)^2`, in f64 over short runs of f32.
+    pub(super) sum_of_squares_around, sum_of_squares_body, (x: &[f32], around: f32) -> f64
 }
 
 widest! {
     /// `y = value * gelu(gate)`, with the exact GELU.
-    gated_gelu, gated_gelu_body, (y: &mut [f32], value: &[f32], gate: &[f32])
+    pub(super) gated_gelu, gated_gelu_body, (y: &mut [f32], value: &[f32], gate: &[f32])
 }
 
 #[inline(always)]
@@ -99,36 +112,75 @@ fn scale_row_body(row: &mut [f32], factor: f32) {
 }
 
 #[inline(always)]
-fn affine_silu_body(y: &mut [f32], x: &[f32], a: f32, b: f32) {
+fn affine_silu_body<T: Value>(y: &mut [T], x: &[f32], a: f32, b: f32) {
     for (y, &x) in y.iter_mut().zip(x) {
         let v = x * a + b;
-        *y = v / (1.0 + exp(-v));
+        *y = T::from_f32(v / (1.0 + exp(-v)));
     }
 }
 
 #[inline(always)]
-fn affine_body(y: &mut [f32], x: &[f32], a: f32, b: f32) {
+fn affine_body<T: Value>(y: &mut [T], x: &[f32], a: f32, b: f32) {
     for (y, &x) in y.iter_mut().zip(x) {
-        *y = x * a + b;
+        *y = T::from_f32(x * a + b);
     }
+}
+
+#[inline(always)]
+fn sums_of_columns_body(sums: &mut [f32], x: &[f32], around: &[f32], squared: bool) {
+    for ((sum, x), around) in sums.iter_mut().zip(x).zip(around) {
+        let v = x - around;
+        *sum += if squared { v * v } else { v };
+    }
+}
+
+#[inline(always)]
+fn sum_body(x: &[f32]) -> f64 {
+    sum_of(x, |v| v)
+}
+
+#[inline(always)]
+fn sum_of_squares_body(x: &[f32], around: f32) -> f64 {
+    sum_of(x, |v| (v - around) * (v - around))
+}
+
+#[inline(always)]
+fn sum_of(x: &[f32], map: impl Fn(f32) -> f32) -> f64 {
+    x.chunks(256)
+        .map(|run| {
+            let mut lanes = [0.0_f32; 16];
+            let (blocks, rest) = run.as_chunks::<16>();
+            for block in blocks {
+                for (lane, &v) in lanes.iter_mut().zip(block) {
+                    *lane += map(v);
+                }
+            }
+            let rest: f32 = rest.iter().map(|&v| map(v)).sum();
+            f64::from(lanes.iter().sum::<f32>() + rest)
+        })
+        .sum()
 }
 
 #[inline(always)]
 fn gated_gelu_body(y: &mut [f32], value: &[f32], gate: &[f32]) {
     for ((y, &value), &gate) in y.iter_mut().zip(value).zip(gate) {
-        *y = value * gate * 0.5 * (1.0 + erf(gate * std::f32::consts::FRAC_1_SQRT_2));
+        *y = value * gelu(gate);
     }
+}
+
+/// The exact GELU, `x * (1 + erf(x / sqrt 2)) / 2`.
+#[inline(always)]
+pub(super) fn gelu(x: f32) -> f32 {
+    x * 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// `exp(x)` with a relative error below 2e-7: `2^n * 2^f` with f in -0.5..0.5, the second a Taylor polynomial of degree 7
 /// in `f ln 2`. Not-a-number stays one; beyond the range it ends in 0 and infinity.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // Two parts of ln 2, the first exact in few bits (Cody & Waite 1980).
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and taking away 1.5 * 2^23 rounds to a whole number.
-    const ROUND: f32 = 12_582_912.0;
     let clamped = if x > 89.0 { 89.0 } else { x };
     let clamped = if clamped < -104.0 { -104.0 } else { clamped };
     let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
@@ -142,14 +194,35 @@ fn exp(x: f32) -> f32 {
     p = p * f + 1.0;
     p = p * f + 1.0;
     // 2^n in two factors, so that results below the normal range and up to infinity come out.
-    let half = (n * 0.5 + ROUND) - ROUND;
-    p * power_of_two(half) * power_of_two(n - half)
+    let half = n * 0.5 + ROUND;
+    p * power_of_two(half) * power_of_two(n - (half - ROUND) + ROUND)
 }
 
-/// `2^n` for a whole n from -126 to 127.
+/// Adding and taking away 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits of the sum.
+const ROUND: f32 = 12_582_912.0;
+
+/// `2^n` for a whole n from -126 to 127, given `n + ROUND`: by its bits, as a cast to a whole number keeps the compiler
+/// from using whole registers.
 #[inline(always)]
-fn power_of_two(n: f32) -> f32 {
-    f32::from_bits((((n as i32) + 127) << 23) as u32)
+fn power_of_two(shifted: f32) -> f32 {
+    f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23)
+}
+
+/// `2^x` for x of at most 0, with a relative error below 2e-7; below -126 it is what it is there.
+#[inline(always)]
+pub(super) fn exp2_of_negative(x: f32) -> f32 {
+    let x = if x < -126.0 { -126.0 } else { x };
+    let shifted = x + ROUND;
+    let f = x - (shifted - ROUND);
+    // The Taylor series of 2^f for f in -0.5..0.5.
+    let mut p = 1.540_353e-4;
+    p = p * f + 1.333_355_8e-3;
+    p = p * f + 9.618_129e-3;
+    p = p * f + 5.550_410_9e-2;
+    p = p * f + 0.240_226_5;
+    p = p * f + std::f32::consts::LN_2;
+    p = p * f + 1.0;
+    p * power_of_two(shifted)
 }
 
 /// The error function with an absolute error below 3e-7 (Abramowitz & Stegun 1964, 7.1.26); near zero its Taylor series,

@@ -41,7 +41,12 @@ const MAP: &[Room] = &[
     Room { name: "folders", ours: &[], outside: &["directories"], guarded: &["std::fs", "std::env"] },
     Room { name: "latent_image", ours: &[], outside: &["image"], guarded: &[] },
     Room { name: "worker", ours: &[], outside: &["crossbeam_channel"], guarded: &["std::thread", "std::time"] },
-    Room { name: "kernels", ours: &[], outside: &["candle_core", "candle_nn", "gemm", "rayon"], guarded: &[] },
+    Room {
+        name: "kernels",
+        ours: &[],
+        outside: &["candle_core", "candle_nn", "gemm", "half", "rayon"],
+        guarded: &["std::env"],
+    },
     Room {
         name: "diffusion",
         ours: &["request", "prompt", "latent_image", "kernels"],

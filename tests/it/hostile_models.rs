@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use calotype::checkpoint::{self, Adapter, LiveWeights, ModelFiles};
+use calotype::request::Companions;
 use candle_core::{DType, Device};
 
 use crate::checkpoint::copy_of;
@@ -111,8 +112,8 @@ fn hollow(family: &str) -> (Vec<u8>, u64) {
 }
 
 fn load(files: &ModelFiles) -> Result<LiveWeights, checkpoint::CheckpointError> {
-    let description = checkpoint::describe(files)?;
-    Ok(checkpoint::load_live(files, &description, DType::F32, &Device::Cpu, Arc::new(|_| true))?.1)
+    let description = checkpoint::describe(files, &Companions::default())?;
+    Ok(checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true))?.1)
 }
 
 /// Everything that reads a stranger's file.

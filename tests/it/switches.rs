@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use calotype::inference::device::{DeviceChoice, Precision};
 use calotype::inference::message::{Command, Event, ModelSource};
+use calotype::request::Companions;
 use calotype::worker::Worker;
 
 use crate::golden::fixtures;
@@ -34,7 +35,7 @@ fn engine() -> Worker<Command, Event> {
 }
 
 fn switch(engine: &Worker<Command, Event>, source: ModelSource) {
-    engine.send(Command::Load(source)).unwrap();
+    engine.send(Command::Load { source, companions: Companions::default() }).unwrap();
     loop {
         match engine.next().unwrap() {
             Event::ModelReady { .. } => return,

@@ -9,7 +9,7 @@ use super::transformer::{SpatialTransformer, TransformerShape};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::layers::{conv3x3, conv3x3_halving};
 use crate::diffusion::resnet::{ResnetBlock, ResnetShape};
-use crate::kernels::{Conv2d, upsample_nearest};
+use crate::kernels::{Addends, Conv2d, Input};
 
 /// A residual block and, on levels with attention, the transformer after it.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor, DiffusionError> {
+    fn forward(&self, x: Input, pass: &Pass) -> Result<Tensor, DiffusionError> {
         pass.interrupt.check()?;
         let h = self.resnet.forward(x, Some(pass.time))?;
         match &self.transformer {
@@ -106,7 +106,7 @@ impl DownBlock {
     pub fn forward(&self, x: Tensor, skips: &mut Vec<Tensor>, pass: &Pass) -> Result<Tensor, DiffusionError> {
         let mut h = x;
         for stage in &self.stages {
-            h = stage.forward(&h, pass)?;
+            h = stage.forward((&h).into(), pass)?;
             skips.push(h.clone());
         }
         if let Some(downsample) = &self.downsample {
@@ -149,7 +149,7 @@ impl MidBlock {
         let mut h = x;
         if let Some(first) = &self.first {
             pass.interrupt.check()?;
-            h = first.forward(&h, Some(pass.time))?;
+            h = first.forward((&h).into(), Some(pass.time))?;
         }
         if let Some(transformer) = &self.transformer {
             pass.interrupt.check()?;
@@ -157,7 +157,7 @@ impl MidBlock {
         }
         if let Some(last) = &self.last {
             pass.interrupt.check()?;
-            h = last.forward(&h, Some(pass.time))?;
+            h = last.forward((&h).into(), Some(pass.time))?;
         }
         Ok(h)
     }
@@ -204,12 +204,12 @@ impl UpBlock {
                 let problem = "the up blocks ask for more skips than the down blocks leave".to_owned();
                 return Err(DiffusionError::Config { part: super::config::PART, problem });
             };
-            h = stage.forward(&Tensor::cat(&[&h, &skip], 1)?, pass)?;
+            h = stage.forward(Input::joined(&h, &skip), pass)?;
         }
         if let (Some(upsample), Some(next)) = (&self.upsample, skips.last()) {
             pass.interrupt.check()?;
             let (_, _, height, width) = next.dims4()?;
-            h = upsample.forward(&upsample_nearest(&h, height, width)?)?;
+            h = upsample.apply(Input::from(&h).enlarged(height, width), Addends::NONE)?;
         }
         Ok(h)
     }

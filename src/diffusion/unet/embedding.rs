@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::plan::{AddedWidths, Plan};
 use crate::diffusion::layers::linear;
-use crate::kernels::Linear;
+use crate::kernels::{Linear, activations};
 
 /// Sinusoidal features of `timestep`, `[1, width]` in f32 (Vaswani et al. 2017; diffusers' `get_timestep_embedding`).
 ///
@@ -48,7 +48,7 @@ impl TimeEmbedding {
         flip_sin_to_cos: bool,
         freq_shift: f64,
     ) -> candle_core::Result<Self> {
-        let dtype = vb.dtype();
+        let dtype = activations(vb.dtype(), vb.device());
         let vb = vb.pp("time_embedding").to_dtype(DType::F32);
         Ok(Self {
             linear1: linear(&vb.pp("linear_1"), width, width * 4)?,

@@ -17,7 +17,7 @@ pub use self::embedding::Added;
 use self::embedding::{AddedEmbedding, TimeEmbedding};
 use super::layers::{conv3x3, group_norm};
 use super::{DiffusionError, Interrupt};
-use crate::kernels::{Conv2d, GroupNorm};
+use crate::kernels::{Addends, Before, Conv2d, GroupNorm, Input};
 
 /// The U-Net with its weights.
 #[derive(Debug)]
@@ -103,6 +103,8 @@ impl UNet {
                 return Err(DiffusionError::Config { part: config::PART, problem });
             }
         };
+        // [B, T, D] -> [B, D, T]
+        let context = &context.transpose(1, 2)?.contiguous()?;
         Ok(PreparedContext { keys_and_values: project_all(context, &self.down, &self.mid, &self.up)?, added })
     }
 
@@ -129,6 +131,6 @@ impl UNet {
             h = block.forward(h, &mut skips, &pass)?;
         }
         interrupt.check()?;
-        Ok(self.conv_out.forward(&self.norm_out.forward_silu(&h)?)?)
+        Ok(self.conv_out.apply(Input::from(&h).after(Before::NormSilu(&self.norm_out)), Addends::NONE)?)
     }
 }

@@ -1,12 +1,12 @@
 //! The spatial transformer: pixels attend to each other, then to the words of the prompt.
 
 use candle_core::Tensor;
-use candle_nn::{Module, VarBuilder};
+use candle_nn::VarBuilder;
 
 use super::PreparedContext;
-use crate::diffusion::layers::{conv1x1, group_norm, layer_norm, linear, linear_no_bias};
+use crate::diffusion::layers::{group_norm, layer_norm, linear, linear_no_bias, pointwise};
 use crate::diffusion::{DiffusionError, Interrupt};
-use crate::kernels::{Conv2d, GroupNorm, LayerNorm, Linear, attention, geglu};
+use crate::kernels::{Addends, Before, GroupNorm, Input, Kept, LayerNorm, Linear, attention_over_channels};
 
 /// The widths of one spatial transformer.
 #[derive(Debug, Clone, Copy)]
@@ -23,41 +23,29 @@ pub(super) struct TransformerShape {
 #[derive(Debug)]
 pub(super) struct SpatialTransformer {
     norm: GroupNorm,
-    proj_in: Projection,
+    /// SD 1 projects with 1x1 convolutions, SD 2 with linear maps: the same arithmetic.
+    proj_in: Linear,
     layers: Vec<TransformerLayer>,
-    proj_out: Projection,
-}
-
-/// SD 1 projects with 1x1 convolutions, SD 2 with linear maps: the same arithmetic in another layout.
-#[derive(Debug)]
-enum Projection {
-    Conv(Conv2d),
-    Linear(Linear),
-}
-
-impl Projection {
-    fn load(vb: &VarBuilder, channels: usize, is_linear: bool) -> candle_core::Result<Self> {
-        Ok(if is_linear {
-            Self::Linear(linear(vb, channels, channels)?)
-        } else {
-            Self::Conv(conv1x1(vb, channels, channels)?)
-        })
-    }
+    proj_out: Linear,
 }
 
 impl SpatialTransformer {
     /// `next_index` counts the cross-attentions of the whole U-Net.
     pub fn load(vb: &VarBuilder, shape: TransformerShape, next_index: &mut usize) -> candle_core::Result<Self> {
         let TransformerShape { channels, groups, linear_projection, .. } = shape;
+        let projection = |name: &str| {
+            let vb = vb.pp(name);
+            if linear_projection { linear(&vb, channels, channels) } else { pointwise(&vb, channels, channels) }
+        };
         let layers = (0..shape.layers)
             .map(|index| TransformerLayer::load(&vb.pp("transformer_blocks").pp(index), shape, next_index))
             .collect::<candle_core::Result<_>>()?;
         Ok(Self {
             // Transformer2DModel's own epsilon, whatever the U-Net's is.
             norm: group_norm(&vb.pp("norm"), groups, channels, 1e-6)?,
-            proj_in: Projection::load(&vb.pp("proj_in"), channels, linear_projection)?,
+            proj_in: projection("proj_in")?,
             layers,
-            proj_out: Projection::load(&vb.pp("proj_out"), channels, linear_projection)?,
+            proj_out: projection("proj_out")?,
         })
     }
 
@@ -68,31 +56,25 @@ impl SpatialTransformer {
         context: &PreparedContext,
         interrupt: Interrupt,
     ) -> Result<Tensor, DiffusionError> {
-        let (batch, channels, height, width) = x.dims4()?;
-        // [B, C, H, W] -> [B, H*W, C]
-        let to_tokens = |t: &Tensor| t.flatten_from(2)?.transpose(1, 2)?.contiguous();
-        // [B, H*W, C] -> [B, C, H, W]
-        let to_pixels = |t: &Tensor| t.transpose(1, 2)?.contiguous()?.reshape((batch, channels, height, width));
-        let normed = self.norm.forward(x)?;
-        let mut h = match &self.proj_in {
-            Projection::Conv(conv) => to_tokens(&conv.forward(&normed)?)?,
-            Projection::Linear(linear) => linear.forward(&to_tokens(&normed)?)?,
-        };
+        // [B, C, H, W] -> [B, C, H*W]
+        let pixels = x.flatten_from(2)?;
+        let normed = Input::from(&pixels).after(Before::Norm(&self.norm));
+        let mut h = self.proj_in.over_channels(normed, Addends::NONE, Kept::Full)?;
         for layer in &self.layers {
             interrupt.check()?;
             h = layer.forward(&h, context)?;
         }
-        let h = match &self.proj_out {
-            Projection::Conv(conv) => conv.forward(&to_pixels(&h)?)?,
-            Projection::Linear(linear) => to_pixels(&linear.forward(&h)?)?,
-        };
-        Ok((h + x)?)
+        let added = Addends { values: Some(&pixels), ..Addends::NONE };
+        // [B, C, H*W] -> [B, C, H, W]
+        Ok(self.proj_out.over_channels((&h).into(), added, Kept::Full)?.reshape(x.shape())?)
     }
 
+    /// `context` is `[B, D, T]`.
     pub fn project_context(&self, context: &Tensor, out: &mut Vec<(Tensor, Tensor)>) -> candle_core::Result<()> {
         for layer in &self.layers {
             debug_assert_eq!(out.len(), layer.context_index, "the walk follows the load order");
-            out.push((layer.cross.k.forward(context)?, layer.cross.v.forward(context)?));
+            let project = |map: &Linear| map.over_channels(context.into(), Addends::NONE, Kept::ForProduct);
+            out.push((project(&layer.cross.k)?, project(&layer.cross.v)?));
         }
         Ok(())
     }
@@ -132,13 +114,16 @@ impl TransformerLayer {
         })
     }
 
+    /// `x` is `[B, C, T]`; the same shape comes back.
     fn forward(&self, x: &Tensor, context: &PreparedContext) -> candle_core::Result<Tensor> {
-        let h = self.norm1.forward(x)?;
-        let x = (x + self.own.forward(&h, &self.own.k.forward(&h)?, &self.own.v.forward(&h)?)?)?;
+        let after = |x, norm| Input::from(x).after(Before::LayerNorm(norm));
+        let project = |map: &Linear| map.over_channels(after(x, &self.norm1), Addends::NONE, Kept::ForProduct);
+        let (k, v) = (project(&self.own.k)?, project(&self.own.v)?);
+        let x = self.own.forward(x, &self.norm1, (&k, &v))?;
         let (k, v) = &context.keys_and_values[self.context_index];
-        let x = (&x + self.cross.forward(&self.norm2.forward(&x)?, k, v)?)?;
-        let h = geglu(&self.ff_in.forward(&self.norm3.forward(&x)?)?)?;
-        x + self.ff_out.forward(&h)?
+        let x = self.cross.forward(&x, &self.norm2, (k, v))?;
+        let h = self.ff_in.geglu_over_channels(after(&x, &self.norm3))?;
+        self.ff_out.over_channels((&h).into(), Addends { values: Some(&x), ..Addends::NONE }, Kept::Full)
     }
 }
 
@@ -162,7 +147,11 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x: &Tensor, k: &Tensor, v: &Tensor) -> candle_core::Result<Tensor> {
-        self.out.forward(&attention(&self.q.forward(x)?, k, v, self.heads, None)?)
+    /// `x` plus what it attends to after its norm.
+    fn forward(&self, x: &Tensor, norm: &LayerNorm, (k, v): (&Tensor, &Tensor)) -> candle_core::Result<Tensor> {
+        let normed = Input::from(x).after(Before::LayerNorm(norm));
+        let q = self.q.over_channels(normed, Addends::NONE, Kept::ForProduct)?;
+        let h = attention_over_channels(&q, k, v, self.heads)?;
+        self.out.over_channels((&h).into(), Addends { values: Some(x), ..Addends::NONE }, Kept::Full)
     }
 }

@@ -7,7 +7,7 @@ use super::VaeConfig;
 use crate::diffusion::layers::{group_norm, linear};
 use crate::diffusion::resnet::{ResnetBlock, ResnetShape};
 use crate::diffusion::{DiffusionError, Interrupt};
-use crate::kernels::{GroupNorm, Linear, attention};
+use crate::kernels::{Addends, Before, GroupNorm, Input, Kept, Linear, attention_over_channels};
 
 /// The epsilon of every norm in the VAE.
 pub(super) const EPS: f64 = 1e-6;
@@ -45,13 +45,13 @@ impl MidBlock {
 
     pub fn forward(&self, x: &Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
         interrupt.check()?;
-        let mut h = self.first.forward(x, None)?;
+        let mut h = self.first.forward(x.into(), None)?;
         if let Some(attention) = &self.attention {
             interrupt.check()?;
             h = attention.forward(&h)?;
         }
         interrupt.check()?;
-        Ok(self.last.forward(&h, None)?)
+        Ok(self.last.forward((&h).into(), None)?)
     }
 }
 
@@ -78,11 +78,13 @@ impl PixelAttention {
     }
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        // [B, C, H, W] -> [B, H*W, C]
-        let tokens = self.norm.forward(x)?.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        let (q, k, v) = (self.q.forward(&tokens)?, self.k.forward(&tokens)?, self.v.forward(&tokens)?);
-        let h = self.out.forward(&attention(&q, &k, &v, 1, None)?)?;
-        // [B, H*W, C] -> [B, C, H, W]
-        x + h.transpose(1, 2)?.contiguous()?.reshape(x.shape())?
+        // [B, C, H, W] -> [B, C, H*W]
+        let pixels = x.flatten_from(2)?;
+        let normed = Input::from(&pixels).after(Before::Norm(&self.norm));
+        let project = |map: &Linear| map.over_channels(normed, Addends::NONE, Kept::ForProduct);
+        let h = attention_over_channels(&project(&self.q)?, &project(&self.k)?, &project(&self.v)?, 1)?;
+        let added = Addends { values: Some(&pixels), ..Addends::NONE };
+        // [B, C, H*W] -> [B, C, H, W]
+        self.out.over_channels((&h).into(), added, Kept::Full)?.reshape(x.shape())
     }
 }

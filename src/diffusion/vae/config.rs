@@ -83,7 +83,7 @@ impl VaeConfig {
         1 << self.block_out_channels.len().saturating_sub(1).min(16)
     }
 
-    /// Added to the latents after the scaling is undone; 0 for Stable Diffusion.
+    /// Addends to the latents after the scaling is undone; 0 for Stable Diffusion.
     #[must_use]
     pub fn shift(&self) -> f64 {
         self.shift_factor.unwrap_or(0.0)

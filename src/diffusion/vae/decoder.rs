@@ -8,7 +8,7 @@ use super::blocks::{EPS, MidBlock, resnet};
 use crate::diffusion::layers::{conv3x3, group_norm};
 use crate::diffusion::resnet::ResnetBlock;
 use crate::diffusion::{DiffusionError, Interrupt};
-use crate::kernels::{Conv2d, GroupNorm, upsample_nearest};
+use crate::kernels::{Addends, Before, Conv2d, GroupNorm, Input};
 
 #[derive(Debug)]
 pub(super) struct Decoder {
@@ -50,7 +50,7 @@ impl Decoder {
             h = level.forward(h, interrupt)?;
         }
         interrupt.check()?;
-        Ok(self.conv_out.forward(&self.norm_out.forward_silu(&h)?)?)
+        Ok(self.conv_out.apply(Input::from(&h).after(Before::NormSilu(&self.norm_out)), Addends::NONE)?)
     }
 }
 
@@ -71,12 +71,12 @@ impl Level {
         let mut h = x;
         for resnet in &self.resnets {
             interrupt.check()?;
-            h = resnet.forward(&h, None)?;
+            h = resnet.forward((&h).into(), None)?;
         }
         if let Some(upsample) = &self.upsample {
             interrupt.check()?;
             let (_, _, height, width) = h.dims4()?;
-            h = upsample.forward(&upsample_nearest(&h, 2 * height, 2 * width)?)?;
+            h = upsample.apply(Input::from(&h).enlarged(2 * height, 2 * width), Addends::NONE)?;
         }
         Ok(h)
     }

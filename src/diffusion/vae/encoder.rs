@@ -8,7 +8,7 @@ use super::blocks::{EPS, MidBlock, resnet};
 use crate::diffusion::layers::{conv3x3, conv3x3_halving, group_norm};
 use crate::diffusion::resnet::ResnetBlock;
 use crate::diffusion::{DiffusionError, Interrupt};
-use crate::kernels::{Conv2d, GroupNorm};
+use crate::kernels::{Addends, Before, Conv2d, GroupNorm, Input};
 
 #[derive(Debug)]
 pub(super) struct Encoder {
@@ -49,7 +49,7 @@ impl Encoder {
             h = level.forward(h, interrupt)?;
         }
         h = self.mid.forward(&h, interrupt)?;
-        Ok(self.conv_out.forward(&self.norm_out.forward_silu(&h)?)?)
+        Ok(self.conv_out.apply(Input::from(&h).after(Before::NormSilu(&self.norm_out)), Addends::NONE)?)
     }
 }
 
@@ -69,7 +69,7 @@ impl Level {
         let mut h = x;
         for resnet in &self.resnets {
             interrupt.check()?;
-            h = resnet.forward(&h, None)?;
+            h = resnet.forward((&h).into(), None)?;
         }
         if let Some(downsample) = &self.downsample {
             interrupt.check()?;

@@ -1,0 +1,183 @@
+//! Weights times columns, over all threads: the loops around [`super::tile`].
+//!
+//! A task takes 128 columns, which stay in its core's cache, and some or all rows of the weights, which stream past. What
+//! a sum is made of, and in which order, does not depend on how the work is divided: the same request gives the same
+//! bytes on any number of threads.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::panel::{Source, Words, fill};
+use super::processor::{Instructions, instructions};
+use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
+
+/// Panels of a task.
+const PANELS: usize = 2;
+/// Columns of a task.
+pub(super) const TASK_COLUMNS: usize = PANELS * COLUMNS;
+/// The most words of the inner length that are filled at once: two panels of them take half a megabyte.
+const MAX_WORDS: usize = 1024;
+/// Tasks for each thread that are aimed at, so that the last ones end together.
+const TASKS_OF_A_THREAD: usize = 4;
+/// The fewest rows of weights that are worth a task.
+const LEAST_ROWS: usize = 16 * ROWS;
+
+/// A block of sums: [`ROWS`] rows or fewer of at most [`TASK_COLUMNS`] columns.
+pub(super) struct Block<'a> {
+    pub first_row: usize,
+    pub rows: usize,
+    pub columns: Range<usize>,
+    /// `[panels][ROWS][COLUMNS]`.
+    values: &'a [f32],
+    /// The same of the rows that belong to them, where the weights have such.
+    partners: &'a [f32],
+}
+
+impl Block<'_> {
+    /// The sums of a row of the block, for columns `within` the block that lie in one panel.
+    #[inline]
+    pub fn row(&self, row: usize, within: &Range<usize>) -> &[f32] {
+        part(self.values, row, within)
+    }
+
+    /// The sums of the row that belongs to a row of the block.
+    #[inline]
+    pub fn partner(&self, row: usize, within: &Range<usize>) -> &[f32] {
+        part(self.partners, row, within)
+    }
+
+    /// The block's panels, as columns within the block.
+    pub fn panels(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let count = self.columns.len();
+        (0..count).step_by(COLUMNS).map(move |start| start..(start + COLUMNS).min(count))
+    }
+}
+
+fn part<'a>(values: &'a [f32], row: usize, within: &Range<usize>) -> &'a [f32] {
+    let (panel, start) = (within.start / COLUMNS, within.start % COLUMNS);
+    &values[(panel * ROWS + row) * COLUMNS + start..][..within.len()]
+}
+
+/// What is multiplied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Product<'a> {
+    pub weights: Weights<'a>,
+    /// Rows of the result.
+    pub rows: usize,
+    /// How far behind each row of weights the one lies that belongs to it, if any.
+    pub partner: Option<usize>,
+    pub columns: usize,
+}
+
+impl Product<'_> {
+    /// Hands every block of the product to `finish`, from many threads.
+    ///
+    /// # Panics
+    /// When the weights are shorter than their rows times the source's inner length: a fault of the caller.
+    pub fn run<S: Source>(self, source: &S, finish: &(impl Fn(&Block) + Sync)) {
+        if self.rows == 0 || self.columns == 0 {
+            return;
+        }
+        let walk = Walk::new(self, source.inner());
+        let groups = self.columns.div_ceil(TASK_COLUMNS);
+        let wanted = (TASKS_OF_A_THREAD * rayon::current_num_threads()).div_ceil(groups);
+        let shares = wanted.min(self.rows.div_ceil(LEAST_ROWS)).max(1);
+        let share = self.rows.div_ceil(shares).next_multiple_of(ROWS);
+        let tasks: Vec<(usize, Range<usize>)> = (0..groups)
+            .flat_map(|group| {
+                (0..self.rows).step_by(share).map(move |first| (group, first..(first + share).min(self.rows)))
+            })
+            .collect();
+        tasks.into_par_iter().with_max_len(1).for_each(|(group, rows)| {
+            let columns = group * TASK_COLUMNS..((group + 1) * TASK_COLUMNS).min(self.columns);
+            BUFFERS.with_borrow_mut(|buffers| walk.task(source, columns, rows, buffers, finish));
+        });
+    }
+}
+
+/// What a thread computes in, kept from product to product.
+#[derive(Default)]
+struct Buffers {
+    panels: Vec<u32>,
+    sums: Vec<f32>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// A product with what its tasks share.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    product: Product<'a>,
+    instructions: Instructions,
+    kind: Words,
+    row_words: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(product: Product<'a>, inner: usize) -> Self {
+        let kind = match product.weights {
+            Weights::F32(_) => Words::F32,
+            Weights::Bf16(_) => Words::Bf16Pairs,
+        };
+        let row_words = inner.div_ceil(product.weights.values_of_a_word());
+        Self { product, instructions: instructions(), kind, row_words }
+    }
+
+    fn task<S: Source>(
+        self,
+        source: &S,
+        columns: Range<usize>,
+        rows: Range<usize>,
+        buffers: &mut Buffers,
+        finish: &impl Fn(&Block),
+    ) {
+        let panels = columns.len().div_ceil(COLUMNS);
+        // Where one filling holds the whole inner length, a block's sums are done at once and their place is used again.
+        let is_whole = self.row_words <= MAX_WORDS;
+        let of_block = PANELS * ROWS * COLUMNS;
+        let sides = 1 + usize::from(self.product.partner.is_some());
+        let kept = if is_whole { 1 } else { rows.len().div_ceil(ROWS) };
+        buffers.panels.resize(buffers.panels.len().max(PANELS * COLUMNS * self.row_words.min(MAX_WORDS)), 0);
+        buffers.sums.resize(buffers.sums.len().max(kept * sides * of_block), 0.0);
+        let at_once = self.row_words.div_ceil(self.row_words.div_ceil(MAX_WORDS));
+        for first_word in (0..self.row_words).step_by(at_once) {
+            let words = first_word..(first_word + at_once).min(self.row_words);
+            let (is_first, is_last) = (first_word == 0, words.end == self.row_words);
+            let of_panel = COLUMNS * words.len();
+            for panel in 0..panels {
+                let start = columns.start + panel * COLUMNS;
+                let of_it = start..(start + COLUMNS).min(columns.end);
+                fill(source, self.kind, words.clone(), of_it, &mut buffers.panels[panel * of_panel..][..of_panel]);
+            }
+            for (index, row) in rows.clone().step_by(ROWS).enumerate() {
+                let count = ROWS.min(rows.end - row);
+                let place = if is_whole { 0 } else { index * sides * of_block };
+                let sums = &mut buffers.sums[place..][..sides * of_block];
+                for (side, sums) in sums.chunks_exact_mut(of_block).enumerate() {
+                    let row = row + side * self.product.partner.unwrap_or(0);
+                    for (panel, sums) in sums.chunks_exact_mut(ROWS * COLUMNS).take(panels).enumerate() {
+                        let left = columns.len() - panel * COLUMNS;
+                        let tile = Tile {
+                            weights: self.product.weights,
+                            row_words: self.row_words,
+                            row,
+                            rows: count,
+                            word: words.start,
+                            panel: &buffers.panels[panel * of_panel..][..of_panel],
+                            vectors: left.min(COLUMNS).div_ceil(LANES),
+                        };
+                        multiply(self.instructions, tile, sums, !is_first);
+                    }
+                }
+                if is_last {
+                    let (values, partners) = sums.split_at(of_block);
+                    finish(&Block { first_row: row, rows: count, columns: columns.clone(), values, partners });
+                }
+            }
+        }
+    }
+}

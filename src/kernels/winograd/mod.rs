@@ -1,0 +1,457 @@
+//! 3x3 convolutions with fewer multiplications (Winograd 1980; Lavin & Gray 2015, arXiv:1509.09308): pictures and weights
+//! are transformed so that a tile of `M` x `M` output pixels needs `(M + 2)^2` products for each pair of channels instead
+//! of `9 M^2`.
+//!
+//! `M` is 4 for weights of f32. For bf16 it is 2: its transforms only add, so that rounding costs little.
+//!
+//! Tiles are the columns of `(M + 2)^2` products. A band of tiles goes through three sweeps: transform, multiply, transform
+//! back. The weights are transformed at each call: that is a small part of the work where pixels are many, and keeps no
+//! second copy of them.
+
+#![expect(clippy::inline_always, reason = "only what is inlined is compiled for its caller's processor features")]
+
+mod transform;
+
+use std::ops::Range;
+
+use half::bf16;
+use rayon::prelude::*;
+
+use self::transform::{Grid, Lanes, back_tile, picture_tile, weight_tile};
+use super::finish::{Finish, Form, add};
+use super::panel::Value;
+use super::processor::instructions;
+use super::scratch::with_room;
+use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
+use super::values::{Shared, Stored, written};
+use super::vector::widest;
+
+/// The most bytes of a band's transformed tiles and sums: they are to stay in the third-level cache.
+const BAND_BYTES: usize = 12 << 20;
+/// The most words of a product's columns, so that two panels of them stay in the second-level cache.
+const PANEL_WORDS: usize = 1024;
+/// With fewer output pixels than this the weights are the larger part, and the direct way is faster.
+const LEAST_PIXELS: usize = 1024;
+/// With fewer channels than this the transforms are the larger part.
+const LEAST_CHANNELS: usize = 32;
+
+/// A number that weights and transformed tiles are kept in.
+pub(super) trait Kind: Stored {
+    /// Output pixels of a tile's side.
+    const M: usize;
+    /// Values in a word.
+    const OF_A_WORD: usize;
+    fn weights(values: &[Self]) -> Weights<'_>;
+}
+
+impl Kind for f32 {
+    const M: usize = 4;
+    const OF_A_WORD: usize = 1;
+
+    fn weights(values: &[Self]) -> Weights<'_> {
+        Weights::F32(values)
+    }
+}
+
+impl Kind for bf16 {
+    const M: usize = 2;
+    const OF_A_WORD: usize = 2;
+
+    fn weights(values: &[Self]) -> Weights<'_> {
+        Weights::Bf16(values)
+    }
+}
+
+/// The pictures and sizes of one convolution.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Picture<'a, T> {
+    /// `[B, C, height, width]`, framed by one line of zeros, and on the right and below by what fills up the last tiles.
+    pub planes: &'a [T],
+    pub height: usize,
+    pub width: usize,
+    pub batch: usize,
+    pub channels: usize,
+    pub out_height: usize,
+    pub out_width: usize,
+}
+
+/// True where this way is the faster one.
+pub(super) fn pays(pixels: usize, channels: usize, channels_out: usize) -> bool {
+    pixels >= LEAST_PIXELS && channels.min(channels_out) >= LEAST_CHANNELS && channels.is_multiple_of(2)
+}
+
+/// Lines and columns that planes need beyond the frame.
+pub(super) fn filling<T: Kind>(height: usize, width: usize) -> (usize, usize) {
+    (height.next_multiple_of(T::M) - height, width.next_multiple_of(T::M) - width)
+}
+
+/// The convolution `[B, channels_out, out_height, out_width]` with `weights` `[channels_out, C, 3, 3]`.
+pub(super) fn convolve<T: Kind>(picture: Picture<T>, weights: &[T], channels_out: usize, finish: Finish) -> Vec<f32> {
+    let area = picture.out_height * picture.out_width;
+    #[expect(unsafe_code, reason = "the result is written once")]
+    // SAFETY: the tiles cover every pixel, the rows every channel.
+    unsafe {
+        written::<f32>(picture.batch * channels_out * area, |room| {
+            let form = Form { rows: channels_out, area };
+            Walk::new(picture, channels_out).run(weights, &Target { finish, form, room });
+        })
+    }
+}
+
+/// Where results go.
+struct Target<'a> {
+    finish: Finish<'a>,
+    form: Form,
+    room: &'a Shared<'a, f32>,
+}
+
+/// A run of tiles side by side in one picture.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// Its first tile within the panel.
+    at: usize,
+    len: usize,
+    picture: usize,
+    /// Tiles from the top and from the left.
+    row: usize,
+    column: usize,
+}
+
+/// A convolution with what its tasks share.
+struct Walk<'a, T> {
+    picture: Picture<'a, T>,
+    channels_out: usize,
+    /// Products of a tile.
+    points: usize,
+    words: usize,
+    /// Tiles of a picture, down and across.
+    rows: usize,
+    columns: usize,
+    /// Panels of a band.
+    panels: usize,
+}
+
+impl<'a, T: Kind> Walk<'a, T> {
+    fn new(picture: Picture<'a, T>, channels_out: usize) -> Self {
+        let points = (T::M + 2) * (T::M + 2);
+        let words = picture.channels / T::OF_A_WORD;
+        let (rows, columns) = (picture.out_height.div_ceil(T::M), picture.out_width.div_ceil(T::M));
+        let all = (picture.batch * rows * columns).div_ceil(COLUMNS);
+        let of_panel = points * COLUMNS * 4 * (words + channels_out);
+        let panels = (BAND_BYTES / of_panel).clamp(1, (PANEL_WORDS * 2 / words).max(1)).min(all);
+        Self { picture, channels_out, points, words, rows, columns, panels }
+    }
+
+    fn tiles(&self) -> usize {
+        self.picture.batch * self.rows * self.columns
+    }
+
+    fn run(&self, weights: &[T], target: &Target) {
+        let (of_tiles, of_sums) = (self.words * COLUMNS, self.channels_out * COLUMNS);
+        with_room(self.points * self.channels_out * self.picture.channels, |matrices| {
+            self.transform_matrices(weights, matrices);
+            with_room(self.points * self.panels * of_tiles, |tiles| {
+                with_room(self.points * self.panels * of_sums, |sums| {
+                    self.run_bands(matrices, tiles, sums, target);
+                });
+            });
+        });
+    }
+
+    fn run_bands(&self, matrices: &[T], tiles: &mut [u32], sums: &mut [f32], target: &Target) {
+        for first in (0..self.tiles()).step_by(self.panels * COLUMNS) {
+            let band = first..(first + self.panels * COLUMNS).min(self.tiles());
+            self.transform(&band, tiles);
+            let vectors = |panel: usize| (band.len() - panel * COLUMNS).min(COLUMNS).div_ceil(LANES);
+            let panels = band.len().div_ceil(COLUMNS);
+            self.multiply(matrices, tiles, sums, panels, &vectors);
+            self.transform_back(&band, sums, target);
+        }
+    }
+
+    /// Fills the weights' matrices, `[points, channels_out, C]`.
+    fn transform_matrices(&self, weights: &[T], matrices: &mut [T]) {
+        let (channels, rows) = (self.picture.channels, self.channels_out);
+        let room = Shared::of(matrices);
+        weights.par_chunks_exact(channels * 9).enumerate().with_min_len(4).for_each_init(
+            Vec::new,
+            |out, (row, weights)| {
+                out.resize(self.points * channels, T::default());
+                transform_weights(weights, out);
+                for (point, values) in out.chunks_exact(channels).enumerate() {
+                    #[expect(unsafe_code, reason = "tasks write from many threads")]
+                    // SAFETY: rows are different.
+                    let part = unsafe { room.part((point * rows + row) * channels, channels) };
+                    for (out, value) in part.iter_mut().zip(values) {
+                        out.write(*value);
+                    }
+                }
+            },
+        );
+    }
+
+    /// Runs of a panel that begins with tile `first`.
+    fn runs(&self, first: usize, count: usize) -> Vec<Run> {
+        let mut runs = Vec::new();
+        let mut tile = first;
+        while tile < first + count {
+            let (line, column) = (tile / self.columns, tile % self.columns);
+            let len = (self.columns - column).min(first + count - tile);
+            runs.push(Run { at: tile - first, len, picture: line / self.rows, row: line % self.rows, column });
+            tile += len;
+        }
+        runs
+    }
+
+    /// The panels of a band as their first tile and their number of tiles.
+    fn panels_of(band: &Range<usize>) -> impl Iterator<Item = (usize, usize)> + use<T> {
+        let end = band.end;
+        band.clone().step_by(COLUMNS).map(move |first| (first, COLUMNS.min(end - first)))
+    }
+
+    /// Fills `[points, panels, words, COLUMNS]`.
+    fn transform(&self, band: &Range<usize>, tiles: &mut [u32]) {
+        let room = Shared::of(tiles);
+        let panels: Vec<Vec<Run>> = Self::panels_of(band).map(|(first, count)| self.runs(first, count)).collect();
+        let tasks = panels.iter().enumerate().flat_map(|(panel, runs)| (0..self.words).map(move |w| (panel, runs, w)));
+        let tasks: Vec<_> = tasks.collect();
+        tasks.into_par_iter().with_min_len(8).for_each_init(Vec::new, |values, (panel, runs, word)| {
+            let place = Place {
+                start: (panel * self.words + word) * COLUMNS,
+                of_point: self.panels * self.words * COLUMNS,
+                room: &room,
+            };
+            transform_word(&self.picture, runs, word, values, &place);
+        });
+    }
+
+    /// Fills `[points, panels, channels_out, COLUMNS]`.
+    fn multiply(
+        &self,
+        matrices: &[T],
+        tiles: &[u32],
+        sums: &mut [f32],
+        panels: usize,
+        vectors: &(impl Fn(usize) -> usize + Sync),
+    ) {
+        let of_matrix = self.channels_out * self.picture.channels;
+        // A task some rows of one matrix, for all panels.
+        let share = 16 * ROWS;
+        let instructions = instructions();
+        let room = Shared::of(sums);
+        let tasks: Vec<(usize, usize)> = (0..self.points)
+            .flat_map(|point| (0..self.channels_out).step_by(share).map(move |row| (point, row)))
+            .collect();
+        tasks.into_par_iter().with_max_len(1).for_each(|(point, first)| {
+            let weights = T::weights(&matrices[point * of_matrix..][..of_matrix]);
+            let end = (first + share).min(self.channels_out);
+            for row in (first..end).step_by(ROWS) {
+                let rows = ROWS.min(end - row);
+                for panel in 0..panels {
+                    let place = point * self.panels + panel;
+                    let tile = Tile {
+                        weights,
+                        row_words: self.words,
+                        row,
+                        rows,
+                        word: 0,
+                        panel: &tiles[place * self.words * COLUMNS..][..self.words * COLUMNS],
+                        vectors: vectors(panel),
+                    };
+                    #[expect(unsafe_code, reason = "tasks write from many threads")]
+                    // SAFETY: tasks have different matrices or rows; what was there are numbers.
+                    let out = unsafe {
+                        room.part(((place * self.channels_out) + row) * COLUMNS, rows * COLUMNS).assume_init_mut()
+                    };
+                    multiply(instructions, tile, out, false);
+                }
+            }
+        });
+    }
+
+    /// Sums to output pixels, finished.
+    fn transform_back(&self, band: &Range<usize>, sums: &[f32], target: &Target) {
+        let panels: Vec<Vec<Run>> = Self::panels_of(band).map(|(first, count)| self.runs(first, count)).collect();
+        let rows = self.channels_out;
+        let tasks: Vec<_> =
+            panels.iter().enumerate().flat_map(|(panel, runs)| (0..rows).map(move |row| (panel, runs, row))).collect();
+        tasks.into_par_iter().with_min_len(8).for_each_init(
+            || vec![0.0_f32; T::M * T::M * COLUMNS],
+            |lines, (panel, runs, row)| {
+                let of_point = self.panels * rows * COLUMNS;
+                transform_sums::<T>(&sums[(panel * rows + row) * COLUMNS..], of_point, lines);
+                for run in runs {
+                    self.write(run, row, lines, target);
+                }
+            },
+        );
+    }
+
+    /// Writes a run of tiles of one channel from lines `[M, COLUMNS * M]`.
+    fn write(&self, run: &Run, row: usize, lines: &[f32], target: &Target) {
+        let Target { finish, form, room } = target;
+        let constant = finish.constant(*form, run.picture, row);
+        for (index, line) in lines.chunks_exact(COLUMNS * T::M).enumerate() {
+            let (y, x) = (run.row * T::M + index, run.column * T::M);
+            if y >= self.picture.out_height {
+                break;
+            }
+            let len = (run.len * T::M).min(self.picture.out_width - x);
+            let start = (run.picture * form.rows + row) * form.area + y * self.picture.out_width + x;
+            #[expect(unsafe_code, reason = "tasks write from many threads")]
+            // SAFETY: runs have different tiles, tasks different channels.
+            let out = unsafe { room.part(start, len) };
+            let values = finish.values.map_or(&[][..], |values| &values[start..start + len]);
+            add(out, &line[run.at * T::M..][..len], constant, values);
+        }
+    }
+}
+
+/// Where a word of every point of a panel goes.
+struct Place<'a> {
+    start: usize,
+    /// From a point to the next.
+    of_point: usize,
+    room: &'a Shared<'a, u32>,
+}
+
+widest! {
+    /// Transforms what the tiles of some runs see in the channels of a word; `values` is room to work in.
+    transform_word, transform_word_body, <T: Kind>,
+    (picture: &Picture<T>, runs: &[Run], word: usize, values: &mut Vec<f32>, place: &Place)
+}
+
+widest! {
+    /// Transforms sums, a point's `of_point` behind the last one's, into lines `[M, COLUMNS * M]`.
+    transform_sums, transform_sums_body, <T: Kind>, (sums: &[f32], of_point: usize, lines: &mut [f32])
+}
+
+widest! {
+    /// Transforms one row of weights `[C, 3, 3]` into `[points, C]`.
+    transform_weights, transform_weights_body, <T: Kind>, (weights: &[T], out: &mut [T])
+}
+
+#[inline(always)]
+fn transform_word_body<T: Kind>(picture: &Picture<T>, runs: &[Run], word: usize, values: &mut Vec<f32>, place: &Place) {
+    if T::M == 2 {
+        word_of_tiles::<T, 4>(picture, runs, word, values, place);
+    } else {
+        word_of_tiles::<T, 6>(picture, runs, word, values, place);
+    }
+}
+
+#[inline(always)]
+fn word_of_tiles<T: Kind, const N: usize>(
+    picture: &Picture<T>,
+    runs: &[Run],
+    word: usize,
+    values: &mut Vec<f32>,
+    place: &Place,
+) {
+    let of_channel = N * N * COLUMNS;
+    values.resize(T::OF_A_WORD * of_channel, 0.0);
+    for (half, values) in values.chunks_exact_mut(of_channel).enumerate() {
+        gather::<T, N>(picture, runs, word * T::OF_A_WORD + half, values);
+    }
+    for lane in (0..COLUMNS).step_by(LANES) {
+        let mut tile = load::<N>(values, lane);
+        picture_tile(&mut tile);
+        let mut second = [[Lanes::ZERO; N]; N];
+        if T::OF_A_WORD == 2 {
+            second = load::<N>(&values[of_channel..], lane);
+            picture_tile(&mut second);
+        }
+        for i in 0..N {
+            for j in 0..N {
+                let start = place.start + (i * N + j) * place.of_point + lane;
+                #[expect(unsafe_code, reason = "tasks write from many threads")]
+                // SAFETY: tasks have different panels or words.
+                let out = unsafe { place.room.part(start, LANES) };
+                for ((out, low), high) in out.iter_mut().zip(tile[i][j].0).zip(second[i][j].0) {
+                    let pair = low.to_bf16_bits() | high.to_bf16_bits() << 16;
+                    out.write(if T::OF_A_WORD == 1 { low.to_bits() } else { pair });
+                }
+            }
+        }
+    }
+}
+
+/// Value (i, j) of what every tile sees at `out[(i * N + j) * COLUMNS..]`.
+#[inline(always)]
+fn gather<T: Kind, const N: usize>(picture: &Picture<T>, runs: &[Run], channel: usize, out: &mut [f32]) {
+    for run in runs {
+        let plane = (run.picture * picture.channels + channel) * picture.height;
+        for i in 0..N {
+            let line = (plane + run.row * (N - 2) + i) * picture.width + run.column * (N - 2);
+            let from = &picture.planes[line..line + run.len * (N - 2) + 2];
+            for j in 0..N {
+                let out = &mut out[(i * N + j) * COLUMNS + run.at..][..run.len];
+                for (tile, out) in out.iter_mut().enumerate() {
+                    *out = from[tile * (N - 2) + j].to_f32();
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn load<const N: usize>(values: &[f32], lane: usize) -> Grid<N> {
+    let mut tile = [[Lanes::ZERO; N]; N];
+    for i in 0..N {
+        for j in 0..N {
+            tile[i][j] = Lanes::of(&values[(i * N + j) * COLUMNS + lane..]);
+        }
+    }
+    tile
+}
+
+#[inline(always)]
+fn transform_sums_body<T: Kind>(sums: &[f32], of_point: usize, lines: &mut [f32]) {
+    if T::M == 2 { sum_lanes::<4>(sums, of_point, lines) } else { sum_lanes::<6>(sums, of_point, lines) }
+}
+
+#[inline(always)]
+fn sum_lanes<const N: usize>(sums: &[f32], of_point: usize, lines: &mut [f32]) {
+    let m = N - 2;
+    for lane in (0..COLUMNS).step_by(LANES) {
+        let mut tile = [[Lanes::ZERO; N]; N];
+        for i in 0..N {
+            for j in 0..N {
+                tile[i][j] = Lanes::of(&sums[(i * N + j) * of_point + lane..]);
+            }
+        }
+        back_tile(&mut tile);
+        for i in 0..m {
+            let out = &mut lines[i * COLUMNS * m + lane * m..][..LANES * m];
+            for t in 0..LANES {
+                for j in 0..m {
+                    out[t * m + j] = tile[i][j].0[t];
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn transform_weights_body<T: Kind>(weights: &[T], out: &mut [T]) {
+    if T::M == 2 { weight_lanes::<T, 4>(weights, out) } else { weight_lanes::<T, 6>(weights, out) }
+}
+
+#[inline(always)]
+fn weight_lanes<T: Kind, const N: usize>(weights: &[T], out: &mut [T]) {
+    let channels = weights.len() / 9;
+    for first in (0..channels).step_by(LANES) {
+        let count = LANES.min(channels - first);
+        let mut g = [[Lanes::ZERO; 3]; 3];
+        for (tap, lanes) in g.iter_mut().flatten().enumerate() {
+            for (lane, weight) in lanes.0[..count].iter_mut().zip(weights[first * 9 + tap..].iter().step_by(9)) {
+                *lane = weight.to_f32();
+            }
+        }
+        for (point, lanes) in weight_tile::<N>(&g).iter().flatten().enumerate() {
+            for (out, value) in out[point * channels + first..][..count].iter_mut().zip(lanes.0) {
+                *out = T::from_f32(value);
+            }
+        }
+    }
+}
