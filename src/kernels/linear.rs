@@ -56,9 +56,8 @@ impl Linear {
             let x = x.contiguous()?;
             let values = Values::of(&x)?;
             let source = Rows { values: values.f32()?, inner: inputs };
-            let rows = x.elem_count() / inputs;
             let write = |finish: &Finish, block: &Block, room: &Shared<f32>| finish.write_rows(outputs, block, room);
-            return self.run(&source, rows, None, Finish::default(), write, dims);
+            return self.run(&source, outputs, Finish::default(), write, dims);
         }
         let y = x.reshape(((), inputs))?.matmul(&self.weight.t()?)?.reshape(dims)?;
         match &self.bias {
@@ -84,9 +83,9 @@ impl Linear {
             };
             let form = Form { rows: dims[1], area: dims[2..].iter().product() };
             return if kept == Kept::ForProduct && self.weight.dtype() == DType::BF16 {
-                self.map::<bf16>(input, finish, dims, None, |finish, block, room| finish.write(form, block, room))
+                self.map::<bf16>(input, finish, dims, |finish, block, room| finish.write(form, block, room))
             } else {
-                self.map::<f32>(input, finish, dims, None, |finish, block, room| finish.write(form, block, room))
+                self.map::<f32>(input, finish, dims, |finish, block, room| finish.write(form, block, room))
             };
         }
         added.plain(self.plain(input, &dims)?)
@@ -100,15 +99,14 @@ impl Linear {
         let dims = self.mapped(input, 2)?;
         if self.takes(input) {
             let form = Form { rows: dims[1], area: dims[2..].iter().product() };
-            let partner = Some(dims[1]);
             let finish = Finish::default();
             return if self.weight.dtype() == DType::BF16 {
-                self.map::<bf16>(input, finish, dims, partner, |finish, block, room| {
-                    finish.write_gated(form, block, room)
+                self.map::<bf16>(input, finish, dims, |finish, block, room| {
+                    finish.write_gated(form, block, room);
                 })
             } else {
-                self.map::<f32>(input, finish, dims, partner, |finish, block, room| {
-                    finish.write_gated(form, block, room)
+                self.map::<f32>(input, finish, dims, |finish, block, room| {
+                    finish.write_gated(form, block, room);
                 })
             };
         }
@@ -152,15 +150,14 @@ impl Linear {
         input: Input,
         finish: Finish,
         dims: Vec<usize>,
-        partner: Option<usize>,
         write: impl Fn(&Finish, &Block, &Shared<T>) + Sync,
     ) -> Result<Tensor> {
-        let (batch, area) = (dims[0], dims[2..].iter().product::<usize>());
+        let batch = dims[0];
         let tensors = input.contiguous()?;
         let values = InputValues::of(&tensors)?;
         if input.tensor().dtype() == DType::BF16 {
             let source = Channels { parts: values.bf16()?, before: panel::Before::Nothing };
-            return self.run(&source, batch * area, partner, finish, write, dims);
+            return self.run(&source, dims[1], finish, write, dims);
         }
         let parts = values.f32()?;
         match input.before() {
@@ -173,25 +170,25 @@ impl Linear {
                 }
                 let statistics = &norm.statistics(parts, batch);
                 let source = Channels { parts, before: panel::Before::LayerNorm { statistics, weight, bias } };
-                self.run(&source, batch * area, partner, finish, write, dims)
+                self.run(&source, dims[1], finish, write, dims)
             }
             Before::Norm(norm) | Before::NormSilu(norm) => {
                 let pairs = norm.affine(parts, batch)?;
                 let source = Channels { parts, before: panel::Before::Affine(&pairs) };
-                self.run(&source, batch * area, partner, finish, write, dims)
+                self.run(&source, dims[1], finish, write, dims)
             }
             Before::Nothing => {
                 let source = Channels { parts, before: panel::Before::Nothing };
-                self.run(&source, batch * area, partner, finish, write, dims)
+                self.run(&source, dims[1], finish, write, dims)
             }
         }
     }
 
+    /// A result of `rows` for each column; where the weights have twice as many, the second half belongs to the first.
     fn run<T: Stored>(
         &self,
         source: &impl Source,
-        columns: usize,
-        partner: Option<usize>,
+        rows: usize,
         finish: Finish,
         write: impl Fn(&Finish, &Block, &Shared<T>) + Sync,
         dims: Vec<usize>,
@@ -206,7 +203,8 @@ impl Linear {
             Weights::F32(_) => None,
         };
         let weights = even.as_deref().map_or(weight.weights(), |values| Ok(Weights::Bf16(values)))?;
-        let rows = self.weight.dim(0)? / (1 + usize::from(partner.is_some()));
+        let partner = (rows < self.weight.dim(0)?).then_some(rows);
+        let columns = dims.iter().product::<usize>() / rows.max(1);
         let product = Product { weights, rows, partner, columns };
         #[expect(unsafe_code, reason = "the result is written once")]
         // SAFETY: the blocks of a product cover all of its rows and columns.

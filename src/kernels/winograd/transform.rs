@@ -129,12 +129,11 @@ pub(super) type Grid<const N: usize> = [[Lanes; N]; N];
 fn down<const N: usize>(tile: &mut Grid<N>, along: impl Fn([Lanes; N]) -> [Lanes; N]) {
     for j in 0..N {
         let mut column = [Lanes::ZERO; N];
-        for i in 0..N {
-            column[i] = tile[i][j];
+        for (lanes, row) in column.iter_mut().zip(tile.iter()) {
+            *lanes = row[j];
         }
-        let column = along(column);
-        for i in 0..N {
-            tile[i][j] = column[i];
+        for (lanes, row) in along(column).into_iter().zip(tile.iter_mut()) {
+            row[j] = lanes;
         }
     }
 }
@@ -155,8 +154,8 @@ pub(super) fn weight_tile<const N: usize>(g: &[[Lanes; 3]; 3]) -> Grid<N> {
     let rows: [[Lanes; N]; 3] = [weights(g[0]), weights(g[1]), weights(g[2])];
     for j in 0..N {
         let column: [Lanes; N] = weights([rows[0][j], rows[1][j], rows[2][j]]);
-        for i in 0..N {
-            tile[i][j] = column[i];
+        for (lanes, row) in column.into_iter().zip(tile.iter_mut()) {
+            row[j] = lanes;
         }
     }
     tile
@@ -166,7 +165,7 @@ pub(super) fn weight_tile<const N: usize>(g: &[[Lanes; 3]; 3]) -> Grid<N> {
 #[inline(always)]
 pub(super) fn back_tile<const N: usize>(tile: &mut Grid<N>) {
     down(tile, back);
-    for row in tile[..N - 2].iter_mut() {
+    for row in &mut tile[..N - 2] {
         *row = back(*row);
     }
 }
@@ -192,10 +191,10 @@ mod tests {
         }
         let mut found = products;
         back_tile(&mut found);
-        for y in 0..N - 2 {
-            for x in 0..N - 2 {
+        for (y, row) in found[..N - 2].iter().enumerate() {
+            for (x, lanes) in row[..N - 2].iter().enumerate() {
                 let expected: f32 = (0..9).map(|t| value(y + t / 3, x + t % 3) * weight(t / 3, t % 3)).sum();
-                assert!((found[y][x].0[0] - expected).abs() < 1e-5, "{N} {y} {x}: {} {expected}", found[y][x].0[0]);
+                assert!((lanes.0[0] - expected).abs() < 1e-5, "{N} {y} {x}: {} {expected}", lanes.0[0]);
             }
         }
     }
