@@ -52,7 +52,7 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         recipe.loras.iter().map(|lora| json!({"name": lora.name, "weight": lora.weight, "hash": lora.hash})).collect();
     json!({
         "tool": recipe.tool,
-        "text_encoders": recipe.text_encoders,
+        "text_encoders": Some(&recipe.text_encoders).filter(|names| !names.is_empty()),
         "prediction": recipe.prediction.map(PredictionOverride::name),
         "vae": recipe.vae.as_ref().map(|vae| json!({"name": vae.name, "hash": vae.hash})),
         "prompt": text(&recipe.prompt),

@@ -154,12 +154,11 @@ fn companions(options: &VerifyOptions, recipe: &ReadRecipe) -> Result<(Companion
     let mut missing = None;
     if companions.text_encoders.is_empty() {
         for name in &recipe.text_encoders {
-            match models::recorded_text_encoder(name) {
-                Some(path) => companions.text_encoders.push(path),
-                None => {
-                    let reason = "which is not here: name it with --text-encoder";
-                    missing = Some(format!("it was made with the text encoder {name}, {reason}"));
-                }
+            if let Some(path) = models::recorded_text_encoder(name) {
+                companions.text_encoders.push(path);
+            } else {
+                let reason = "which is not here: name it with --text-encoder";
+                missing = Some(format!("it was made with the text encoder {name}, {reason}"));
             }
         }
     }
