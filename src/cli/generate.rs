@@ -126,7 +126,9 @@ impl Run<'_> {
         let plain = PictureRecord::new(facts.name.clone(), request.clone());
         let (model_hash, vae) = (self.model_hash.clone(), facts.vae.clone());
         let (text_encoders, prediction) = (facts.companions.text_encoder_names(), facts.companions.prediction);
-        let record = PictureRecord { model_hash, vae, text_encoders, prediction, adapters, embeddings, ..plain };
+        let precision = self.options.precision.recorded();
+        let record =
+            PictureRecord { model_hash, vae, text_encoders, prediction, precision, adapters, embeddings, ..plain };
         self.check_room_for(&record)?;
         let previews = self.options.previews.as_deref();
         // Pictures of one seed are told apart by their variation.

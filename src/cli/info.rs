@@ -53,6 +53,7 @@ fn as_json(recipe: &ReadRecipe) -> Value {
     json!({
         "tool": recipe.tool,
         "text_encoders": Some(&recipe.text_encoders).filter(|names| !names.is_empty()),
+        "precision": recipe.precision,
         "prediction": recipe.prediction.map(PredictionOverride::name),
         "vae": recipe.vae.as_ref().map(|vae| json!({"name": vae.name, "hash": vae.hash})),
         "prompt": text(&recipe.prompt),

@@ -171,7 +171,8 @@ pub struct GenerateOptions {
     /// auto or cpu
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: DeviceChoice,
-    /// f32
+    /// What the weights are kept in: f32, or bf16, which takes half the memory and, where the processor has
+    /// instructions for it, about half the time, for a picture that differs a little
     #[arg(long, value_name = "NAME", default_value = "f32")]
     pub precision: Precision,
     /// Report as one JSON object a line on stdout
@@ -328,7 +329,7 @@ mod tests {
             ("--init a.png fox", "--strength"),
             ("--init a.png --strength 2 fox", "at most 1"),
             ("--device cuda fox", "auto, cpu"),
-            ("--precision f16 fox", "f32"),
+            ("--precision f16 fox", "f32, bf16"),
             ("--count 0 fox", "1..=10000"),
             ("", "<PROMPT>"),
         ] {

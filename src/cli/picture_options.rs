@@ -41,9 +41,9 @@ pub struct VerifyOptions {
     /// auto or cpu
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: DeviceChoice,
-    /// f32
-    #[arg(long, value_name = "NAME", default_value = "f32")]
-    pub precision: Precision,
+    /// What the weights are kept in: f32 or bf16 [default: as the file says, else f32]
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<Precision>,
     /// Report as one JSON object a line on stdout
     #[arg(long)]
     pub json: bool,

@@ -91,7 +91,9 @@ fn render_and_compare(
         files.take_recipe(&record.adapters, request.dialect)?;
     }
     let mut other_files = Vec::new();
-    let mut session = Session::start(options.device, options.precision, Report::new(options.json))?;
+    let precision = recipe.precision.as_deref().and_then(|name| name.parse().ok());
+    let precision = options.precision.or(precision).unwrap_or_default();
+    let mut session = Session::start(options.device, precision, Report::new(options.json))?;
     let (mut notes, mut refusal) = (Vec::new(), None);
     let check = |facts: &ModelFacts| match other_model(&recipe, &facts.name) {
         None => match recipe.vae.as_ref().filter(|named| !is_vae_known && !is_called(facts, named)) {

@@ -33,6 +33,9 @@ pub struct PictureRecord {
     /// What the model predicts, where its user said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prediction: Option<PredictionOverride>,
+    /// What the weights were kept in, "bf16", where that was not f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// What was asked.
     pub request: GenerationRequest,
     /// The LoRAs that changed the model.
@@ -74,6 +77,7 @@ impl PictureRecord {
             vae: None,
             text_encoders: Vec::new(),
             prediction: None,
+            precision: None,
             request,
             adapters: Vec::new(),
             embeddings: Vec::new(),
@@ -147,6 +151,8 @@ pub struct ReadRecipe {
     pub text_encoders: Vec<String>,
     /// What the model predicts, where the picture says that its user said it.
     pub prediction: Option<PredictionOverride>,
+    /// What the weights were kept in, where the picture says it.
+    pub precision: Option<String>,
     /// Which of the text encoder's last layers was used, 1 for the last.
     pub clip_skip: Option<u32>,
     /// What weights in the prompt do.
@@ -235,6 +241,7 @@ impl ReadRecipe {
             ("VAE", self.vae.as_ref().map(|vae| vae.name.clone())),
             ("VAE hash", self.vae.as_ref().and_then(|vae| vae.hash.clone())),
             ("Text encoders", text(&self.text_encoders.join(", "))),
+            ("Precision", self.precision.clone()),
             ("Prediction", self.prediction.map(|prediction| prediction.label().to_owned())),
             ("LoRAs", text(&loras.join(", "))),
             ("Embeddings", text(&embeddings.join(", "))),
@@ -272,6 +279,7 @@ impl From<&PictureRecord> for ReadRecipe {
             vae: record.vae.clone(),
             text_encoders: record.text_encoders.clone(),
             prediction: record.prediction,
+            precision: record.precision.clone(),
             steps: Some(request.steps),
             guidance: Some(request.guidance),
             sampler: Some(request.sampler),
