@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dtype = if setting("PRECISION", "f32") == "bf16" { DType::BF16 } else { DType::F32 };
     let runs: usize = setting("RUNS", "3").parse()?;
     let parts = setting("PARTS", "unet,vae,clip");
+    calotype::kernels::keep_freed_memory();
     let files = ModelFiles::at(Path::new(&model))?;
     let description = checkpoint::describe(&files, &Companions::default())?;
     let model = checkpoint::load(&description, dtype, &Device::Cpu, Arc::new(|_| true))?;

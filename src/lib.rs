@@ -17,7 +17,7 @@
 //! | [`prompt`] | the prompt language: text to chunks of tokens | `request` | tokenizers, serde, serde_json |
 //! | [`latent_image`] | plain f32 latents and their rough colours | - | image |
 //! | [`worker`] | a thread with a bounded inbox and outbox, which always ends | - | crossbeam-channel |
-//! | [`kernels`] | conv, norm and activation, attention, linear: how the heavy arithmetic runs on this hardware; the only room with `unsafe` arithmetic | - | candle-core, candle-nn, gemm, half, rayon, **std::env** |
+//! | [`kernels`] | conv, norm and activation, attention, linear: how the heavy arithmetic runs on this hardware; the only room with `unsafe` arithmetic | - | candle-core, candle-nn, gemm, half, libc, rayon, **std::env** |
 //! | [`diffusion`] | pure numerics: text encoder, U-Net, VAE, noise schedule, prediction, guidance, samplers | `request`, `prompt`, `latent_image`, `kernels` | candle-core, candle-nn, serde, serde_json, image |
 //! | [`checkpoint`] | files on disk to named weights and configs: model folders, single files, the built-in model, LoRAs, embeddings | `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, flate2, half, rayon, serde, serde_json, sha2, zip, **std::fs** |
 //! | [`inference`] | the thread that owns the model: requests in, previews and pictures out; the only `cfg` for hardware | `request`, `prompt`, `latent_image`, `worker`, `diffusion`, `checkpoint`, `kernels` | candle-core, crossbeam-channel, image, serde, rayon |

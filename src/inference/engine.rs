@@ -13,6 +13,7 @@ use super::previews::{Latents, Previewer, Wanted};
 use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles, STARTER_NAME};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
+use crate::kernels::{keep_freed_memory, release_memory};
 use crate::latent_image::LatentColours;
 use crate::request::{Companions, GuidanceScale, ImageSize, RecordedVae, SamplerKind, ScheduleKind, Steps};
 use crate::worker::{Inbox, Outbox};
@@ -37,6 +38,7 @@ struct Loaded {
 }
 
 pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
+    keep_freed_memory();
     let previewer = Previewer::new(device.device(), precision.dtype());
     let mut engine = Engine { device, precision, model: None, previewer, outbox, closing: inbox.closing_check() };
     while let Some(command) = inbox.next() {
@@ -44,6 +46,7 @@ pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Comm
             Command::Load { source, companions } => engine.load(source, companions),
             Command::Generate(job) => engine.generate(&job),
         }
+        release_memory();
     }
 }
 
@@ -51,6 +54,7 @@ impl Engine<'_> {
     fn load(&mut self, source: ModelSource, companions: Companions) {
         // Freed before the next one is read, so that two never share the memory.
         self.model = None;
+        release_memory();
         let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&source, &companions)));
         let error = match loaded {
             Ok(Ok(()) | Err(CheckpointError::Cancelled)) => return,

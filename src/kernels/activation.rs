@@ -4,7 +4,11 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 use rayon::prelude::*;
 
 use super::contiguous;
-use super::vector::gated_gelu;
+use super::values::{Values, tensor};
+use super::vector::{gated_gelu, gelu_of, sigmoid_weighted};
+
+/// Values that one task activates.
+const VALUES_OF_A_TASK: usize = 1 << 14;
 
 /// An activation function, elementwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,19 @@ impl Activation {
     /// # Errors
     /// When the device fails.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        if x.device().is_cpu() && x.dtype() == DType::F32 {
+            let x = x.contiguous()?;
+            let values = Values::of(&x)?;
+            let values = values.f32()?;
+            let mut out = vec![0.0_f32; values.len()];
+            let chunks = out.par_chunks_mut(VALUES_OF_A_TASK).zip(values.par_chunks(VALUES_OF_A_TASK));
+            match self {
+                Self::Silu => chunks.for_each(|(out, x)| sigmoid_weighted(out, x, 1.0)),
+                Self::QuickGelu => chunks.for_each(|(out, x)| sigmoid_weighted(out, x, 1.702)),
+                Self::Gelu => chunks.for_each(|(out, x)| gelu_of(out, x)),
+            }
+            return tensor(out, x.dims());
+        }
         match self {
             Self::Silu => x.silu(),
             Self::Gelu => x.gelu_erf(),

@@ -80,7 +80,7 @@ impl Finish<'_> {
                 let out = unsafe { out.part(start, block.rows) };
                 for (index, out) in out.iter_mut().enumerate() {
                     let bias = self.bias.map_or(0.0, |bias| bias[block.first_row + index]);
-                    out.write(block.row(index, &(column..column + 1))[0] + bias);
+                    out.write(block.value(index, column) + bias);
                 }
             }
         }

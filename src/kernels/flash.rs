@@ -17,8 +17,8 @@ use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
 use super::values::{Shared, Stored, Values, tensor, written};
 use super::vector::{exp2_of_negative, widest};
 
-/// Keys of a block: their scores for 64 queries take 64 KiB.
-const KEYS: usize = 256;
+/// Keys of a block: their scores for 64 queries take 32 KiB.
+const KEYS: usize = 128;
 /// Rows of keys of a tile: with few words to sum, four rows begin and end faster than six.
 const KEY_ROWS: usize = 4;
 /// Tasks for each thread that are aimed at.

@@ -31,7 +31,7 @@ pub use matmul::add_product;
 pub use norm::{GroupNorm, LayerNorm};
 pub use processor::{Instructions, instructions};
 pub use resample::upsample_nearest;
-pub use scratch::release_scratch;
+pub use scratch::{keep_freed_memory, release_memory};
 
 /// What values are kept in between the products of weights of type `weights`: on the CPU always f32, so that norms,
 /// softmax and skip connections lose nothing where the weights are bf16.

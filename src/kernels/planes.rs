@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::panel::{Parts, Value};
 use super::scratch::with_room;
 use super::vector::{affine, affine_silu};
+use super::winograd::SLACK;
 
 /// What is done to the values.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +37,9 @@ impl Preparation<'_> {
         run: impl FnOnce(&[T]) -> R,
     ) -> R {
         let (rows, columns) = self.framed();
-        with_room(batch * parts.channels() * rows * columns, |planes| {
-            self.fill(parts, size, planes);
+        let len = batch * parts.channels() * rows * columns;
+        with_room(len + SLACK, |planes| {
+            self.fill(parts, size, &mut planes[..len]);
             run(planes)
         })
     }

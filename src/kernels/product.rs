@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::panel::{Source, Words, fill};
 use super::processor::{Instructions, instructions};
+use super::scratch::with_room;
 use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
 
 /// Panels of a task.
@@ -21,6 +22,8 @@ pub(super) const TASK_COLUMNS: usize = PANELS * COLUMNS;
 const MAX_WORDS: usize = 1024;
 /// Tasks for each thread that are aimed at, so that the last ones end together.
 const TASKS_OF_A_THREAD: usize = 4;
+/// Words of a panel that one task fills, where it is filled for many.
+const WORDS_OF_A_FILLING: usize = 128;
 /// The fewest rows of weights that are worth a task.
 const LEAST_ROWS: usize = 16 * ROWS;
 
@@ -46,6 +49,12 @@ impl Block<'_> {
     #[inline]
     pub fn partner(&self, row: usize, within: &Range<usize>) -> &[f32] {
         part(self.partners, row, within)
+    }
+
+    /// The sum of a row and a column of the block.
+    #[inline]
+    pub fn value(&self, row: usize, column: usize) -> f32 {
+        self.values[(column / COLUMNS * ROWS + row) * COLUMNS + column % COLUMNS]
     }
 
     /// The block's panels, as columns within the block.
@@ -90,9 +99,28 @@ impl Product<'_> {
                 (0..self.rows).step_by(share).map(move |first| (group, first..(first + share).min(self.rows)))
             })
             .collect();
-        tasks.into_par_iter().with_max_len(1).for_each(|(group, rows)| {
-            let columns = group * TASK_COLUMNS..((group + 1) * TASK_COLUMNS).min(self.columns);
-            BUFFERS.with_borrow_mut(|buffers| walk.task(source, columns, rows, buffers, finish));
+        let run = |filled: Option<&[u32]>| {
+            tasks.into_par_iter().with_max_len(1).for_each(|(group, rows)| {
+                let columns = group * TASK_COLUMNS..((group + 1) * TASK_COLUMNS).min(self.columns);
+                BUFFERS.with_borrow_mut(|buffers| walk.task((source, filled), columns, rows, buffers, finish));
+            });
+        };
+        if shares == 1 {
+            return run(None);
+        }
+        // Columns that several tasks need are filled once, for all.
+        let of_panel = COLUMNS * walk.row_words;
+        with_room(self.columns.div_ceil(COLUMNS) * of_panel, |filled: &mut [u32]| {
+            let parts = filled.par_chunks_mut(of_panel).enumerate().flat_map(|(panel, filled)| {
+                filled.par_chunks_mut(WORDS_OF_A_FILLING * COLUMNS).enumerate().map(move |part| (panel, part))
+            });
+            parts.for_each(|(panel, (part, filled))| {
+                let first = part * WORDS_OF_A_FILLING;
+                let words = first..first + filled.len() / COLUMNS;
+                let columns = panel * COLUMNS..((panel + 1) * COLUMNS).min(self.columns);
+                fill(source, walk.kind, words, columns, filled);
+            });
+            run(Some(filled));
         });
     }
 }
@@ -127,9 +155,10 @@ impl<'a> Walk<'a> {
         Self { product, instructions: instructions(), kind, row_words }
     }
 
+    /// `filled` are all panels, where they have been filled already.
     fn task<S: Source>(
         self,
-        source: &S,
+        (source, filled): (&S, Option<&[u32]>),
         columns: Range<usize>,
         rows: Range<usize>,
         buffers: &mut Buffers,
@@ -141,14 +170,16 @@ impl<'a> Walk<'a> {
         let of_block = PANELS * ROWS * COLUMNS;
         let sides = 1 + usize::from(self.product.partner.is_some());
         let kept = if is_whole { 1 } else { rows.len().div_ceil(ROWS) };
-        buffers.panels.resize(buffers.panels.len().max(PANELS * COLUMNS * self.row_words.min(MAX_WORDS)), 0);
+        if filled.is_none() {
+            buffers.panels.resize(buffers.panels.len().max(PANELS * COLUMNS * self.row_words.min(MAX_WORDS)), 0);
+        }
         buffers.sums.resize(buffers.sums.len().max(kept * sides * of_block), 0.0);
         let at_once = self.row_words.div_ceil(self.row_words.div_ceil(MAX_WORDS));
         for first_word in (0..self.row_words).step_by(at_once) {
             let words = first_word..(first_word + at_once).min(self.row_words);
             let (is_first, is_last) = (first_word == 0, words.end == self.row_words);
             let of_panel = COLUMNS * words.len();
-            for panel in 0..panels {
+            for panel in (0..panels).filter(|_| filled.is_none()) {
                 let start = columns.start + panel * COLUMNS;
                 let of_it = start..(start + COLUMNS).min(columns.end);
                 fill(source, self.kind, words.clone(), of_it, &mut buffers.panels[panel * of_panel..][..of_panel]);
@@ -167,7 +198,13 @@ impl<'a> Walk<'a> {
                             row,
                             rows: count,
                             word: words.start,
-                            panel: &buffers.panels[panel * of_panel..][..of_panel],
+                            panel: match filled {
+                                Some(filled) => {
+                                    let start = columns.start / COLUMNS + panel;
+                                    &filled[(start * self.row_words + words.start) * COLUMNS..][..of_panel]
+                                }
+                                None => &buffers.panels[panel * of_panel..][..of_panel],
+                            },
                             vectors: left.min(COLUMNS).div_ceil(LANES),
                         };
                         multiply(self.instructions, tile, sums, !is_first);
@@ -176,6 +213,64 @@ impl<'a> Walk<'a> {
                 if is_last {
                     let (values, partners) = sums.split_at(of_block);
                     finish(&Block { first_row: row, rows: count, columns: columns.clone(), values, partners });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use half::bf16;
+
+    use super::*;
+    use crate::kernels::panel::{Before, Channels, Parts};
+
+    /// Rows, columns and inner lengths on both sides of what a task and a filling take, over two pictures.
+    #[test]
+    fn every_block_is_handed_over_once_and_is_right() {
+        for (rows, inner, area) in [(1, 1, 1), (7, 6, 65), (13, 40, 64), (100, 30, 131), (6, 2 * MAX_WORDS + 6, 33)] {
+            let weights: Vec<f32> = (0..2 * rows * inner).map(|i| (i as f32 * 0.71).sin()).collect();
+            let rounded: Vec<bf16> = weights.iter().map(|v| bf16::from_f32(*v)).collect();
+            let x: Vec<f32> = (0..2 * inner * area).map(|i| (i as f32 * 0.37).cos()).collect();
+            let parts = Parts { first: &x, first_channels: inner, second: &[], second_channels: 0, area };
+            let source = Channels { parts, before: Before::Nothing };
+            for (weights, tolerance) in [(Weights::F32(&weights), 1e-5), (Weights::Bf16(&rounded), 5e-3)] {
+                if matches!(weights, Weights::Bf16(_)) && inner % 2 == 1 {
+                    continue;
+                }
+                let found = Mutex::new(vec![Vec::new(); 2 * rows * 2 * area]);
+                let product = Product { weights, rows, partner: Some(rows), columns: 2 * area };
+                product.run(&source, &|block| {
+                    let mut found = found.lock().unwrap();
+                    for panel in block.panels() {
+                        for row in 0..block.rows {
+                            for (side, values) in
+                                [block.row(row, &panel), block.partner(row, &panel)].iter().enumerate()
+                            {
+                                for (value, column) in values.iter().zip(block.columns.start + panel.start..) {
+                                    found[(side * rows + block.first_row + row) * 2 * area + column].push(*value);
+                                }
+                            }
+                        }
+                    }
+                });
+                let weight = |row: usize, i: usize| match weights {
+                    Weights::F32(values) => f64::from(values[row * inner + i]),
+                    Weights::Bf16(values) => values[row * inner + i].to_f64(),
+                };
+                for (at, found) in found.into_inner().unwrap().iter().enumerate() {
+                    let (row, column) = (at / (2 * area), at % (2 * area));
+                    let value = |i: usize| f64::from(x[(column / area * inner + i) * area + column % area]);
+                    let expected: f64 = (0..inner).map(|i| weight(row, i) * value(i)).sum();
+                    let [found] = found[..] else { panic!("{row} {column} came {} times", found.len()) };
+                    let size = (inner as f64).sqrt();
+                    assert!(
+                        (f64::from(found) - expected).abs() < tolerance * size,
+                        "{rows} {inner} {area}: {row} {column}"
+                    );
                 }
             }
         }

@@ -31,7 +31,32 @@ pub(super) fn with_room<T: Copy + Default + 'static, R>(len: usize, run: impl Fn
     result
 }
 
-/// Gives back what the thread keeps for its computations.
-pub fn release_scratch() {
+/// Has the system's allocator keep what is freed: large tensors come and go at every layer, and memory that went back to
+/// the system would have to be mapped again page by page each time. To be undone from time to time by [`release_memory`].
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "the allocator's settings are C")]
+pub fn keep_freed_memory() {
+    // SAFETY: sets two numbers.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+    }
+}
+
+/// As on Linux, where the allocator can be told; elsewhere it decides for itself.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn keep_freed_memory() {}
+
+/// Gives back to the system what the thread keeps for its computations, and what has been freed.
+#[cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(unsafe_code, reason = "the allocator's settings are C")
+)]
+pub fn release_memory() {
     ROOMS.with_borrow_mut(Vec::clear);
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: gives freed pages back and touches nothing else.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }

@@ -316,3 +316,61 @@ unsafe fn plain<const ROWS: usize, const VECTORS: usize, const BF16: bool, const
 fn high(pair: u32) -> f32 {
     f32::from_bits(pair & 0xffff_0000)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::processor::instructions;
+
+    const ALL: [Instructions; 4] =
+        [Instructions::Portable, Instructions::Avx2, Instructions::Avx512, Instructions::Avx512Bf16];
+
+    fn number(i: usize) -> f32 {
+        (i as f32 * 0.37).sin()
+    }
+
+    /// Every size of tile, with every set of instructions that this processor has, against sums in f64.
+    #[test]
+    fn every_tile_is_the_sum_of_its_products() {
+        let (words, row_words) = (7, 11);
+        let numbers: Vec<f32> = (0..(ROWS + 1) * row_words * 2).map(number).collect();
+        let rounded: Vec<bf16> = numbers.iter().map(|v| bf16::from_f32(*v)).collect();
+        for kind in [Weights::F32(&numbers), Weights::Bf16(&rounded)] {
+            let of_word = kind.values_of_a_word();
+            let value = |row: usize, i: usize| match kind {
+                Weights::F32(values) => f64::from(values[row * row_words * of_word + i]),
+                Weights::Bf16(values) => values[row * row_words * of_word + i].to_f64(),
+            };
+            // Value i of a column, and the word that it stands in.
+            let column = |column: usize, i: usize| bf16::from_f32(number(column * 31 + i * 7));
+            let panel: Vec<u32> = (0..words * COLUMNS)
+                .map(|at| match kind {
+                    Weights::F32(_) => column(at % COLUMNS, at / COLUMNS).to_f32().to_bits(),
+                    Weights::Bf16(_) => {
+                        let half = |i| u32::from(column(at % COLUMNS, at / COLUMNS * 2 + i).to_bits());
+                        half(0) | half(1) << 16
+                    }
+                })
+                .collect();
+            for set in ALL.into_iter().filter(|set| *set <= instructions()) {
+                for (rows, vectors, adds) in
+                    (1..=ROWS).flat_map(|rows| (1..=4).flat_map(move |v| [(rows, v, false), (rows, v, true)]))
+                {
+                    let (row, word) = (1, 3);
+                    let tile = Tile { weights: kind, row_words, row, rows, word, panel: &panel, vectors };
+                    let mut sums = vec![0.5_f32; ROWS * COLUMNS];
+                    multiply(set, tile, &mut sums, adds);
+                    for (at, found) in sums.iter().enumerate() {
+                        let (r, c) = (at / COLUMNS, at % COLUMNS);
+                        let is_inside = r < rows && c < vectors * LANES;
+                        let product = |i: usize| value(row + r, word * of_word + i) * column(c, i).to_f64();
+                        let sum: f64 = if is_inside { (0..words * of_word).map(product).sum() } else { 0.0 };
+                        let expected = if is_inside && !adds { sum } else { sum + 0.5 };
+                        let difference = (f64::from(*found) - expected).abs();
+                        assert!(difference < 3e-6, "{set:?} {rows}x{vectors} ({r}, {c}): {found} {expected}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -58,6 +58,16 @@ widest! {
 }
 
 widest! {
+    /// `y = x * sigmoid(factor * x)`.
+    pub(super) sigmoid_weighted, sigmoid_weighted_body, (y: &mut [f32], x: &[f32], factor: f32)
+}
+
+widest! {
+    /// `y = gelu(x)`, the exact one.
+    pub(super) gelu_of, gelu_of_body, (y: &mut [f32], x: &[f32])
+}
+
+widest! {
     /// `sums += x - around`, or their squares, value by value.
     pub(super) sums_of_columns, sums_of_columns_body, (sums: &mut [f32], x: &[f32], around: &[f32], squared: bool)
 }
@@ -123,6 +133,20 @@ fn affine_silu_body<T: Value>(y: &mut [T], x: &[f32], a: f32, b: f32) {
 fn affine_body<T: Value>(y: &mut [T], x: &[f32], a: f32, b: f32) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y = T::from_f32(x * a + b);
+    }
+}
+
+#[inline(always)]
+fn sigmoid_weighted_body(y: &mut [f32], x: &[f32], factor: f32) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = x / (1.0 + exp(-factor * x));
+    }
+}
+
+#[inline(always)]
+fn gelu_of_body(y: &mut [f32], x: &[f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = gelu(x);
     }
 }
 

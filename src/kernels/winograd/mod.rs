@@ -35,6 +35,9 @@ const LEAST_PIXELS: usize = 1024;
 /// With fewer channels than this the transforms are the larger part.
 const LEAST_CHANNELS: usize = 32;
 
+/// Values behind the planes that may be read with the last tile.
+pub(super) const SLACK: usize = 4;
+
 /// A number that weights and transformed tiles are kept in.
 pub(super) trait Kind: Stored {
     /// Output pixels of a tile's side.
@@ -65,7 +68,8 @@ impl Kind for bf16 {
 /// The pictures and sizes of one convolution.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Picture<'a, T> {
-    /// `[B, C, height, width]`, framed by one line of zeros, and on the right and below by what fills up the last tiles.
+    /// `[B, C, height, width]`, framed by one line of zeros, and on the right and below by what fills up the last tiles;
+    /// behind them [`SLACK`] values that no pixel depends on.
     pub planes: &'a [T],
     pub height: usize,
     pub width: usize,
@@ -334,14 +338,14 @@ widest! {
 #[inline(always)]
 fn transform_word_body<T: Kind>(picture: &Picture<T>, runs: &[Run], word: usize, values: &mut Vec<f32>, place: &Place) {
     if T::M == 2 {
-        word_of_tiles::<T, 4>(picture, runs, word, values, place);
+        word_of_tiles::<T, 4, 2>(picture, runs, word, values, place);
     } else {
-        word_of_tiles::<T, 6>(picture, runs, word, values, place);
+        word_of_tiles::<T, 6, 4>(picture, runs, word, values, place);
     }
 }
 
 #[inline(always)]
-fn word_of_tiles<T: Kind, const N: usize>(
+fn word_of_tiles<T: Kind, const N: usize, const M: usize>(
     picture: &Picture<T>,
     runs: &[Run],
     word: usize,
@@ -351,7 +355,7 @@ fn word_of_tiles<T: Kind, const N: usize>(
     let of_channel = N * N * COLUMNS;
     values.resize(T::OF_A_WORD * of_channel, 0.0);
     for (half, values) in values.chunks_exact_mut(of_channel).enumerate() {
-        gather::<T, N>(picture, runs, word * T::OF_A_WORD + half, values);
+        gather::<T, N, M>(picture, runs, word * T::OF_A_WORD + half, values);
     }
     for lane in (0..COLUMNS).step_by(LANES) {
         let mut tile = load::<N>(values, lane);
@@ -376,18 +380,24 @@ fn word_of_tiles<T: Kind, const N: usize>(
     }
 }
 
-/// Value (i, j) of what every tile sees at `out[(i * N + j) * COLUMNS..]`.
+/// Value (i, j) of what every tile sees at `out[(i * N + j) * COLUMNS..]`; M is N - 2.
 #[inline(always)]
-fn gather<T: Kind, const N: usize>(picture: &Picture<T>, runs: &[Run], channel: usize, out: &mut [f32]) {
+fn gather<T: Kind, const N: usize, const M: usize>(
+    picture: &Picture<T>,
+    runs: &[Run],
+    channel: usize,
+    out: &mut [f32],
+) {
     for run in runs {
         let plane = (run.picture * picture.channels + channel) * picture.height;
         for i in 0..N {
-            let line = (plane + run.row * (N - 2) + i) * picture.width + run.column * (N - 2);
-            let from = &picture.planes[line..line + run.len * (N - 2) + 2];
+            let line = (plane + run.row * M + i) * picture.width + run.column * M;
+            // A tile sees its own columns and the first of the next one's.
+            let (columns, _) = picture.planes[line..][..(run.len + 1) * M].as_chunks::<M>();
             for j in 0..N {
                 let out = &mut out[(i * N + j) * COLUMNS + run.at..][..run.len];
-                for (tile, out) in out.iter_mut().enumerate() {
-                    *out = from[tile * (N - 2) + j].to_f32();
+                for (out, values) in out.iter_mut().zip(&columns[j / M..]) {
+                    *out = values[j % M].to_f32();
                 }
             }
         }
