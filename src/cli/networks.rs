@@ -102,6 +102,14 @@ impl KnownFiles {
             }
             let known = NamedFile::at(file);
             let (name, path) = (known.name.clone(), known.path.clone());
+            if name.contains([':', '<', '>']) {
+                let problem = "prompts cannot call a file of this name: rename it without \":\", \"<\" and \">\"";
+                return Err(Failure::Usage(format!("{}: {problem}", file.display())));
+            }
+            if let Some(other) = loras.iter().find(|other: &&NamedFile| other.name == name && other.path != path) {
+                let problem = "have the same name, and a prompt can call only one of them: rename one";
+                return Err(Failure::Usage(format!("{} and {} {problem}", other.path.display(), path.display())));
+            }
             always.push(AdapterUse { name, path, unet_weight: *weight, text_weight: *weight });
             loras.push(known);
         }

@@ -61,6 +61,31 @@ pub(super) fn remove(path: &Path) -> Result<(), DownloadError> {
 
 /// Opens a file for writing, made when it is not there, and keeps every other download away from it.
 pub(super) fn open_alone(path: &Path) -> Result<File, DownloadError> {
+    loop {
+        let file = open_locked(path)?;
+        // Between opening and locking another download may have given the file its final name.
+        if is_still_at(&file, path) {
+            return Ok(file);
+        }
+    }
+}
+
+/// True when the open file is the one that has this name.
+#[cfg(unix)]
+fn is_still_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |facts: fs::Metadata| (facts.dev(), facts.ino());
+    let (open, named) = (file.metadata().map(place), fs::metadata(path).map(place));
+    open.is_ok_and(|open| named.is_ok_and(|named| named == open))
+}
+
+/// Files that are open cannot be renamed here.
+#[cfg(not(unix))]
+fn is_still_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+fn open_locked(path: &Path) -> Result<File, DownloadError> {
     let mut options = File::options();
     let file =
         options.create(true).truncate(false).read(true).write(true).open(path).map_err(DownloadError::io(path))?;
@@ -72,5 +97,23 @@ pub(super) fn open_alone(path: &Path) -> Result<File, DownloadError> {
             tracing::warn!(%error, "no lock could be had: {}", path.display());
             Ok(file)
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_given_another_name_is_not_taken_for_the_part() {
+        let home = tempfile::tempdir().unwrap();
+        let (part, whole) = (home.path().join("x.part"), home.path().join("x"));
+        let file = open_alone(&part).unwrap();
+        assert!(is_still_at(&file, &part));
+        fs::rename(&part, &whole).unwrap();
+        assert!(!is_still_at(&file, &part));
+        fs::write(&part, "another").unwrap();
+        assert!(!is_still_at(&file, &part));
+        assert!(matches!(open_locked(&whole), Err(DownloadError::InUse { .. })));
     }
 }

@@ -144,13 +144,15 @@ impl Fetcher<'_, '_> {
     /// Adds what is missing to the part, in as many tries as bring something.
     fn transfer(&mut self, file: &RemoteFile, part: &mut Part) -> Result<(), DownloadError> {
         let mut retries = Retries::new();
+        // A server that begins anew each time and stops early brings nothing, however much it sends.
+        let mut longest = part.length();
         while part.about().size != Some(part.length()) || part.length() == 0 {
             self.progress.check()?;
-            let before = part.length();
             match self.try_once(file, part) {
                 Ok(()) => return Ok(()),
                 Err(trouble) => {
-                    if part.length() > before {
+                    if part.length() > longest {
+                        longest = part.length();
                         retries.forget();
                     }
                     retries.after(trouble, self.progress)?;

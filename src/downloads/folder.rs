@@ -55,12 +55,13 @@ impl Workshop {
             }
         };
         let missing = self.missing(&chosen, fetcher)?;
-        let total = chosen.iter().filter_map(|file| file.size).sum();
+        let all = |sizes: &mut dyn Iterator<Item = u64>| sizes.fold(0, u64::saturating_add);
+        let total = all(&mut chosen.iter().filter_map(|file| file.size));
         fetcher.progress.found(&self.name, chosen.len(), Some(total));
         let to_come = missing.iter().filter(|(file, _)| file.cached.is_none());
-        let bytes = to_come.map(|(file, place)| file.size.unwrap_or(0).saturating_sub(begun(place))).sum();
+        let bytes = all(&mut to_come.map(|(file, place)| file.size.unwrap_or(0).saturating_sub(begun(place))));
         disk::check_room(fetcher.progress.surroundings, &self.hidden, bytes)?;
-        let missing_bytes: u64 = missing.iter().filter_map(|(file, _)| file.size).sum();
+        let missing_bytes = all(&mut missing.iter().filter_map(|(file, _)| file.size));
         fetcher.progress.there(total.saturating_sub(missing_bytes));
         for (file, place) in &missing {
             if let Some(folder) = place.parent() {

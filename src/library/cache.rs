@@ -43,7 +43,7 @@ struct Stored {
 impl Cache {
     /// Reads the file; what cannot be understood is as if it were not there.
     pub fn read(path: &Path) -> Self {
-        let is_ours = fs::metadata(path).is_ok_and(|facts| facts.len() <= MOST_BYTES);
+        let is_ours = fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.len() <= MOST_BYTES);
         let bytes = if is_ours { fs::read(path).unwrap_or_default() } else { Vec::new() };
         let stored = serde_json::from_slice::<Stored>(&bytes).ok().filter(|stored| stored.version == VERSION);
         let files = stored.map(|stored| stored.files).unwrap_or_default();

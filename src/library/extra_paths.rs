@@ -10,7 +10,12 @@ const MOST_BYTES: u64 = 256 << 10;
 /// The folders that the file in a root names, with ComfyUI's names for what they hold; none where there is no such file.
 pub fn read(root: &Path) -> Vec<(String, PathBuf)> {
     let mut text = String::new();
-    let file = File::open(root.join("extra_model_paths.yaml"));
+    let path = root.join("extra_model_paths.yaml");
+    // Opening a pipe would wait for whoever writes to it.
+    if !path.is_file() {
+        return Vec::new();
+    }
+    let file = File::open(path);
     match file.and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text)) {
         Ok(_) => folders(&text, root),
         Err(_) => Vec::new(),

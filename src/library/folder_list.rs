@@ -46,8 +46,8 @@ impl FolderList {
     pub fn read(places: &Places) -> Self {
         let file = &places.list_file;
         let text = match fs::metadata(file) {
-            Ok(facts) if facts.len() <= MOST_BYTES => fs::read_to_string(file),
-            Ok(_) => Err(std::io::Error::other("too large")),
+            Ok(facts) if facts.is_file() && facts.len() <= MOST_BYTES => fs::read_to_string(file),
+            Ok(_) => Err(std::io::Error::other("too large, or no plain file")),
             Err(error) => Err(error),
         };
         match text {
@@ -101,6 +101,13 @@ impl FolderList {
     }
 
     fn write(&self, places: &Places) -> Result<(), LibraryError> {
+        let file = &places.list_file;
+        let is_damaged = |text: String| serde_json::from_str::<Self>(&text).is_err();
+        if file.is_file() && fs::read_to_string(file).map_or(true, is_damaged) {
+            let aside = file.with_extension("json.damaged");
+            tracing::warn!("the damaged list of folders is kept as {}", aside.display());
+            fs::rename(file, &aside).map_err(|source| LibraryError::Writing { source, path: aside.clone() })?;
+        }
         let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::other);
         let written = text.and_then(|text| write_whole(&places.list_file, &text));
         written.map_err(|source| LibraryError::Writing { source, path: places.list_file.clone() })

@@ -90,7 +90,7 @@ impl Walk {
         let mut waiting = vec![(part.to_owned(), 0)];
         let mut is_first = true;
         while let Some((folder, depth)) = waiting.pop() {
-            if stop() || self.found.len() >= MOST_FOUND {
+            if stop() || self.found.len() >= MOST_FOUND || self.walked.len() >= MOST_FOUND {
                 break;
             }
             match self.folder(part, &folder, shelf) {

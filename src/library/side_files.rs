@@ -17,6 +17,10 @@ const MOST_WORDS: usize = 40;
 /// Reads a notes file; one that cannot be understood says nothing.
 pub fn read(path: &Path) -> SideNotes {
     let mut text = Vec::new();
+    // Opening a pipe would wait for whoever writes to it.
+    if !path.is_file() {
+        return SideNotes::default();
+    }
     let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut text));
     if read.is_err() || text.len() as u64 > MOST_BYTES {
         return SideNotes::default();

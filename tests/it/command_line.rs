@@ -243,6 +243,22 @@ fn wrong_usage_is_told_before_the_model_is_read() {
 }
 
 #[test]
+fn lora_files_that_a_prompt_cannot_tell_apart_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    for folder in ["a", "b"] {
+        std::fs::create_dir(home.path().join(folder)).unwrap();
+        std::fs::write(home.path().join(folder).join("ink.safetensors"), "").unwrap();
+    }
+    let same = ["--lora", "a/ink.safetensors", "--lora", "b/ink.safetensors"];
+    assert_ends(&generate(home.path(), &same), 2, "have the same name");
+    #[cfg(unix)]
+    {
+        std::fs::write(home.path().join("ink>2.safetensors"), "").unwrap();
+        assert_ends(&generate(home.path(), &["--lora", "ink>2.safetensors"]), 2, "rename it");
+    }
+}
+
+#[test]
 fn steps_and_strength_that_leave_nothing_are_wrong_usage() {
     let home = tempfile::tempdir().unwrap();
     assert_ends(&generate(home.path(), &["--seed", "1", "--output", "a.png"]), 0, "");

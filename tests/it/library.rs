@@ -287,6 +287,35 @@ fn the_layouts_of_other_programs_are_listed_by_their_roots() {
     assert!(shelf.path("comfy/models/checkpoints/lemon.safetensors").exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn pipes_beside_models_are_passed_over() {
+    let shelf = Shelf::new();
+    shelf.put("own/fox.safetensors", SD1);
+    for pipe in ["own/fox.json", "comfy/extra_model_paths.yaml"] {
+        std::fs::create_dir_all(shelf.path(pipe).parent().unwrap()).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(shelf.path(pipe)).status().unwrap().success());
+    }
+    std::fs::create_dir_all(shelf.path("comfy/models/checkpoints")).unwrap();
+    let mut catalogue = shelf.catalogue();
+    catalogue.add_folder(&shelf.path("own")).ok();
+    catalogue.add_folder(&shelf.path("comfy")).unwrap();
+    assert!(catalogue.scan(&mut |_, _, _| false));
+    assert_eq!(listed(&catalogue).len(), 1);
+}
+
+#[test]
+fn a_damaged_list_of_folders_is_kept_aside() {
+    let shelf = Shelf::new();
+    shelf.put("mine/fox.safetensors", SD1);
+    let list = shelf.places().list_file;
+    put(&list, br#"{"folders": ["/far/away", }"#);
+    shelf.catalogue().add_folder(&shelf.path("mine")).unwrap();
+    let aside = std::fs::read_to_string(list.with_extension("json.damaged")).unwrap();
+    assert!(aside.contains("/far/away"));
+    assert_eq!(shelf.catalogue().index(Activity::Idle).folders.len(), 2);
+}
+
 #[test]
 fn any_other_folder_is_sorted_by_what_its_files_are() {
     let shelf = Shelf::new();
