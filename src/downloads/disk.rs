@@ -99,21 +99,3 @@ fn open_locked(path: &Path) -> Result<File, DownloadError> {
         }
     }
 }
-
-#[cfg(all(test, unix))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_was_given_another_name_is_not_taken_for_the_part() {
-        let home = tempfile::tempdir().unwrap();
-        let (part, whole) = (home.path().join("x.part"), home.path().join("x"));
-        let file = open_alone(&part).unwrap();
-        assert!(is_still_at(&file, &part));
-        fs::rename(&part, &whole).unwrap();
-        assert!(!is_still_at(&file, &part));
-        fs::write(&part, "another").unwrap();
-        assert!(!is_still_at(&file, &part));
-        assert!(matches!(open_locked(&whole), Err(DownloadError::InUse { .. })));
-    }
-}
