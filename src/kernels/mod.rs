@@ -9,6 +9,7 @@ mod input;
 mod linear;
 mod matmul;
 mod norm;
+mod pages;
 mod panel;
 mod planes;
 mod processor;
@@ -32,6 +33,7 @@ pub use norm::{GroupNorm, LayerNorm};
 pub use processor::{Instructions, instructions};
 pub use resample::upsample_nearest;
 pub use scratch::{keep_freed_memory, release_memory};
+pub use values::in_pieces;
 
 /// What values are kept in between the products of weights of type `weights`: on the CPU always f32, so that norms,
 /// softmax and skip connections lose nothing where the weights are bf16.

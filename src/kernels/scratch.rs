@@ -36,8 +36,11 @@ pub(super) fn with_room<T: Copy + Default + 'static, R>(len: usize, run: impl Fn
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "the allocator's settings are C")]
 pub fn keep_freed_memory() {
-    // SAFETY: sets two numbers.
+    /// The heap grows by this much at least, so that large pages fit into what it grew by.
+    const GROWTH: libc::c_int = 64 << 20;
+    // SAFETY: sets numbers.
     unsafe {
+        libc::mallopt(libc::M_TOP_PAD, GROWTH);
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
     }

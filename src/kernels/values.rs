@@ -6,6 +6,7 @@ use std::ops::Deref;
 
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor, bail};
 use half::bf16;
+use rayon::prelude::*;
 
 use super::panel::Value;
 use super::tile::Weights;
@@ -99,6 +100,38 @@ pub(super) unsafe fn written<T: Copy>(len: usize, write: impl FnOnce(&Shared<T>)
     // SAFETY: all are written, as promised.
     unsafe { values.set_len(len) };
     values
+}
+
+/// `len` values that the threads fill in pieces of `piece_len` numbers, each given its number and its part of the values,
+/// and what `start` made for its thread.
+///
+/// # Errors
+/// The first of `fill`.
+pub fn in_pieces<S, E: Send>(
+    len: usize,
+    piece_len: usize,
+    start: impl Fn() -> S + Send + Sync,
+    fill: impl Fn(&mut S, usize, &mut [f32]) -> std::result::Result<(), E> + Send + Sync,
+) -> std::result::Result<Vec<f32>, E> {
+    let mut values: Vec<f32> = Vec::with_capacity(len);
+    // Zeroed piece by piece, by the thread that fills it and just before: the memory is touched once.
+    values.spare_capacity_mut()[..len].par_chunks_mut(piece_len.max(1)).enumerate().try_for_each_init(
+        start,
+        |state, (index, piece)| {
+            for value in piece.iter_mut() {
+                value.write(0.0);
+            }
+            #[expect(unsafe_code, reason = "zeros are written in parallel")]
+            // SAFETY: all of them were just written.
+            fill(state, index, unsafe { piece.assume_init_mut() })
+        },
+    )?;
+    #[expect(unsafe_code, reason = "zeros are written in parallel")]
+    // SAFETY: every piece was written, or we had returned.
+    unsafe {
+        values.set_len(len)
+    };
+    Ok(values)
 }
 
 /// A number that tensors are made of.

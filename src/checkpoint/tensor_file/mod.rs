@@ -19,6 +19,7 @@ pub use stored::StoredTensor;
 use super::CheckpointError;
 use super::files::{ModelFiles, Source, is_unchanged};
 use super::foreign;
+use crate::kernels::in_pieces;
 
 /// About how much is read at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -103,8 +104,10 @@ impl TensorFile {
     pub fn read_f32(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
         self.check_type(name, tensor)?;
         // No more than the file has bytes for.
-        let mut values = vec![0.0; tensor.stored_count()];
-        self.read_stored(name, tensor, &mut values)?;
+        let (piece_len, count) = (piece_len(tensor), tensor.stored_count());
+        let values = in_pieces(count, piece_len, Vec::new, |bytes, index, out| {
+            self.read_piece(name, tensor, bytes, (index * piece_len, out))
+        })?;
         tensor.in_order(values).ok_or_else(|| self.damaged(format!("tensor \"{name}\" reaches beyond its numbers")))
     }
 
@@ -119,28 +122,31 @@ impl TensorFile {
             out.copy_from_slice(&self.read_f32(name, tensor)?);
             return Ok(());
         }
-        self.read_stored(name, tensor, out)
+        self.check_type(name, tensor)?;
+        let piece_len = piece_len(tensor);
+        out.par_chunks_mut(piece_len)
+            .enumerate()
+            .try_for_each_init(Vec::new, |bytes, (index, out)| self.read_piece(name, tensor, bytes, (index * piece_len, out)))
     }
 
-    /// The numbers as they follow each other in the file.
-    fn read_stored(&self, name: &str, tensor: &StoredTensor, out: &mut [f32]) -> Result<(), CheckpointError> {
-        self.check_type(name, tensor)?;
-        let (numbers, bytes) = tensor.kind.block();
-        let blocks = (PIECE_BYTES / bytes).min(out.len() / numbers);
-        // The threads share the conversion and the first touch of the memory, which cost more than the reading.
-        out.par_chunks_mut((blocks * numbers).max(1)).enumerate().try_for_each_init(
-            || vec![0; blocks * bytes],
-            |piece, (index, out)| {
-                let part = &mut piece[..out.len() / numbers * bytes];
-                let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-                source
-                    .read_at(tensor.offset + (index * blocks * bytes) as u64, part)
-                    .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
-                drop(source);
-                let read = tensor.kind.decode(part, out);
-                read.map_err(|problem| self.damaged(format!("tensor \"{name}\": {problem}")))
-            },
-        )
+    /// Numbers as they follow each other in the file, from the given one on; the threads share the conversion and the
+    /// first touch of the memory, which cost more than the reading.
+    fn read_piece(
+        &self,
+        name: &str,
+        tensor: &StoredTensor,
+        bytes: &mut Vec<u8>,
+        (first, out): (usize, &mut [f32]),
+    ) -> Result<(), CheckpointError> {
+        let (numbers, len_bytes) = tensor.kind.block();
+        bytes.resize(out.len() / numbers * len_bytes, 0);
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        source
+            .read_at(tensor.offset + (first / numbers * len_bytes) as u64, bytes)
+            .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
+        drop(source);
+        let read = tensor.kind.decode(bytes, out);
+        read.map_err(|problem| self.damaged(format!("tensor \"{name}\": {problem}")))
     }
 
     fn check_type(&self, name: &str, tensor: &StoredTensor) -> Result<(), CheckpointError> {
@@ -154,6 +160,12 @@ impl TensorFile {
     fn damaged(&self, problem: String) -> CheckpointError {
         CheckpointError::Damaged { problem, path: self.path.clone() }
     }
+}
+
+/// How many numbers of a tensor are read at once: whole blocks of them.
+fn piece_len(tensor: &StoredTensor) -> usize {
+    let (numbers, bytes) = tensor.kind.block();
+    (PIECE_BYTES / bytes.max(1)).max(1) * numbers.max(1)
 }
 
 #[cfg(test)]
