@@ -14,6 +14,9 @@ pub(super) const SIZE: usize = 49_408;
 /// The file lists more merges than CLIP uses: of its entries 512 are single bytes and 2 are marks.
 const MERGES: usize = SIZE - 512 - 2;
 
+/// The id of the mark that ends a text.
+pub(super) const END: u32 = SIZE as u32 - 1;
+
 /// CLIP's tokenizer as Stable Diffusion 1 uses it, with chunks of 77.
 ///
 /// # Errors
@@ -60,5 +63,6 @@ mod tests {
         assert_eq!(tokenizer.ids("a photo of a cat").unwrap(), [320, 1125, 539, 320, 2368]);
         let marks = tokenizer.marks();
         assert_eq!((marks.begin, marks.end, marks.padding, marks.length), (49_406, 49_407, 49_407, 77));
+        assert_eq!(marks.padding, END);
     }
 }

@@ -170,11 +170,7 @@ impl Source {
     /// Fills `buffer` from `offset` on.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
         match self {
-            Self::Disk(file) => {
-                let mut file: &File = file;
-                file.seek(SeekFrom::Start(offset))?;
-                file.read_exact(buffer)
-            }
+            Self::Disk(file) => read_exact_at(file, buffer, offset),
             Self::Embedded(bytes) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 let part = start.checked_add(buffer.len()).and_then(|end| bytes.get(start..end));
@@ -183,6 +179,29 @@ impl Source {
             }
         }
     }
+}
+
+/// Fills `buffer` from `offset` on; several threads may do so at once.
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+/// Fills `buffer` from `offset` on; several threads may do so at once.
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, buffer, offset) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(len) => {
+                buffer = &mut buffer[len..];
+                offset += len as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// A source to be read like a stream, with a position of its own.

@@ -35,10 +35,15 @@ impl Role {
         }
     }
 
-    /// CLIP's tokenizer, padding as the text encoder was trained: OpenCLIP pads with id 0.
+    /// CLIP's tokenizer, padding as the text encoder was trained.
     pub fn tokenizer(self, positions: usize) -> Result<Tokenizer, TokenizerError> {
         let special = if self.is_open_clip() { SpecialTokens::padding_with("!") } else { SpecialTokens::default() };
         clip_vocabulary::tokenizer(positions, &special)
+    }
+
+    /// The id of CLIP's vocabulary that fills the chunks: OpenCLIP's is that of "!", else the end mark.
+    fn padding(self) -> u32 {
+        if self.is_open_clip() { 0 } else { clip_vocabulary::END }
     }
 }
 
@@ -99,17 +104,10 @@ impl FoundTower {
     pub fn take(self, role: Role) -> Result<TowerConfig, CheckpointError> {
         let path = self.source.path();
         let (config, padding) = match self.form {
-            TowerForm::Configured(config, padding) => (*config, padding),
+            TowerForm::Configured(config, padding) => (*config, padding.unwrap_or(role.padding())),
             TowerForm::Shown(shape) => match text::config(&shape, role) {
-                Ok(config) => (config, None),
+                Ok(config) => (config, role.padding()),
                 Err(error) => return Err(CheckpointError::Damaged { problem: error.to_string(), path }),
-            },
-        };
-        let padding = match padding {
-            Some(padding) => padding,
-            None => match role.tokenizer(config.max_position_embeddings) {
-                Ok(tokenizer) => tokenizer.marks().padding,
-                Err(source) => return Err(CheckpointError::Tokenizer { source, path }),
             },
         };
         Ok(TowerConfig { config, hidden_states: role.hidden_states(), padding, source: self.source })
@@ -180,6 +178,13 @@ mod tests {
         };
         let source = PartSource::File { path: "/m".into(), names: PartNames::as_asked() };
         FoundTower { form: TowerForm::Shown(shape), source, companion: companion.map(PathBuf::from) }
+    }
+
+    #[test]
+    fn chunks_are_filled_with_what_the_tokenizer_fills_them_with() {
+        for role in [Role::First, Role::Second, Role::XlFirst, Role::XlLast] {
+            assert_eq!(role.padding(), role.tokenizer(77).unwrap().marks().padding, "{role:?}");
+        }
     }
 
     fn chosen(found: Vec<FoundTower>, context: usize, is_xl: bool) -> Result<Vec<(usize, Option<PathBuf>)>, String> {

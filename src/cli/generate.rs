@@ -227,6 +227,7 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
         sampler_options: options.fine.sampler_options().map_err(|e| e.to_string())?,
         schedule: options.schedule.unwrap_or(defaults.schedule),
         sigmas,
+        micro_conditioning: options.fine.micro_conditioning(facts.has_xl_latents)?,
         seed_options: options.fine.seed_options(),
         noise_source: options.noise,
         clip_skip: options.clip_skip.unwrap_or_default(),

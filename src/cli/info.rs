@@ -10,8 +10,8 @@ use super::report::{print_error, print_text};
 use crate::gallery::record::{ReadRecipe, differences};
 use crate::gallery::{Said, read_recipe};
 use crate::request::{
-    Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, PredictionOverride, SamplerKind,
-    ScheduleKind, Sigmas, Steps, Strength,
+    Crop, Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, PredictionOverride,
+    SamplerKind, ScheduleKind, Sigmas, Steps, Strength,
 };
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
@@ -83,6 +83,9 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         "s_tmax": unusual(recipe.sampler_options.churn_to(), f64::INFINITY),
         "s_noise": unusual(recipe.sampler_options.noise_factor(), 1.0),
         "sigmas": recipe.sigmas.as_ref().map(Sigmas::as_slice),
+        "original_size": recipe.micro_conditioning.original_size.map(|size| size.to_string()),
+        "crop": Some(recipe.micro_conditioning.crop).filter(|crop| *crop != Crop::default()).map(|crop| crop.to_string()),
+        "target_size": recipe.micro_conditioning.target_size.map(|size| size.to_string()),
         "emphasis": recipe.emphasis.map(Emphasis::name),
         "denoise": recipe.strength.map(Strength::get),
         "loras": Some(loras).filter(|loras| !loras.is_empty()),

@@ -11,8 +11,9 @@ use super::picture_options::{ExportOptions, VerifyOptions, quality};
 use crate::gallery::message::JpegQuality;
 use crate::inference::device::{DeviceChoice, Precision};
 use crate::request::{
-    ClipSkip, Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, RequestError, SamplerKind,
-    SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, Variation, VariationStrength,
+    ClipSkip, Crop, Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, MicroConditioning, NoiseSourceKind,
+    RequestError, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, ToldSize,
+    Variation, VariationStrength,
 };
 
 /// A native desktop studio for Stable Diffusion. Without a command the window opens.
@@ -205,6 +206,16 @@ pub struct FineOptions {
     /// Noise levels by hand, falling, as "14.6,7,3,1,0"; they take the place of --schedule and --steps
     #[arg(long, value_name = "LIST", conflicts_with_all = ["schedule", "steps"], allow_negative_numbers = true)]
     pub sigmas: Option<Sigmas>,
+    /// The size that Stable Diffusion XL is told the picture had before, as 1024x1024: small ones blur, large ones
+    /// sharpen [default: the picture's]
+    #[arg(long, value_name = "WxH")]
+    pub original_size: Option<ToldSize>,
+    /// What Stable Diffusion XL is told was cut off [default: 0,0]
+    #[arg(long, value_name = "TOP,LEFT", default_value = "0,0", hide_default_value = true)]
+    pub crop: Crop,
+    /// The size that Stable Diffusion XL is told it was cut to [default: the picture's]
+    #[arg(long, value_name = "WxH")]
+    pub target_size: Option<ToldSize>,
     /// Another seed whose noise is mixed in
     #[arg(long, value_name = "N", value_parser = seed, requires = "variation_strength", allow_negative_numbers = true)]
     pub variation_seed: Option<Seed>,
@@ -226,6 +237,21 @@ impl FineOptions {
             .with_churn(self.s_churn, self.s_tmin, self.s_tmax)?
             .with_noise_factor(self.s_noise)?;
         self.eta.map_or(Ok(options), |eta| options.with_eta(eta))
+    }
+
+    /// What a model of Stable Diffusion XL is told.
+    ///
+    /// # Errors
+    /// When another is to be told something.
+    pub(super) fn micro_conditioning(&self, is_xl: bool) -> Result<MicroConditioning, String> {
+        let (original_size, crop, target_size) = (self.original_size, self.crop, self.target_size);
+        let told = MicroConditioning { original_size, crop, target_size };
+        if is_xl || told == MicroConditioning::default() {
+            return Ok(told);
+        }
+        Err("--original-size, --crop and --target-size are told to Stable Diffusion XL only, and this model is not one: \
+             leave them out"
+            .to_owned())
     }
 
     /// How noise grows out of the seed.

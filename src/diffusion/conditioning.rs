@@ -8,7 +8,7 @@ use super::unet::{Added, PreparedContext, UNet};
 use super::weighting::{self, WeightedStates};
 use super::{DiffusionError, Interrupt};
 use crate::prompt::{Chunk, Entry, ParsedPrompt, Part, Tokenizer, empty_chunk};
-use crate::request::{Dialect, Emphasis, GenerationRequest, ImageSize, SamplerKind};
+use crate::request::{Dialect, Emphasis, GenerationRequest, SamplerKind, ToldSize};
 
 /// How the rows of a context are weighed against each other.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,7 +121,7 @@ impl Reader<'_> {
         let prepare = |entries: &Vec<usize>| {
             let texts: Vec<&Text> = rows.iter().zip(entries).map(|(row, &entry)| &row[entry]).collect();
             let is_guided = guidance != Guidance::PromptOnly;
-            let row = |(index, text)| Row { text, numbers: self.numbers(request.size, is_guided && index == 0) };
+            let row = |(index, text)| Row { text, numbers: self.numbers(request, is_guided && index == 0) };
             self.passes(&texts.into_iter().enumerate().map(row).collect::<Vec<_>>())
         };
         let contexts = combinations.iter().map(prepare).collect::<Result<_, _>>()?;
@@ -148,17 +148,24 @@ impl Reader<'_> {
         rows.chunk_by(|a, b| a.text.states.dims() == b.text.states.dims()).map(pass).collect()
     }
 
-    /// What Stable Diffusion XL is told of the picture: that it is whole and was always of this size. The refiner's last
-    /// number is a score of beauty instead of the size (Stability's demo and all that follow it: 6, and 2.5 for what to
-    /// keep away from).
-    fn numbers(&self, size: ImageSize, is_negative: bool) -> Vec<f64> {
-        let (width, height) = (f64::from(size.width()), f64::from(size.height()));
-        let (crop_top, crop_left) = (0.0, 0.0);
+    /// What Stable Diffusion XL is told of the picture, the negative prompt's half the same as the prompt's: unless asked
+    /// otherwise that it is whole and was always of its size. The refiner's last number is a score of beauty instead of the
+    /// target size (Stability's demo and all that follow it: 6, and 2.5 for what to keep away from).
+    fn numbers(&self, request: &GenerationRequest, is_negative: bool) -> Vec<f64> {
+        let (size, told) = (request.size, request.micro_conditioning);
+        let sides = |told: Option<ToldSize>| {
+            let (width, height) = told.map_or((size.width(), size.height()), <(u32, u32)>::from);
+            [height, width]
+        };
+        let mut numbers = sides(told.original_size).to_vec();
+        numbers.extend([told.crop.top(), told.crop.left()]);
+        let mut numbers: Vec<f64> = numbers.into_iter().map(f64::from).collect();
         if self.added_numbers() == Some(REFINER_NUMBERS) {
-            let score = if is_negative { 2.5 } else { 6.0 };
-            return vec![height, width, crop_top, crop_left, score];
+            numbers.push(if is_negative { 2.5 } else { 6.0 });
+        } else {
+            numbers.extend(sides(told.target_size).map(f64::from));
         }
-        vec![height, width, crop_top, crop_left, height, width]
+        numbers
     }
 
     /// How many numbers the U-Net is told.

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::gallery::record::PictureRecord;
 use crate::request::{
-    ClipSkip, Dialect, Emphasis, GenerationRequest, NoiseSourceKind, RecordedVae, SamplerKind, SamplerOptions,
+    ClipSkip, Crop, Dialect, Emphasis, GenerationRequest, NoiseSourceKind, RecordedVae, SamplerKind, SamplerOptions,
     ScheduleKind,
 };
 
@@ -99,6 +99,12 @@ fn fine_settings(request: &GenerationRequest) -> Vec<(&'static str, String)> {
     if seeds.noise_delta != 0 {
         pairs.push(("ENSD", seeds.noise_delta.to_string()));
     }
+    let told = &request.micro_conditioning;
+    pairs.extend(told.original_size.map(|size| ("Told original size", size.to_string())));
+    if told.crop != Crop::default() {
+        pairs.push(("Told crop", quoted(&told.crop.to_string())));
+    }
+    pairs.extend(told.target_size.map(|size| ("Told target size", size.to_string())));
     pairs.extend(request.sigmas.as_ref().map(|sigmas| ("Sigmas", quoted(&sigmas.to_string()))));
     pairs
 }

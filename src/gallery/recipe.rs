@@ -35,6 +35,9 @@ const KEYS: Keys = &[
     ("Sigma noise", Field::NoiseFactor),
     ("Guidance rescale", Field::GuidanceRescale),
     ("Sigmas", Field::Sigmas),
+    ("Told original size", Field::OriginalSize),
+    ("Told crop", Field::Crop),
+    ("Told target size", Field::TargetSize),
     ("Denoising strength", Field::Denoise),
     ("Version", Field::Aside),
     ("App", Field::Aside),
@@ -395,6 +398,7 @@ mod tests {
             });
             prop_assert_eq!(recipe.noise_source, truth.noise_source);
             prop_assert_eq!(&recipe.not_understood, &Vec::<String>::new());
+            prop_assert_eq!(recipe.micro_conditioning, truth.micro_conditioning);
             prop_assert_eq!((&recipe.sampler_options, &recipe.sigmas), (&truth.sampler_options, &truth.sigmas));
             prop_assert_eq!(
                 (recipe.guidance_rescale, recipe.variation_seed, recipe.variation_strength, recipe.seed_resize),

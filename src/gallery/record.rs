@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 pub use differences::differences;
 
 use crate::request::{
-    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind,
-    PredictionOverride, RecordedAdapter, RecordedEmbedding, RecordedVae, SamplerKind, SamplerOptions, ScheduleKind,
-    Seed, SeedOptions, Sigmas, Steps, Strength, Template, Variation, VariationStrength,
+    ClipSkip, Crop, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, MicroConditioning,
+    NoiseSourceKind, PredictionOverride, RecordedAdapter, RecordedEmbedding, RecordedVae, SamplerKind, SamplerOptions,
+    ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, Template, Variation, VariationStrength,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
@@ -135,6 +135,8 @@ pub struct ReadRecipe {
     pub schedule: Option<ScheduleKind>,
     /// Noise levels written by hand.
     pub sigmas: Option<Sigmas>,
+    /// What Stable Diffusion XL was told of the size; the usual where the picture does not say it.
+    pub micro_conditioning: MicroConditioning,
     /// The seed.
     pub seed: Option<Seed>,
     /// Width and height.
@@ -208,6 +210,7 @@ impl ReadRecipe {
         let loras: Vec<String> = self.loras.iter().map(ReadLora::to_string).collect();
         let embeddings: Vec<&str> = self.embeddings.iter().map(|embedding| embedding.word.as_str()).collect();
         let (options, usual) = (&self.sampler_options, SamplerOptions::default());
+        let told = &self.micro_conditioning;
         let unusual = |value: f64, usual: f64| (value != usual).then(|| value.to_string());
         let facts = [
             ("Prompt", text(&self.prompt)),
@@ -230,6 +233,9 @@ impl ReadRecipe {
             ("Variation strength", self.variation_strength.map(|strength| strength.to_string())),
             ("Seed of size", self.seed_resize.map(|size| size.to_string())),
             ("Noise seed delta", self.noise_delta.map(|delta| delta.to_string())),
+            ("Told original size", told.original_size.map(|size| size.to_string())),
+            ("Told crop", (told.crop != Crop::default()).then(|| told.crop.to_string())),
+            ("Told target size", told.target_size.map(|size| size.to_string())),
             ("Strength", self.strength.map(|strength| strength.get().to_string())),
             ("Clip skip", self.clip_skip.map(|skip| skip.to_string())),
             ("Emphasis", self.emphasis.map(|emphasis| emphasis.label().to_owned())),
@@ -288,6 +294,7 @@ impl From<&PictureRecord> for ReadRecipe {
             sampler_options: request.sampler_options,
             schedule: Some(request.schedule),
             sigmas: request.sigmas.clone(),
+            micro_conditioning: request.micro_conditioning,
             variation_seed: seeds.variation.map(|variation| variation.seed.0),
             variation_strength: seeds.variation.map(|variation| variation.strength.get()),
             seed_resize: seeds.resize_from,
@@ -341,6 +348,7 @@ pub(super) mod samples {
                 emphasis: Emphasis::default(),
                 dialect: Dialect::default(),
                 template: None,
+                micro_conditioning: MicroConditioning::default(),
                 seed: Seed(42),
                 image_to_image: None,
             },
@@ -391,6 +399,7 @@ pub(super) mod samples {
                     dialect: Dialect::default(),
                     template: None,
                     seed: Seed(numbers.4),
+                    micro_conditioning: fine.4,
                     seed_options: fine.2,
                     image_to_image,
                 },
@@ -399,7 +408,8 @@ pub(super) mod samples {
     }
 
     /// What a request may say of the solver, the guidance, the noise and its levels; mostly the usual.
-    fn any_fine() -> impl Strategy<Value = (SamplerOptions, GuidanceRescale, SeedOptions, Option<Sigmas>)> {
+    fn any_fine()
+    -> impl Strategy<Value = (SamplerOptions, GuidanceRescale, SeedOptions, Option<Sigmas>, MicroConditioning)> {
         let maybe = proptest::option::of::<std::ops::RangeInclusive<f64>>;
         let options = (maybe(0.0..=1.0), maybe(0.0..=100.0), maybe(0.0..=2.0)).prop_map(|(eta, churn, noise)| {
             let options = SamplerOptions::default().with_noise_factor(noise.unwrap_or(1.0)).unwrap();
@@ -423,7 +433,14 @@ pub(super) mod samples {
             Sigmas::new(falling).unwrap()
         });
         let rescale = maybe(0.0..=1.0).prop_map(|share| GuidanceRescale::new(share.unwrap_or(0.0)).unwrap());
-        (options, rescale, seeds, proptest::option::of(sigmas))
+        let size = || proptest::option::of((1_u32..=16_384, 1_u32..=16_384));
+        let told =
+            (size(), size(), 0_u32..=99, 0_u32..=3).prop_map(|(original, target, top, left)| MicroConditioning {
+                original_size: original.map(|sides| sides.try_into().unwrap()),
+                crop: Crop::new(top, left).unwrap(),
+                target_size: target.map(|sides| sides.try_into().unwrap()),
+            });
+        (options, rescale, seeds, proptest::option::of(sigmas), told)
     }
 }
 

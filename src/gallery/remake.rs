@@ -53,6 +53,7 @@ fn request_of_recipe(recipe: &ReadRecipe, shown: Option<ImageSize>) -> Result<Ge
             sampler_options: recipe.sampler_options,
             schedule,
             sigmas: recipe.sigmas.clone(),
+            micro_conditioning: recipe.micro_conditioning,
             noise_source: recipe.noise_source.unwrap_or_default(),
             seed,
             seed_options: recipe.seed_options(),

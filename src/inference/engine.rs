@@ -242,8 +242,8 @@ mod tests {
     use crate::inference::message::JobId;
     use crate::inference::spawn;
     use crate::request::{
-        ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, NoiseSourceKind, SamplerOptions, Seed,
-        SeedOptions,
+        ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, MicroConditioning, NoiseSourceKind,
+        SamplerOptions, Seed, SeedOptions,
     };
     use crate::worker::{Waited, Worker};
 
@@ -278,6 +278,7 @@ mod tests {
             seed_options: SeedOptions::default(),
             dialect: Dialect::default(),
             template: None,
+            micro_conditioning: MicroConditioning::default(),
             image_to_image: None,
         };
         let previews = Previews::Offered;

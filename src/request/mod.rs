@@ -2,6 +2,7 @@
 
 mod companions;
 mod kinds;
+mod micro_conditioning;
 mod networks;
 mod options;
 mod text;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use companions::{Companions, RecordedVae};
 pub use kinds::{NoiseSourceKind, PredictionOverride, SamplerKind, ScheduleKind};
+pub use micro_conditioning::{Crop, LONGEST_TOLD, MicroConditioning, ToldSize};
 pub use networks::{AdapterUse, EmbeddingUse, NamedFile, RecordedAdapter, RecordedEmbedding};
 pub use options::{GuidanceRescale, SamplerOptions, SeedOptions, Sigmas, Variation, VariationStrength};
 pub use text::{ClipSkip, Dialect, Emphasis, Template};
@@ -61,6 +63,9 @@ pub struct GenerationRequest {
     /// What the prompts were drawn from, if from anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
+    /// What Stable Diffusion XL is told of the picture's size.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    pub micro_conditioning: MicroConditioning,
     /// Where the picture starts from, if not from noise alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_to_image: Option<ImageToImage>,
@@ -472,6 +477,7 @@ mod tests {
             seed_options: SeedOptions::default(),
             dialect: Dialect::ComfyUi,
             template: Some(Template { prompt: "a {fox|cat}".into(), ..Template::default() }),
+            micro_conditioning: MicroConditioning::default(),
             image_to_image: None,
         };
         let text = serde_json::to_string(&request).unwrap();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gallery::record::ReadRecipe;
-use crate::request::{GuidanceRescale, RequestError, SamplerOptions, SeedOptions, Sigmas};
+use crate::request::{GuidanceRescale, MicroConditioning, RequestError, SamplerOptions, SeedOptions, Sigmas};
 
 /// A part of the form.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct FineSettings {
     pub guidance_rescale: GuidanceRescale,
     /// How the noise grows out of the seed.
     pub seed_options: SeedOptions,
+    /// What Stable Diffusion XL is told of the size.
+    pub micro_conditioning: MicroConditioning,
     /// The sigmas as typed; nothing for the schedule's.
     pub sigmas: String,
 }
@@ -27,6 +29,7 @@ impl FineSettings {
             sampler_options: recipe.sampler_options,
             guidance_rescale: recipe.guidance_rescale.unwrap_or_default(),
             seed_options: recipe.seed_options(),
+            micro_conditioning: recipe.micro_conditioning,
             sigmas: recipe.sigmas.as_ref().map(Sigmas::to_string).unwrap_or_default(),
         }
     }

@@ -293,6 +293,7 @@ impl Form {
             sampler_options: self.fine.sampler_options,
             schedule: self.schedule.value,
             sigmas: self.fine.sigmas().map_err(text)?,
+            micro_conditioning: self.fine.micro_conditioning,
             seed_options: self.fine.seed_options,
             noise_source: self.noise_source,
             clip_skip: self.clip_skip,

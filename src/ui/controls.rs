@@ -31,13 +31,14 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels, actions: &mut
         prompts::show(ui, studio, panels);
         ui.add_space(theme::HALF_STEP);
         let errors = studio.form.errors();
+        let is_xl = studio.model.facts().is_some_and(|facts| facts.has_xl_latents);
         let native = studio.model.facts().map(|facts| facts.defaults.size);
         let form = &mut studio.form;
         size(ui, form, native, &errors, actions);
         steps(ui, form, &errors);
         guidance(ui, form, &errors);
         kinds(ui, form);
-        more_settings::show(ui, form, &errors);
+        more_settings::show(ui, form, is_xl, &errors);
         seed(ui, form, &errors, actions);
         count(ui, form);
         ui.add_space(theme::HALF_STEP);

@@ -6,14 +6,14 @@ use super::controls::{LABEL_WIDTH, combo_row, slider_row};
 use super::theme;
 use super::widgets::{field_errors, row_label};
 use crate::request::{
-    ClipSkip, Dialect, Emphasis, GuidanceRescale, ImageSize, NoiseSourceKind, SamplerKind, SamplerOptions, Seed,
-    SeedOptions, Variation, VariationStrength,
+    ClipSkip, Dialect, Emphasis, GuidanceRescale, ImageSize, LONGEST_TOLD, MicroConditioning, NoiseSourceKind,
+    SamplerKind, SamplerOptions, Seed, SeedOptions, ToldSize, Variation, VariationStrength,
 };
 use crate::state::fine::FineSettings;
 use crate::state::form::{Field, FieldError, Form, Setting};
 
 /// Draws it.
-pub fn show(ui: &mut Ui, form: &mut Form, errors: &[FieldError]) {
+pub fn show(ui: &mut Ui, form: &mut Form, is_xl: bool, errors: &[FieldError]) {
     let usual = Form::default();
     let is_usual = (form.clip_skip, form.dialect, form.emphasis, form.noise_source, &form.fine)
         == (usual.clip_skip, usual.dialect, usual.emphasis, usual.noise_source, &usual.fine);
@@ -39,6 +39,9 @@ pub fn show(ui: &mut Ui, form: &mut Form, errors: &[FieldError]) {
         variation(ui, &mut form.fine.seed_options);
         resized_noise(ui, &mut form.fine.seed_options);
         delta(ui, &mut form.fine.seed_options);
+        if is_xl {
+            told_sizes(ui, &mut form.fine.micro_conditioning);
+        }
     });
     if response.body_returned.is_none() {
         // What is wrong must be seen also where it is folded away.
@@ -120,23 +123,13 @@ fn variation(ui: &mut Ui, options: &mut SeedOptions) {
 }
 
 fn resized_noise(ui: &mut Ui, options: &mut SeedOptions) {
-    ui.horizontal(|ui| {
-        row_label(ui, "Noise of", LABEL_WIDTH);
-        let size = options.resize_from.map_or((0, 0), |size| (size.width(), size.height()));
-        let (mut width, mut height) = size;
-        let room = (ui.available_width() - ui.spacing().item_spacing.x) / 2.0;
-        for (name, side) in [("Width of the noise", &mut width), ("Height of the noise", &mut height)] {
-            let drag = DragValue::new(side).speed(4.0).range(0..=ImageSize::MAX).custom_formatter(|side, _| match side {
-                0.0 => "own size".to_owned(),
-                _ => format!("{side}"),
-            });
-            ui.add_sized([room, theme::CONTROL_HEIGHT], drag).accessible_name(name).on_hover_text(
-                "Puts the noise of this size into the middle, so that a seed keeps its picture at another size; 0 for none",
-            );
-        }
-        let nothing = (width == 0 && size.0 != 0) || (height == 0 && size.1 != 0) || (width, height) == (0, 0);
-        options.resize_from = (!nothing).then(|| ImageSize::nearest(width, height));
-    });
+    let size = options.resize_from.map_or((0, 0), |size| (size.width(), size.height()));
+    let tip =
+        "Puts the noise of this size into the middle, so that a seed keeps its picture at another size; 0 for none";
+    let names = ["Width of the noise", "Height of the noise"];
+    let (width, height) = pixels_row(ui, ("Noise of", tip), names, (size, "own size"));
+    let nothing = (width == 0 && size.0 != 0) || (height == 0 && size.1 != 0) || (width, height) == (0, 0);
+    options.resize_from = (!nothing).then(|| ImageSize::nearest(width, height));
 }
 
 fn delta(ui: &mut Ui, options: &mut SeedOptions) {
@@ -148,6 +141,54 @@ fn delta(ui: &mut Ui, options: &mut SeedOptions) {
             "AUTOMATIC1111's eta noise seed delta: the sampler's own noise has the seed plus this; 0 for none",
         );
     });
+}
+
+/// What Stable Diffusion XL is told.
+fn told_sizes(ui: &mut Ui, told: &mut MicroConditioning) {
+    let sides = |size: Option<ToldSize>| size.map_or((0, 0), <(u32, u32)>::from);
+    let as_size = |sides: (u32, u32), before: (u32, u32)| match sides {
+        (0, 0) => None,
+        // A side at 0 takes the other with it.
+        (0, _) if before.0 != 0 => None,
+        (_, 0) if before.1 != 0 => None,
+        (width, height) => {
+            ToldSize::new(if width == 0 { height } else { width }, if height == 0 { width } else { height }).ok()
+        }
+    };
+    let tip = "The size that the model is told the picture had before it was scaled: small ones blur, large ones sharpen; 0 \
+               for the picture's own";
+    let before = sides(told.original_size);
+    let names = ["Told original width", "Told original height"];
+    told.original_size = as_size(pixels_row(ui, ("Original", tip), names, (before, "own size")), before);
+    let tip = "What the model is told was cut off at the top and at the left: more moves the subject off the picture";
+    let crop =
+        pixels_row(ui, ("Crop", tip), ["Told crop at the top", "Told crop at the left"], (told.crop.into(), "0"));
+    told.crop = crop.try_into().unwrap_or(told.crop);
+    let tip = "The size that the model is told the picture was cut to; 0 for the picture's own";
+    let before = sides(told.target_size);
+    let names = ["Told target width", "Told target height"];
+    told.target_size = as_size(pixels_row(ui, ("Target", tip), names, (before, "own size")), before);
+}
+
+/// Two numbers of pixels beside each other; `zero` is what is written for 0.
+fn pixels_row(
+    ui: &mut Ui,
+    (label, tip): (&str, &str),
+    names: [&str; 2],
+    ((mut first, mut second), zero): ((u32, u32), &str),
+) -> (u32, u32) {
+    ui.horizontal(|ui| {
+        row_label(ui, label, LABEL_WIDTH);
+        let room = (ui.available_width() - ui.spacing().item_spacing.x) / 2.0;
+        for (name, side) in names.into_iter().zip([&mut first, &mut second]) {
+            let drag = DragValue::new(side).speed(4.0).range(0..=LONGEST_TOLD).custom_formatter(|side, _| match side {
+                0.0 => zero.to_owned(),
+                _ => format!("{side}"),
+            });
+            ui.add_sized([room, theme::CONTROL_HEIGHT], drag).accessible_name(name).on_hover_text(tip);
+        }
+    });
+    (first, second)
 }
 
 /// A slider for a share or a factor.

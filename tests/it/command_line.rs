@@ -115,6 +115,27 @@ fn every_fine_setting_is_in_the_file_and_changes_the_picture() {
 }
 
 #[test]
+fn models_of_stable_diffusion_xl_are_told_sizes_and_others_are_not() {
+    let home = tempfile::tempdir().unwrap();
+    let told = ["--original-size", "1023x515", "--crop", "12,64", "--target-size", "768x321"];
+    let made = |name: &str, model: &str, more: &[&str]| {
+        let model = fixtures().join(model);
+        let own = ["generate", "--model", model.to_str().unwrap(), "a red cat", "--output", name, "--seed", "7"];
+        let small = ["--steps", "2", "--width", "64", "--height", "64"];
+        calotype(home.path(), &[&own[..], &small, more].concat())
+    };
+    assert_ends(&made("plain.png", "tiny-xl", &[]), 0, "");
+    assert_ends(&made("told.png", "tiny-xl", &told), 0, "");
+    let picture = |name: &str| image::open(home.path().join(name)).unwrap().into_rgb8();
+    assert!(picture("plain.png") != picture("told.png"));
+    let said = json_lines(&calotype(home.path(), &["info", "--json", "told.png"])).remove(0);
+    let expected = ["1023x515", "12, 64", "768x321"].map(serde_json::Value::from);
+    assert_eq!(["original_size", "crop", "target_size"].map(|key| said[key].clone()), expected);
+    assert_ends(&made("no.png", "tiny-eps", &told), 2, "Stable Diffusion XL only");
+    assert_ends(&made("no.png", "tiny-xl", &["--crop", "7"]), 2, "0,64");
+}
+
+#[test]
 fn a_batch_of_variations_keeps_the_seed_and_counts_the_variations() {
     let home = tempfile::tempdir().unwrap();
     let varied = ["--seed", "7", "--variation-seed", "40", "--variation-strength", "0.3"];

@@ -8,8 +8,8 @@ use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::diffusion::prediction::Prediction;
 use calotype::prompt::ParsedPrompt;
 use calotype::request::{
-    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind,
-    SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
+    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, MicroConditioning,
+    NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
 };
 use candle_core::{DType, Device, Tensor};
 
@@ -152,6 +152,7 @@ pub fn picture_by(model: &StableDiffusion) -> Vec<u8> {
         dialect: Dialect::default(),
         template: None,
         seed: Seed(7),
+        micro_conditioning: MicroConditioning::default(),
         image_to_image: None,
     };
     draw(model, &request, None).1.into_raw()

@@ -145,18 +145,22 @@ def families(fixtures, golden):
     (golden / "families.json").write_text("[\n" + ",\n".join(rows) + "\n]\n")
 
 
-def request(model, sampler, what, negative=None, size=(64, 64), strength=None, prompt=CAT):
+def request(model, sampler, what, negative=None, size=(64, 64), strength=None, prompt=CAT, **told):
     height, width = size
     return {
         "key": f"{model}.{what}", "model": model, "sampler": sampler, "prompt": prompt, "negative_prompt": negative,
         "seed": 42, "steps": 6, "guidance_scale": 5.0, "height": height, "width": width, "strength": strength,
-    }  # fmt: skip
+    } | told  # fmt: skip
 
 
+# Width and height; top and left; as the text in recipes.
+TOLD = {"original_size": "1023x515", "crop": "12, 64", "target_size": "768x321"}
 REQUESTS = [
     request("tiny-xl", "euler", "empty-negative"),
     request("tiny-xl", "ddim", "negative", BAD, size=(64, 96)),
     request("tiny-xl", "ddim", "img2img", BAD, strength=0.6),
+    request("tiny-xl", "euler", "told", BAD, size=(64, 96), **TOLD),
+    request("tiny-xl-refiner", "ddim", "img2img-told", BAD, strength=0.5, **TOLD),
     request("tiny-xl-refiner", "ddim", "img2img", BAD, strength=0.5),
     request("tiny-xl-refiner", "ddim", "img2img-empty-negative", strength=0.7),
     request("tiny-inpaint", "ddim", "negative", BAD),
@@ -173,6 +177,13 @@ def make(pipe, wanted):
         "num_inference_steps": wanted["steps"], "guidance_scale": wanted["guidance_scale"],
         "generator": torch.Generator("cpu").manual_seed(wanted["seed"]),
     }  # fmt: skip
+    if "crop" in wanted:
+        for key in ("original_size", "target_size"):
+            width, height = wanted[key].split("x")
+            common[key] = (int(height), int(width))
+        # Both prompts are told the same; some of the pipelines assume (0, 0) for the negative one.
+        for key in ("crops_coords_top_left", "negative_crops_coords_top_left"):
+            common[key] = tuple(map(int, wanted["crop"].split(", ")))
     seen = {}
 
     def keep(_pipe, _step, _timestep, kwargs):

@@ -9,7 +9,6 @@ mod stored;
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -27,8 +26,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// An open file whose header is known and sound.
 pub struct TensorFile {
     path: PathBuf,
-    /// A lock because a file has one position; held for one piece at a time.
-    source: Mutex<Source>,
+    source: Source,
     tensors: HashMap<String, StoredTensor>,
     metadata: HashMap<String, String>,
     /// As the file system told when it was opened.
@@ -70,7 +68,7 @@ impl TensorFile {
         }
         let Header { tensors, metadata } = header;
         let opened = source.metadata();
-        Ok(Self { path, source: Mutex::new(source), tensors, metadata, opened })
+        Ok(Self { path, source, tensors, metadata, opened })
     }
 
     pub fn path(&self) -> &PathBuf {
@@ -92,8 +90,7 @@ impl TensorFile {
 
     /// True unless the file was written to since it was opened.
     pub fn is_as_opened(&self) -> bool {
-        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        is_unchanged(self.opened.as_ref(), source.metadata().as_ref())
+        is_unchanged(self.opened.as_ref(), self.source.metadata().as_ref())
     }
 
     pub fn all_metadata(&self) -> impl Iterator<Item = (&String, &String)> {
@@ -124,9 +121,9 @@ impl TensorFile {
         }
         self.check_type(name, tensor)?;
         let piece_len = piece_len(tensor);
-        out.par_chunks_mut(piece_len)
-            .enumerate()
-            .try_for_each_init(Vec::new, |bytes, (index, out)| self.read_piece(name, tensor, bytes, (index * piece_len, out)))
+        out.par_chunks_mut(piece_len).enumerate().try_for_each_init(Vec::new, |bytes, (index, out)| {
+            self.read_piece(name, tensor, bytes, (index * piece_len, out))
+        })
     }
 
     /// Numbers as they follow each other in the file, from the given one on; the threads share the conversion and the
@@ -140,11 +137,9 @@ impl TensorFile {
     ) -> Result<(), CheckpointError> {
         let (numbers, len_bytes) = tensor.kind.block();
         bytes.resize(out.len() / numbers * len_bytes, 0);
-        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        source
+        self.source
             .read_at(tensor.offset + (first / numbers * len_bytes) as u64, bytes)
             .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
-        drop(source);
         let read = tensor.kind.decode(bytes, out);
         read.map_err(|problem| self.damaged(format!("tensor \"{name}\": {problem}")))
     }

@@ -246,6 +246,9 @@ impl<'a> Reading<'_, 'a> {
                     texts.push(text);
                 }
             }
+            if kind == "CLIPTextEncodeSDXL" {
+                self.told_sizes(node);
+            }
             return self.last_layer(node);
         }
         if kind == "ConditioningZeroOut" {
@@ -261,6 +264,23 @@ impl<'a> Reading<'_, 'a> {
         }
         for link in before {
             self.conditioning(link, texts, depth);
+        }
+    }
+
+    /// What Stable Diffusion XL is told of the size beside a text. Here both prompts are told the same.
+    fn told_sizes(&mut self, node: &'a str) {
+        let graph = self.graph;
+        let pair = |a: &str, b: &str| Some((graph.value(node, a)?, graph.value(node, b)?));
+        for (field, key, sides) in [
+            (Field::OriginalSize, "width x height", pair("width", "height")),
+            (Field::TargetSize, "target_width x target_height", pair("target_width", "target_height")),
+        ] {
+            if let Some((width, height)) = sides {
+                self.gathering.take(field, key, &format!("{width}x{height}"));
+            }
+        }
+        if let Some((left, top)) = pair("crop_w", "crop_h") {
+            self.gathering.take(Field::Crop, "crop_h, crop_w", &format!("{top}, {left}"));
         }
     }
 

@@ -70,6 +70,12 @@ pub enum Field {
     GuidanceRescale,
     /// Noise levels written by hand.
     Sigmas,
+    /// The size that Stable Diffusion XL was told the picture had before.
+    OriginalSize,
+    /// What it was told to be cut off.
+    Crop,
+    /// The size that it was told the picture had after.
+    TargetSize,
     /// Says nothing about how the picture was drawn, or repeats what another key says.
     Aside,
 }
@@ -150,6 +156,12 @@ impl Gathering {
                 fill(&mut recipe.guidance_rescale, parsed(text).and_then(|share| GuidanceRescale::new(share).ok()))
             }
             Field::Sigmas => fill(&mut recipe.sigmas, parsed(text)),
+            Field::OriginalSize => fill(&mut recipe.micro_conditioning.original_size, text.trim().parse().ok()),
+            Field::TargetSize => fill(&mut recipe.micro_conditioning.target_size, text.trim().parse().ok()),
+            Field::Crop => text.trim().parse().is_ok_and(|crop| {
+                recipe.micro_conditioning.crop = crop;
+                true
+            }),
             Field::Eta | Field::Churn | Field::ChurnFrom | Field::ChurnTo | Field::NoiseFactor => {
                 self.option(field, text)
             }

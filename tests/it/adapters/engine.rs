@@ -10,7 +10,8 @@ use calotype::inference::message::{Command, Event, Job, JobId, ModelSource, Prev
 use calotype::inference::spawn;
 use calotype::request::{
     AdapterUse, ClipSkip, Companions, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale,
-    GuidanceScale, ImageSize, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
+    GuidanceScale, ImageSize, MicroConditioning, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed,
+    SeedOptions, Steps,
 };
 use calotype::worker::{Waited, Worker};
 
@@ -128,6 +129,7 @@ pub fn request(prompt: &str) -> GenerationRequest {
         emphasis: Emphasis::default(),
         dialect: Dialect::default(),
         template: None,
+        micro_conditioning: MicroConditioning::default(),
         image_to_image: None,
     }
 }

@@ -5,7 +5,7 @@ use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::request::{
     ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, ImageToImage,
-    NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps, Strength,
+    MicroConditioning, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps, Strength,
 };
 use candle_core::Tensor;
 use image::RgbImage;
@@ -50,10 +50,21 @@ pub fn request_of(case: &serde_json::Value) -> GenerationRequest {
         dialect: Dialect::default(),
         template: None,
         seed: Seed(case["seed"].as_u64().unwrap()),
+        micro_conditioning: told(case),
         image_to_image: case["strength"].as_f64().map(|strength| ImageToImage {
             strength: Strength::new(strength).unwrap(),
             source: "start_image".to_owned(),
         }),
+    }
+}
+
+/// The sizes that Stable Diffusion XL is told.
+fn told(case: &serde_json::Value) -> MicroConditioning {
+    let text = |key: &str| case[key].as_str();
+    MicroConditioning {
+        original_size: text("original_size").map(|size| size.parse().unwrap()),
+        crop: text("crop").map(|crop| crop.parse().unwrap()).unwrap_or_default(),
+        target_size: text("target_size").map(|size| size.parse().unwrap()),
     }
 }
 
