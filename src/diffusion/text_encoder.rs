@@ -1,13 +1,13 @@
 //! CLIP's text tower: token ids to one hidden state a token (Radford et al. 2021, arXiv:2103.00020).
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::config::{activation, check_layers, require};
 use super::layers::{layer_norm, linear, linear_no_bias};
 use super::{DiffusionError, Interrupt};
-use crate::kernels::{Activation, LayerNorm, Linear, activations, attention};
+use crate::kernels::{Activation, Addends, Before, Input, Kept, LayerNorm, Linear, Sight, activations, attention};
 use crate::prompt::Tokenizer;
 use crate::request::ClipSkip;
 
@@ -108,8 +108,6 @@ pub struct TextEncoder {
     /// To the pooled text.
     projection: Option<Linear>,
     hidden_states: HiddenStates,
-    /// `[positions, positions]`, minus infinity above the diagonal.
-    causal_mask: Tensor,
     config: TextEncoderConfig,
     /// Rows of width D for the ids from [`Tokenizer::FIRST_LEARNED`] on.
     learned: Vec<f32>,
@@ -147,7 +145,6 @@ impl TextEncoder {
             final_norm: layer_norm(&vb.pp("final_layer_norm"), width, config.layer_norm_eps)?,
             projection,
             hidden_states,
-            causal_mask: causal_mask(config.max_position_embeddings, vb.device())?.to_dtype(dtype)?,
             config: config.clone(),
             learned: Vec::new(),
         })
@@ -236,17 +233,20 @@ impl TextEncoder {
         // [chunks * length, D] -> [chunks, length, D]
         let tokens = self.embed(&ids)?.reshape((chunks.len(), length, width))?;
         let (taken, left) = self.layers.split_at(self.layers.len() - skipped);
-        let hidden = self.through(taken, tokens.broadcast_add(&self.positions)?, interrupt)?;
+        // [chunks, length, D] -> [chunks, D, length] and back
+        let turned = |x: Tensor| x.transpose(1, 2)?.contiguous();
+        let hidden = through(taken, turned(tokens.broadcast_add(&self.positions)?)?, interrupt)?;
         let pooled = match &self.projection {
             Some(projection) => {
-                let first = self.through(left, hidden.narrow(0, 0, 1)?, interrupt)?;
+                let first = through(left, hidden.narrow(0, 0, 1)?, interrupt)?;
                 let at = chunks.first().and_then(|chunk| chunk.iter().position(|&id| id == end)).unwrap_or(length - 1);
                 // [1, length, D] -> [1, D]
-                let text = self.final_norm.forward(&first)?.narrow(1, at, 1)?.squeeze(1)?;
+                let text = self.final_norm.forward(&turned(first)?)?.narrow(1, at, 1)?.squeeze(1)?;
                 Some(projection.forward(&text)?)
             }
             None => None,
         };
+        let hidden = turned(hidden)?;
         let states = match self.hidden_states {
             HiddenStates::Last => self.final_norm.forward(&hidden)?,
             HiddenStates::LayerBeforeLast => hidden,
@@ -255,14 +255,15 @@ impl TextEncoder {
         let states = states.reshape((1, chunks.len() * length, width))?;
         Ok(EncodedText { states, pooled })
     }
+}
 
-    fn through(&self, layers: &[Layer], mut hidden: Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
-        for layer in layers {
-            interrupt.check()?;
-            hidden = layer.forward(&hidden, &self.causal_mask)?;
-        }
-        Ok(hidden)
+/// `hidden` is `[B, D, T]`.
+fn through(layers: &[Layer], mut hidden: Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
+    for layer in layers {
+        interrupt.check()?;
+        hidden = layer.forward(&hidden)?;
     }
+    Ok(hidden)
 }
 
 /// One pre-norm transformer layer.
@@ -298,18 +299,15 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
-        let h = self.norm1.forward(x)?;
-        let h = attention(&self.q.forward(&h)?, &self.k.forward(&h)?, &self.v.forward(&h)?, self.heads, Some(mask))?;
-        let x = (x + self.out.forward(&h)?)?;
-        let h = self.activation.forward(&self.fc1.forward(&self.norm2.forward(&x)?)?)?;
-        x + self.fc2.forward(&h)?
+    /// `x` is `[B, D, T]`.
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let normed = Input::from(x).after(Before::LayerNorm(&self.norm1));
+        let project = |map: &Linear| map.over_channels(normed, Addends::NONE, Kept::ForProduct);
+        let (q, k, v) = (project(&self.q)?, project(&self.k)?, project(&self.v)?);
+        let h = attention(&q, &k, &v, self.heads, Sight::Backwards)?;
+        let x = self.out.over_channels((&h).into(), Addends { values: Some(x), ..Addends::NONE }, Kept::Full)?;
+        let normed = Input::from(&x).after(Before::LayerNorm(&self.norm2));
+        let h = self.activation.forward(&self.fc1.over_channels(normed, Addends::NONE, Kept::Full)?)?;
+        self.fc2.over_channels((&h).into(), Addends { values: Some(&x), ..Addends::NONE }, Kept::Full)
     }
-}
-
-fn causal_mask(length: usize, device: &Device) -> candle_core::Result<Tensor> {
-    let values: Vec<f32> = (0..length)
-        .flat_map(|row| (0..length).map(move |column| if column > row { f32::NEG_INFINITY } else { 0.0 }))
-        .collect();
-    Tensor::from_vec(values, (length, length), device)?.to_dtype(DType::F32)
 }

@@ -11,6 +11,7 @@ use candle_core::{Result, Tensor, bail};
 use half::bf16;
 use rayon::prelude::*;
 
+use super::attention::Sight;
 use super::panel::{Before, Channels, Parts, Value, Words, fill};
 use super::processor::{Instructions, instructions};
 use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
@@ -69,7 +70,7 @@ impl Operand for bf16 {
 
 /// `softmax(k^T q / sqrt(d)) v` for each head: `q` is `[B, heads * d, Tq]`, `k` and `v` are `[B, heads * d, Tk]`, all of
 /// the same type; `[B, heads * d, Tq]` comes back in it.
-pub(super) fn flash<T: Operand>(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+pub(super) fn flash<T: Operand>(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, sight: Sight) -> Result<Tensor> {
     let (batch, width, queries) = q.dims3()?;
     let (k_batch, k_width, keys) = k.dims3()?;
     if k.dims() != v.dims() || (k_batch, k_width) != (batch, width) || keys == 0 {
@@ -100,6 +101,7 @@ pub(super) fn flash<T: Operand>(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize
                     width: head_width,
                     queries,
                     keys,
+                    sight,
                     instructions: instructions(),
                 };
                 T::with_scratch(|scratch| head.attend(queries_of_it, index * head_width * queries, scratch, room));
@@ -117,6 +119,7 @@ struct Head<'a, T> {
     width: usize,
     queries: usize,
     keys: usize,
+    sight: Sight,
     instructions: Instructions,
 }
 
@@ -159,7 +162,7 @@ impl<T: Operand> Head<'_, T> {
         for first in queries.clone().step_by(COLUMNS) {
             let columns = first..(first + COLUMNS).min(queries.end);
             fill(&source, T::WORDS, 0..words, columns.clone(), &mut scratch.queries);
-            let totals = self.attend_panel((words, even_keys), columns.len().div_ceil(LANES), scratch);
+            let totals = self.attend_panel((words, even_keys), &columns, scratch);
             for channel in 0..self.width {
                 let at = start + channel * self.queries + columns.start;
                 #[expect(unsafe_code, reason = "tasks write from many threads")]
@@ -193,14 +196,17 @@ impl<T: Operand> Head<'_, T> {
     fn attend_panel(
         &self,
         (words, even_keys): (usize, usize),
-        vectors: usize,
+        columns: &Range<usize>,
         scratch: &mut Scratch<T>,
     ) -> [f32; COLUMNS] {
         let scale = std::f32::consts::LOG2_E / (self.width as f32).sqrt();
         let mut running =
             Running { tops: [f32::NEG_INFINITY; COLUMNS], totals: [0.0; COLUMNS], factors: [1.0; COLUMNS] };
-        for first in (0..self.keys).step_by(KEYS) {
-            let count = KEYS.min(self.keys - first);
+        let vectors = columns.len().div_ceil(LANES);
+        // What no query of the panel sees is not computed.
+        let seen = if self.sight == Sight::Backwards { columns.end.min(self.keys) } else { self.keys };
+        for first in (0..seen).step_by(KEYS) {
+            let count = KEYS.min(seen - first);
             for row in (0..count).step_by(KEY_ROWS) {
                 let tile = Tile {
                     weights: T::weights(&scratch.keys),
@@ -212,6 +218,9 @@ impl<T: Operand> Head<'_, T> {
                     vectors,
                 };
                 multiply(self.instructions, tile, &mut scratch.scores[row * COLUMNS..], false);
+            }
+            if self.sight == Sight::Backwards {
+                hide_later_keys(first..first + count, columns, &mut scratch.scores);
             }
             let of_block = count.div_ceil(T::OF_A_WORD) * COLUMNS;
             let scores = &scratch.scores[..count * COLUMNS];
@@ -233,6 +242,14 @@ impl<T: Operand> Head<'_, T> {
             }
         }
         running.totals
+    }
+}
+
+/// Takes the scores of keys out of the softmax that come after a column's query.
+fn hide_later_keys(keys: Range<usize>, columns: &Range<usize>, scores: &mut [f32]) {
+    for (key, row) in keys.zip(scores.chunks_exact_mut(COLUMNS)) {
+        let hidden = key.saturating_sub(columns.start).min(columns.len());
+        row[..hidden].fill(f32::NEG_INFINITY);
     }
 }
 

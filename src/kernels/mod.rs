@@ -24,7 +24,7 @@ mod winograd;
 use candle_core::{DType, Device, Layout, Result, bail};
 
 pub use activation::{Activation, geglu};
-pub use attention::{attention, attention_over_channels};
+pub use attention::{Sight, attention};
 pub use conv::Conv2d;
 pub use input::{Addends, Before, Input};
 pub use linear::{Kept, Linear};

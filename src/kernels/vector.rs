@@ -37,17 +37,6 @@ macro_rules! widest {
 pub(super) use widest;
 
 widest! {
-    /// `x = exp(scale * x - shift)` with `shift` the largest `scale * x`, and the sum of it: a row's softmax but for the
-    /// division. `scale` is positive.
-    pub(super) exp_of_row, exp_of_row_body, (row: &mut [f32], scale: f32) -> f32
-}
-
-widest! {
-    /// `y = x * factor`.
-    pub(super) scale_row, scale_row_body, (row: &mut [f32], factor: f32)
-}
-
-widest! {
     /// `y = silu(a * x + b)`.
     pub(super) affine_silu, affine_silu_body, <T: Value>, (y: &mut [T], x: &[f32], a: f32, b: f32)
 }
@@ -85,40 +74,6 @@ widest! {
 widest! {
     /// `y = value * gelu(gate)`, with the exact GELU.
     pub(super) gated_gelu, gated_gelu_body, (y: &mut [f32], value: &[f32], gate: &[f32])
-}
-
-#[inline(always)]
-fn exp_of_row_body(row: &mut [f32], scale: f32) -> f32 {
-    const LANES: usize = 16;
-    let mut tops = [f32::NEG_INFINITY; LANES];
-    let (blocks, rest) = row.as_chunks::<LANES>();
-    for block in blocks {
-        for (top, &v) in tops.iter_mut().zip(block) {
-            *top = if v > *top { v } else { *top };
-        }
-    }
-    let top = tops.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max) * scale;
-    let mut sums = [0.0_f32; LANES];
-    let (blocks, rest) = row.as_chunks_mut::<LANES>();
-    for block in blocks {
-        for (sum, v) in sums.iter_mut().zip(block) {
-            *v = exp(*v * scale - top);
-            *sum += *v;
-        }
-    }
-    let mut sum: f32 = sums.into_iter().sum();
-    for v in rest {
-        *v = exp(*v * scale - top);
-        sum += *v;
-    }
-    sum
-}
-
-#[inline(always)]
-fn scale_row_body(row: &mut [f32], factor: f32) {
-    for v in row {
-        *v *= factor;
-    }
 }
 
 #[inline(always)]
@@ -306,16 +261,5 @@ mod tests {
             assert!(error < 3e-7, "{x}: {error:e}");
         }
         assert!(erf(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn a_row_of_softmax_sums_to_one_whatever_its_size() {
-        for len in [1, 7, 16, 33] {
-            let mut row: Vec<f32> = (0..len).map(|i| (i as f32 * 1.7).sin() * 50.0).collect();
-            let sum = exp_of_row(&mut row, 0.5);
-            assert!(row.iter().all(|v| (0.0..=1.0).contains(v)));
-            assert!((row.iter().sum::<f32>() - sum).abs() < 1e-5 * sum);
-            assert!(row.contains(&1.0), "the largest is exp(0)");
-        }
     }
 }

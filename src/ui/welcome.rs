@@ -21,7 +21,11 @@ pub fn show(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
         let words = match &studio.model {
             ModelStatus::Failed { .. } => "No model is loaded: choose one in the menu at the top".to_owned(),
             _ if studio.can_stop() => waiting_words(studio),
-            _ => "Write a prompt on the left and press Ctrl+Enter, or try one of these".to_owned(),
+            model => {
+                let has_examples = model.facts().is_some_and(|facts| !facts.example_prompts.is_empty());
+                let or = if has_examples { ", or try one of these" } else { "" };
+                format!("Write a prompt on the left and press Ctrl+Enter{or}")
+            }
         };
         ui.label(RichText::new(words).color(palette(ui).faint_text));
         if !studio.can_stop() {

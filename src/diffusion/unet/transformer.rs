@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use super::PreparedContext;
 use crate::diffusion::layers::{group_norm, layer_norm, linear, linear_no_bias, pointwise};
 use crate::diffusion::{DiffusionError, Interrupt};
-use crate::kernels::{Addends, Before, GroupNorm, Input, Kept, LayerNorm, Linear, attention_over_channels};
+use crate::kernels::{Addends, Before, GroupNorm, Input, Kept, LayerNorm, Linear, Sight, attention};
 
 /// The widths of one spatial transformer.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +151,7 @@ impl Attention {
     fn forward(&self, x: &Tensor, norm: &LayerNorm, (k, v): (&Tensor, &Tensor)) -> candle_core::Result<Tensor> {
         let normed = Input::from(x).after(Before::LayerNorm(norm));
         let q = self.q.over_channels(normed, Addends::NONE, Kept::ForProduct)?;
-        let h = attention_over_channels(&q, k, v, self.heads)?;
+        let h = attention(&q, k, v, self.heads, Sight::Everywhere)?;
         self.out.over_channels((&h).into(), Addends { values: Some(x), ..Addends::NONE }, Kept::Full)
     }
 }

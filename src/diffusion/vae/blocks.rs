@@ -7,7 +7,7 @@ use super::VaeConfig;
 use crate::diffusion::layers::{group_norm, linear};
 use crate::diffusion::resnet::{ResnetBlock, ResnetShape};
 use crate::diffusion::{DiffusionError, Interrupt};
-use crate::kernels::{Addends, Before, GroupNorm, Input, Kept, Linear, attention_over_channels};
+use crate::kernels::{Addends, Before, GroupNorm, Input, Kept, Linear, Sight, attention};
 
 /// The epsilon of every norm in the VAE.
 pub(super) const EPS: f64 = 1e-6;
@@ -82,7 +82,7 @@ impl PixelAttention {
         let pixels = x.flatten_from(2)?;
         let normed = Input::from(&pixels).after(Before::Norm(&self.norm));
         let project = |map: &Linear| map.over_channels(normed, Addends::NONE, Kept::ForProduct);
-        let h = attention_over_channels(&project(&self.q)?, &project(&self.k)?, &project(&self.v)?, 1)?;
+        let h = attention(&project(&self.q)?, &project(&self.k)?, &project(&self.v)?, 1, Sight::Everywhere)?;
         let added = Addends { values: Some(&pixels), ..Addends::NONE };
         // [B, C, H*W] -> [B, C, H, W]
         self.out.over_channels((&h).into(), added, Kept::Full)?.reshape(x.shape())
