@@ -4,11 +4,12 @@
 
 use std::mem::MaybeUninit;
 
+use super::maths::{Maths, gelu};
 use super::panel::{Value, runs};
 use super::product::Block;
 use super::tile::COLUMNS;
 use super::values::Shared;
-use super::vector::{gelu, widest};
+use super::vector::widest;
 
 /// What is added to the rows of a product of pictures of `area` pixels, whose result is `[B, rows, area]`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,7 +101,7 @@ widest! {
 
 widest! {
     /// `out = (sums + bias[0]) * gelu(gates + bias[1])`; at most [`COLUMNS`] of them.
-    gate, gate_body, <T: Value>, (out: &mut [MaybeUninit<T>], sums: &[f32], gates: &[f32], bias: [f32; 2])
+    gate, gate_body, maths M, <T: Value>, (out: &mut [MaybeUninit<T>], sums: &[f32], gates: &[f32], bias: [f32; 2])
 }
 
 #[inline(always)]
@@ -117,10 +118,10 @@ fn add_body<T: Value>(out: &mut [MaybeUninit<T>], sums: &[f32], constant: f32, v
 }
 
 #[inline(always)]
-fn gate_body<T: Value>(out: &mut [MaybeUninit<T>], sums: &[f32], gates: &[f32], bias: [f32; 2]) {
+fn gate_body<M: Maths, T: Value>(out: &mut [MaybeUninit<T>], sums: &[f32], gates: &[f32], bias: [f32; 2]) {
     let mut results = [0.0_f32; COLUMNS];
     for ((result, sum), gate) in results.iter_mut().zip(sums).zip(gates) {
-        *result = (sum + bias[0]) * gelu(gate + bias[1]);
+        *result = (sum + bias[0]) * gelu::<M>(gate + bias[1]);
     }
     for (out, result) in out.iter_mut().zip(&results[..sums.len()]) {
         out.write(T::from_f32(*result));

@@ -12,11 +12,12 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::attention::Sight;
+use super::maths::{Maths, exp2_of_negative};
 use super::panel::{Before, Channels, Parts, Value, Words, fill};
 use super::processor::{Instructions, instructions};
 use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
 use super::values::{Shared, Stored, Values, tensor, written};
-use super::vector::{exp2_of_negative, widest};
+use super::vector::widest;
 
 /// Keys of a block: their scores for 64 queries take 32 KiB.
 const KEYS: usize = 128;
@@ -265,7 +266,7 @@ pub(super) struct Running {
 
 widest! {
     /// Takes a block of scores in, `[keys, COLUMNS]`: their exponentials as words, the rest in `running`.
-    soften, soften_body, <T: Operand>, (scores: &[f32], scale: f32, running: &mut Running, words: &mut [u32])
+    soften, soften_body, maths M, <T: Operand>, (scores: &[f32], scale: f32, running: &mut Running, words: &mut [u32])
 }
 
 widest! {
@@ -284,7 +285,7 @@ fn rescale_body(sums: &mut [f32], factors: &[f32; COLUMNS]) {
 }
 
 #[inline(always)]
-fn soften_body<T: Operand>(scores: &[f32], scale: f32, running: &mut Running, words: &mut [u32]) {
+fn soften_body<M: Maths, T: Operand>(scores: &[f32], scale: f32, running: &mut Running, words: &mut [u32]) {
     let (rows, _) = scores.as_chunks::<COLUMNS>();
     let (words, _) = words.as_chunks_mut::<COLUMNS>();
     // A column of registers at a time.
@@ -301,14 +302,14 @@ fn soften_body<T: Operand>(scores: &[f32], scale: f32, running: &mut Running, wo
             let (old, new) = (running.tops[lane + i], *top * scale);
             *top = if new > old { new } else { old };
             running.tops[lane + i] = *top;
-            let factor = exp2_of_negative(old - *top);
+            let factor = exp2_of_negative::<M>(old - *top);
             running.factors[lane + i] = factor;
             totals[i] = running.totals[lane + i] * factor;
         }
         let soft = |row: &[f32; COLUMNS], totals: &mut [f32; LANES]| -> [f32; LANES] {
             let mut values = part(row);
             for ((value, top), total) in values.iter_mut().zip(&tops).zip(totals) {
-                *value = exp2_of_negative(*value * scale - top);
+                *value = exp2_of_negative::<M>(M::fused(*value, scale, -top));
                 *total += *value;
             }
             values
@@ -324,9 +325,7 @@ fn soften_body<T: Operand>(scores: &[f32], scale: f32, running: &mut Running, wo
             let (pairs, rest) = rows.as_chunks::<2>();
             for ([low, high], word) in pairs.iter().zip(words.iter_mut()) {
                 let (low, high) = (soft(low, &mut totals), soft(high, &mut totals));
-                for i in 0..LANES {
-                    word[lane + i] = low[i].to_bf16_bits() | high[i].to_bf16_bits() << 16;
-                }
+                word[lane..lane + LANES].copy_from_slice(&M::pairs(low, high));
             }
             if let ([row], Some(word)) = (rest, words.last_mut()) {
                 let values = soft(row, &mut totals);

@@ -7,6 +7,7 @@ mod finish;
 mod flash;
 mod input;
 mod linear;
+mod maths;
 mod matmul;
 mod norm;
 mod pages;

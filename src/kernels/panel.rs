@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use half::bf16;
 
+use super::maths::Maths;
 use super::tile::{COLUMNS, LANES};
 use super::vector::widest;
 
@@ -38,6 +39,8 @@ pub(super) trait Value: Copy + Send + Sync + Default + 'static {
     fn from_f32(value: f32) -> Self;
     /// As the bits of a bf16.
     fn to_bf16_bits(self) -> u32;
+    /// Pairs of bf16, `low` in the low halves.
+    fn pairs<M: Maths>(low: [Self; LANES], high: [Self; LANES]) -> [u32; LANES];
 }
 
 impl Value for f32 {
@@ -57,6 +60,11 @@ impl Value for f32 {
         let bits = self.to_bits();
         bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16
     }
+
+    #[inline(always)]
+    fn pairs<M: Maths>(low: [Self; LANES], high: [Self; LANES]) -> [u32; LANES] {
+        M::pairs(low, high)
+    }
 }
 
 impl Value for bf16 {
@@ -74,6 +82,11 @@ impl Value for bf16 {
     fn to_bf16_bits(self) -> u32 {
         u32::from(self.to_bits())
     }
+
+    #[inline(always)]
+    fn pairs<M: Maths>(low: [Self; LANES], high: [Self; LANES]) -> [u32; LANES] {
+        std::array::from_fn(|i| low[i].to_bf16_bits() | high[i].to_bf16_bits() << 16)
+    }
 }
 
 /// What the words of a panel are made of.
@@ -87,12 +100,18 @@ pub(super) enum Words {
 
 widest! {
     /// Fills `panel` with `words` of the columns; what is left to the next multiple of [`LANES`] columns becomes 0.
-    pub(super) fill, fill_body, <S: Source>,
+    pub(super) fill, fill_body, maths M, <S: Source>,
     (source: &S, kind: Words, words: Range<usize>, columns: Range<usize>, panel: &mut [u32])
 }
 
 #[inline(always)]
-fn fill_body<S: Source>(source: &S, kind: Words, words: Range<usize>, columns: Range<usize>, panel: &mut [u32]) {
+fn fill_body<M: Maths, S: Source>(
+    source: &S,
+    kind: Words,
+    words: Range<usize>,
+    columns: Range<usize>,
+    panel: &mut [u32],
+) {
     let count = columns.len();
     let filled = count.next_multiple_of(LANES);
     let place = source.place(columns);
@@ -110,7 +129,12 @@ fn fill_body<S: Source>(source: &S, kind: Words, words: Range<usize>, columns: R
                 let low = source.row(2 * word, &place, &mut first);
                 let has_second = 2 * word + 1 < source.inner();
                 let high = if has_second { source.row(2 * word + 1, &place, &mut second) } else { &zeros };
-                for ((out, low), high) in out.iter_mut().zip(&low[..count]).zip(&high[..count]) {
+                let (low, high) = (low[..count].as_chunks::<LANES>(), high[..count].as_chunks::<LANES>());
+                let (outs, rest) = out[..count].as_chunks_mut::<LANES>();
+                for ((out, low), high) in outs.iter_mut().zip(low.0).zip(high.0) {
+                    *out = S::Value::pairs::<M>(*low, *high);
+                }
+                for ((out, low), high) in rest.iter_mut().zip(low.1).zip(high.1) {
                     *out = low.to_bf16_bits() | high.to_bf16_bits() << 16;
                 }
             }

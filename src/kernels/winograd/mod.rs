@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use self::transform::{Grid, Lanes, back_tile, picture_tile, weight_tile};
 use super::finish::{Finish, Form, add};
-use super::panel::Value;
+use super::maths::Maths;
 use super::processor::instructions;
 use super::scratch::with_room;
 use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
@@ -321,7 +321,7 @@ struct Place<'a> {
 
 widest! {
     /// Transforms what the tiles of some runs see in the channels of a word; `values` is room to work in.
-    transform_word, transform_word_body, <T: Kind>,
+    transform_word, transform_word_body, maths A, <T: Kind>,
     (picture: &Picture<T>, runs: &[Run], word: usize, values: &mut Vec<f32>, place: &Place)
 }
 
@@ -336,16 +336,22 @@ widest! {
 }
 
 #[inline(always)]
-fn transform_word_body<T: Kind>(picture: &Picture<T>, runs: &[Run], word: usize, values: &mut Vec<f32>, place: &Place) {
+fn transform_word_body<A: Maths, T: Kind>(
+    picture: &Picture<T>,
+    runs: &[Run],
+    word: usize,
+    values: &mut Vec<f32>,
+    place: &Place,
+) {
     if T::M == 2 {
-        word_of_tiles::<T, 4, 2>(picture, runs, word, values, place);
+        word_of_tiles::<A, T, 4, 2>(picture, runs, word, values, place);
     } else {
-        word_of_tiles::<T, 6, 4>(picture, runs, word, values, place);
+        word_of_tiles::<A, T, 6, 4>(picture, runs, word, values, place);
     }
 }
 
 #[inline(always)]
-fn word_of_tiles<T: Kind, const N: usize, const M: usize>(
+fn word_of_tiles<A: Maths, T: Kind, const N: usize, const M: usize>(
     picture: &Picture<T>,
     runs: &[Run],
     word: usize,
@@ -371,9 +377,10 @@ fn word_of_tiles<T: Kind, const N: usize, const M: usize>(
                 #[expect(unsafe_code, reason = "tasks write from many threads")]
                 // SAFETY: tasks have different panels or words.
                 let out = unsafe { place.room.part(start, LANES) };
-                for ((out, low), high) in out.iter_mut().zip(tile[i][j].0).zip(second[i][j].0) {
-                    let pair = low.to_bf16_bits() | high.to_bf16_bits() << 16;
-                    out.write(if T::OF_A_WORD == 1 { low.to_bits() } else { pair });
+                let (low, high) = (tile[i][j].0, second[i][j].0);
+                let words = if T::OF_A_WORD == 1 { low.map(f32::to_bits) } else { A::pairs(low, high) };
+                for (out, word) in out.iter_mut().zip(words) {
+                    out.write(word);
                 }
             }
         }
