@@ -94,3 +94,22 @@ fn peak_of_switches() {
     // Two models at once would be one more model.
     assert!(grown < model / 4, "the peak grew by {} MiB, a model is {} MiB", grown / MIB, model / MIB);
 }
+
+#[test]
+#[ignore = "for models of any size: CALOTYPE_SWITCH_MODELS=a.safetensors:b, each loaded three times in turn"]
+fn switches_of_named_models() {
+    let named = std::env::var("CALOTYPE_SWITCH_MODELS").expect("CALOTYPE_SWITCH_MODELS names models");
+    let engine = engine();
+    let mut first = Vec::new();
+    for round in 0..3 {
+        for (index, path) in named.split(':').enumerate() {
+            switch(&engine, ModelSource::OnDisk(path.into()));
+            let (now, peak) = (memory("VmRSS"), memory("VmHWM"));
+            eprintln!("round {round}: {path}: {} MiB, the most so far {} MiB", now / MIB, peak / MIB);
+            match first.get(index) {
+                None => first.push(now),
+                Some(before) => assert!(now < before + before / 20, "{} MiB more", (now - before) / MIB),
+            }
+        }
+    }
+}
