@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::printable;
+
 /// Why a model could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
@@ -152,7 +154,10 @@ pub enum DownloadError {
         url: String,
     },
     /// The file is damaged or another one.
-    #[error("the file is damaged or not the one that is meant: its checksum is {found} instead of {expected}; it is deleted, try again: {}", path.display())]
+    #[error(
+        "the file is damaged or not the one that is meant: its checksum is {found} instead of {expected}; it is deleted, try again: {}",
+        printable::path(path)
+    )]
     WrongChecksum {
         /// What it should be.
         expected: String,
@@ -205,7 +210,10 @@ pub enum DownloadError {
     #[error("the server names a file in a way that could do harm on this computer; nothing was written: {0:?}")]
     UnsafeName(String),
     /// Not enough room.
-    #[error("not enough room: {needed} are needed and {free} are free; make room, or choose another folder: {}", folder.display())]
+    #[error(
+        "not enough room: {needed} are needed and {free} are free; make room, or choose another folder: {}",
+        printable::path(folder)
+    )]
     NoRoom {
         /// How much is to come, with a margin.
         needed: String,
@@ -215,25 +223,25 @@ pub enum DownloadError {
         folder: PathBuf,
     },
     /// Another download writes the same file.
-    #[error("another download is writing this; wait for it or cancel it: {}", path.display())]
+    #[error("another download is writing this; wait for it or cancel it: {}", printable::path(path))]
     InUse {
         /// The file or folder.
         path: PathBuf,
     },
     /// A file of the user's stands there.
-    #[error("there is another file of this name; move it away, or choose another folder: {}", path.display())]
+    #[error("there is another file of this name; move it away, or choose another folder: {}", printable::path(path))]
     Taken {
         /// The file.
         path: PathBuf,
     },
     /// The disk is full all the same.
-    #[error("the disk is full; make room and start again, it goes on where it is: {}", path.display())]
+    #[error("the disk is full; make room and start again, it goes on where it is: {}", printable::path(path))]
     DiskFull {
         /// What was to be written.
         path: PathBuf,
     },
     /// The disk does not work with us.
-    #[error("could not write or read {}: {source}", path.display())]
+    #[error("could not write or read {}: {source}", printable::path(path))]
     Io {
         /// What the operating system says.
         #[source]
