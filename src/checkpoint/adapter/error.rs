@@ -67,6 +67,12 @@ pub enum AdapterError {
         /// The model's file.
         path: PathBuf,
     },
+    /// It was written to while it was read: its values and its hash could be of two states.
+    #[error("this was written to while it was read; try again once it is whole: {}", printable::path(path))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The device failed.
     #[error("{0}")]
     Tensor(#[from] candle_core::Error),
