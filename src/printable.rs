@@ -34,6 +34,12 @@ pub fn message(text: &str) -> String {
     cut(text, MOST_OF_A_MESSAGE, |c| matches!(c, '\n' | '\t'))
 }
 
+/// A text of any length and many lines: control characters but for ends of lines and tabs escaped.
+#[must_use]
+pub fn text(text: &str) -> String {
+    cut(text, usize::MAX, |c| matches!(c, '\n' | '\t'))
+}
+
 fn cut(text: &str, most: usize, may_stay: fn(char) -> bool) -> String {
     let mut shown = String::new();
     for (index, c) in text.chars().enumerate() {
@@ -78,6 +84,7 @@ mod tests {
         assert_eq!(name(&"ü".repeat(1 << 20)), format!("{}…", "ü".repeat(120)));
         assert_eq!(path(Path::new(&"x".repeat(4000))).len(), 4000);
         let long = "x".repeat(1 << 20);
+        assert_eq!(text(&long), long);
         assert!(message(&long).len() < 9000 && sentence(&long).len() < 600);
     }
 
@@ -86,6 +93,8 @@ mod tests {
         fn nothing_that_is_shown_is_obeyed(text in "\\PC{0,20}[\\x00-\\x1f\\x7f-\\x9f]{0,9}\\PC{0,200}") {
             let is_harmless = |text: String| !text.chars().any(is_obeyed);
             prop_assert!(is_harmless(name(&text)) && is_harmless(path(Path::new(&text))) && is_harmless(sentence(&text)));
+            let lines = super::text(&text);
+            prop_assert!(is_harmless(lines.replace(['\n', '\t'], "")));
             prop_assert!(is_harmless(message(&text).replace(['\n', '\t'], "")));
         }
     }

@@ -218,7 +218,8 @@ pub(super) struct Misfit {
 /// The two shapes, for people.
 pub(super) fn check_factors(tensors: &Tensors, shape: &[usize]) -> Result<(), Misfit> {
     let (out, rest, _) = sides(shape);
-    let matrix = |role| tensors.get(&role).map(Stored::sides);
+    // What holds nothing is told as such.
+    let matrix = |role| tensors.get(&role).filter(|stored| !stored.values.is_empty()).map(Stored::sides);
     let product = |a: Role, b: Role, core: Role| {
         let ((rows, columns), (_, inputs)) = (matrix(a)?, matrix(b)?);
         // With a core, `a` is stored the other way round, but for LoRA's.
