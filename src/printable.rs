@@ -1,6 +1,5 @@
 //! A stranger's text made fit to be shown: names in files and answers of servers can hold what a terminal obeys, or megabytes.
 
-use std::fmt::Write;
 use std::path::Path;
 
 /// Longer names are cut: nothing real is as long.
@@ -40,16 +39,18 @@ pub fn text(text: &str) -> String {
     cut(text, usize::MAX, |c| matches!(c, '\n' | '\t'))
 }
 
+/// At most so many characters as they are shown, and the sign that some are missing.
 fn cut(text: &str, most: usize, may_stay: fn(char) -> bool) -> String {
-    let mut shown = String::new();
-    for (index, c) in text.chars().enumerate() {
-        if index == most {
+    let (mut shown, mut count) = (String::new(), 0);
+    for c in text.chars() {
+        let is_escaped = is_obeyed(c) && !may_stay(c);
+        count += if is_escaped { c.escape_debug().count() } else { 1 };
+        if count > most {
             shown.push('…');
             break;
         }
-        if is_obeyed(c) && !may_stay(c) {
-            // Writing to a string does not fail.
-            _ = write!(shown, "{}", c.escape_debug());
+        if is_escaped {
+            shown.extend(c.escape_debug());
         } else {
             shown.push(c);
         }
@@ -82,6 +83,8 @@ mod tests {
     fn what_is_too_long_is_cut() {
         assert_eq!(name(&"x".repeat(120)), "x".repeat(120));
         assert_eq!(name(&"ü".repeat(1 << 20)), format!("{}…", "ü".repeat(120)));
+        assert_eq!(name(&"\u{1b}".repeat(99)), format!("{}…", "\\u{1b}".repeat(20)));
+        assert_eq!(name(&name(&"ü\u{7}".repeat(99))), name(&"ü\u{7}".repeat(99)));
         assert_eq!(path(Path::new(&"x".repeat(4000))).len(), 4000);
         let long = "x".repeat(1 << 20);
         assert_eq!(text(&long), long);

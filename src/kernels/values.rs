@@ -129,7 +129,7 @@ pub fn in_pieces<S, E: Send>(
     #[expect(unsafe_code, reason = "zeros are written in parallel")]
     // SAFETY: every piece was written, or we had returned.
     unsafe {
-        values.set_len(len)
+        values.set_len(len);
     };
     Ok(values)
 }
