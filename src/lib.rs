@@ -15,15 +15,16 @@
 //! | `main` | the front door | `app`, `cli`, `folders`, `inference`, `gallery`, `library`, `downloads` | anyhow, tracing-subscriber |
 //! | [`request`] | what may be asked: a generation request whose every part is checked when it is made | - | serde |
 //! | [`prompt`] | the prompt language: text to chunks of tokens | `request` | tokenizers, serde, serde_json |
+//! | [`printable`] | a stranger's text made fit to be shown | - | - |
 //! | [`latent_image`] | plain f32 latents and their rough colours | - | image |
 //! | [`worker`] | a thread with a bounded inbox and outbox, which always ends | - | crossbeam-channel |
 //! | [`kernels`] | conv, norm and activation, attention, linear: how the heavy arithmetic runs on this hardware; the only room with `unsafe` arithmetic | - | candle-core, candle-nn, gemm, half, libc, rayon, **std::env** |
 //! | [`diffusion`] | pure numerics: text encoder, U-Net, VAE, noise schedule, prediction, guidance, samplers | `request`, `prompt`, `latent_image`, `kernels` | candle-core, candle-nn, serde, serde_json, image |
-//! | [`checkpoint`] | files on disk to named weights and configs: model folders, single files, the built-in model, LoRAs, embeddings | `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, flate2, half, rayon, serde, serde_json, sha2, zip, **std::fs** |
+//! | [`checkpoint`] | files on disk to named weights and configs: model folders, single files, the built-in model, LoRAs, embeddings | `printable`, `request`, `prompt`, `diffusion`, `kernels` | candle-core, candle-nn, safetensors, flate2, half, rayon, serde, serde_json, sha2, zip, **std::fs** |
 //! | [`inference`] | the thread that owns the model: requests in, previews and pictures out; the only `cfg` for hardware | `request`, `prompt`, `latent_image`, `worker`, `diffusion`, `checkpoint`, `kernels` | candle-core, crossbeam-channel, image, serde, rayon |
 //! | [`gallery`] | finished pictures on disk, their recipes inside | `request`, `worker` | flate2, image, png, serde, serde_json, tempfile, trash, jiff, **std::fs** |
-//! | [`downloads`] | models from the network onto the disk: Hugging Face repositories and single files, resumed and verified | `worker`, `inference`'s cancel token | fs4, jiff, percent-encoding, serde, serde_json, sha1, sha2, ureq, url, **std::fs** |
-//! | [`library`] | folders of models: listed from their headers, watched, hashed, found by name and by hash | `worker`, `checkpoint` | notify, serde, serde_json, sha2, tempfile, **std::fs** |
+//! | [`downloads`] | models from the network onto the disk: Hugging Face repositories and single files, resumed and verified | `printable`, `worker`, `inference`'s cancel token | fs4, jiff, percent-encoding, serde, serde_json, sha1, sha2, ureq, url, **std::fs** |
+//! | [`library`] | folders of models: listed from their headers, watched, hashed, found by name and by hash | `printable`, `worker`, `checkpoint` | notify, serde, serde_json, sha2, tempfile, **std::fs** |
 //! | [`folders`] | where things are kept on this machine | - | directories, **std::fs** |
 //! | [`state`] | what is true in the window, without drawing it: form, job, queue, action, settings | `request`, `prompt`, `latent_image`, `inference`'s messages and cancel token, `gallery`'s messages and record, `library`'s messages and index, `downloads`' messages | image, serde, serde_json |
 //! | [`ui`] | draws the state: panels, textures (sole owner of textures), theme (sole owner of colours) | `state`, `request`, `prompt`, `latent_image`, and the same messages | egui, eframe, image |
@@ -62,6 +63,7 @@ pub mod inference;
 pub mod kernels;
 pub mod latent_image;
 pub mod library;
+pub mod printable;
 pub mod prompt;
 pub mod request;
 pub mod state;

@@ -6,6 +6,7 @@ use super::adapter::{AdapterError, family};
 use super::files::ModelFiles;
 use super::tensor_file::{StoredTensor, TensorFile};
 use super::{CheckpointError, foreign};
+use crate::printable;
 
 /// More vectors than this fit no chunk of CLIP's.
 const MOST_VECTORS: usize = 75;
@@ -38,7 +39,7 @@ pub fn read_embedding(path: &Path, widths: &[usize]) -> Result<Vec<Vec<f32>>, Ad
     let mut by_encoder = Vec::new();
     for (name, tensor) in &tensors {
         let damaged = |problem: String| {
-            let module = format!("tensor \"{name}\"");
+            let module = format!("tensor \"{}\"", printable::name(name));
             AdapterError::Damaged { module, problem, path: path.to_owned() }
         };
         let vectors = vectors(tensor).filter(|vectors| (1..=MOST_VECTORS).contains(vectors));
@@ -91,6 +92,10 @@ fn in_words(widths: &[usize]) -> String {
         [768, 1280] => "Stable Diffusion XL".to_owned(),
         [1280] => "the second text encoder of Stable Diffusion XL alone".to_owned(),
         [width] => family::by_width(*width),
-        _ => "a model with other text encoders".to_owned(),
+        [] => "a model without text encoders".to_owned(),
+        widths => {
+            let widths: Vec<String> = widths.iter().map(ToString::to_string).collect();
+            format!("a model with text encoders {} wide", widths.join(" and "))
+        }
     }
 }

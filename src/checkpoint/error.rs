@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 
 use crate::diffusion::DiffusionError;
+use crate::printable;
 use crate::prompt::TokenizerError;
 
 /// Why a model could not be loaded; every text names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The path leads nowhere.
-    #[error("there is no such file or folder: {}", path.display())]
+    #[error("there is no such file or folder: {}", printable::path(path))]
     NotFound {
         /// What was asked for.
         path: PathBuf,
     },
     /// The file is something else.
-    #[error("this is {what}; models of Stable Diffusion 1, 2 and XL can be opened: {}", path.display())]
+    #[error("this is {what}; models of Stable Diffusion 1, 2 and XL can be opened: {}", printable::path(path))]
     Foreign {
         /// What it is.
         what: &'static str,
@@ -24,8 +25,9 @@ pub enum CheckpointError {
     },
     /// The file shows no previews.
     #[error(
-        "this is {what}; previews need a TAESD decoder for Stable Diffusion 1, 2 or XL (taesd_decoder, taesdxl_decoder): {}",
-        path.display()
+        "this is {}; previews need a TAESD decoder for Stable Diffusion 1, 2 or XL (taesd_decoder, taesdxl_decoder): {}",
+        printable::name(what),
+        printable::path(path)
     )]
     NotTaesd {
         /// What it is.
@@ -34,7 +36,10 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A single file holds only some parts of a model.
-    #[error("this file has no {part} inside: name one with {option}, or choose it beside the model in the window: {}", path.display())]
+    #[error(
+        "this file has no {part} inside: name one with {option}, or choose it beside the model in the window: {}",
+        printable::path(path)
+    )]
     MissingPart {
         /// Which, with the prefix that its names would have.
         part: &'static str,
@@ -44,7 +49,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A file that was to stand in for a part of a model has no such part.
-    #[error("there is no {wanted} in this file, it is {what}: {}", path.display())]
+    #[error("there is no {wanted} in this file, it is {what}: {}", printable::path(path))]
     NoSuchPart {
         /// The part.
         wanted: &'static str,
@@ -54,7 +59,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A VAE is there in part.
-    #[error("this VAE has no {half}, and both halves are needed; take the whole VAE: {}", path.display())]
+    #[error("this VAE has no {half}, and both halves are needed; take the whole VAE: {}", printable::path(path))]
     HalfVae {
         /// The half that is missing.
         half: &'static str,
@@ -62,7 +67,11 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The text encoders at hand are not those of the model.
-    #[error("the model reads {wanted}, {context} wide in all, and the text encoders at hand are {found}: {}", path.display())]
+    #[error(
+        "the model reads {wanted}, {context} wide in all, and the text encoders at hand are {}: {}",
+        printable::name(found),
+        printable::path(path)
+    )]
     TextEncoders {
         /// Whose texts the model reads.
         wanted: &'static str,
@@ -74,7 +83,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The folder holds something else.
-    #[error("not a Stable Diffusion model folder, {missing} is missing: {}", path.display())]
+    #[error("not a Stable Diffusion model folder, {missing} is missing: {}", printable::path(path))]
     NotAModel {
         /// The file that would make it one.
         missing: &'static str,
@@ -82,7 +91,11 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The folder's model is of a family that this build does not know.
-    #[error("this is a {found}, which is not supported; known are those of Stable Diffusion 1, 2 and XL: {}", path.display())]
+    #[error(
+        "this is a {}, which is not supported; known are those of Stable Diffusion 1, 2 and XL: {}",
+        printable::name(found),
+        printable::path(path)
+    )]
     UnknownPipeline {
         /// The class in model_index.json.
         found: String,
@@ -90,7 +103,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The weights are stored in a way that is not read.
-    #[error("no weights, {found}: {}", path.display())]
+    #[error("no weights, {}: {}", printable::sentence(found), printable::path(path))]
     NoWeights {
         /// What lies there instead.
         found: String,
@@ -98,7 +111,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A file could not be read.
-    #[error("could not read {}: {source}", path.display())]
+    #[error("could not read {}: {source}", printable::path(path))]
     Io {
         /// What the operating system says.
         #[source]
@@ -107,7 +120,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A JSON file is damaged or has other contents than its name says.
-    #[error("could not understand {}: {problem}", path.display())]
+    #[error("could not understand {}: {}", printable::path(path), printable::sentence(problem))]
     Json {
         /// Where and what.
         problem: String,
@@ -115,7 +128,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A file of weights is damaged.
-    #[error("damaged model file, {problem}: {}", path.display())]
+    #[error("damaged model file, {}: {}", printable::sentence(problem), printable::path(path))]
     Damaged {
         /// What was expected and found.
         problem: String,
@@ -123,7 +136,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A tensor that the configuration calls for is not there.
-    #[error("tensor \"{name}\" with shape {expected:?} is missing from {}", path.display())]
+    #[error("tensor \"{}\" with shape {expected:?} is missing from {}", printable::name(name), printable::path(path))]
     MissingTensor {
         /// Its name.
         name: String,
@@ -133,7 +146,11 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A tensor is not what the configuration says.
-    #[error("tensor \"{name}\" has shape {found:?} where the configuration expects {expected:?}: {}", path.display())]
+    #[error(
+        "tensor \"{}\" has shape {found:?} where the configuration expects {expected:?}: {}",
+        printable::name(name),
+        printable::path(path)
+    )]
     WrongShape {
         /// Its name.
         name: String,
@@ -145,7 +162,11 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// A tensor is stored in a type that is not read.
-    #[error("tensor \"{name}\" is stored as {found}; known are floating-point numbers of 64 to 8 bits and GGUF's blocks: {}", path.display())]
+    #[error(
+        "tensor \"{}\" is stored as {found}; known are floating-point numbers of 64 to 8 bits and GGUF's blocks: {}",
+        printable::name(name),
+        printable::path(path)
+    )]
     UnknownDType {
         /// Its name.
         name: String,
@@ -155,7 +176,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The tokenizer's files do not make one.
-    #[error("{source}: {}", path.display())]
+    #[error("{source}: {}", printable::path(path))]
     Tokenizer {
         /// Why.
         #[source]
@@ -164,7 +185,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The parts do not make a model.
-    #[error("{source} ({})", path.display())]
+    #[error("{source} ({})", printable::path(path))]
     Model {
         /// Why.
         #[source]

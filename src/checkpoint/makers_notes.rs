@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::card::MakersNotes;
-use super::header::TAGS;
+use super::tensor_file::TAGS;
 
 /// Longer texts are cut.
 const MOST_CHARACTERS: usize = 4000;

@@ -1,11 +1,13 @@
 //! How the command line says what happens: a progress bar for people, JSON lines for programs.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::printable;
 use crate::request::Seed;
 
 /// Tells of one run.
@@ -158,14 +160,16 @@ fn print_line(value: &Value) {
 
 /// For people, on stderr.
 pub(super) fn print_error(text: &str) {
-    if writeln!(std::io::stderr(), "calotype: {text}").is_err() {
+    if writeln!(std::io::stderr(), "calotype: {}", printable::message(text)).is_err() {
         tracing::debug!("stderr is closed");
     }
 }
 
-/// A closed pipe is no reason to die in the middle of a picture.
+/// As it is for programs; people's terminals would obey what strangers wrote. A closed pipe is no reason to die in the
+/// middle of a picture.
 pub(super) fn print_text(text: &str) {
     let mut stdout = std::io::stdout().lock();
+    let text = if stdout.is_terminal() { Cow::Owned(printable::text(text)) } else { Cow::Borrowed(text) };
     if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {
         tracing::debug!("stdout is closed");
     }

@@ -4,12 +4,15 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::printable;
+
 /// Why a model could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// What was asked for is neither an id nor an address.
     #[error(
-        "{problem}; name a Hugging Face repository (org/name), a file in one (org/name/file), or an http address: {text}"
+        "{problem}; name a Hugging Face repository (org/name), a file in one (org/name/file), or an http address: {}",
+        printable::sentence(text)
     )]
     NotAnAddress {
         /// What was typed.
@@ -18,7 +21,7 @@ pub enum DownloadError {
         problem: &'static str,
     },
     /// A checksum that is none.
-    #[error("a SHA-256 checksum has 64 digits of 0-9 and a-f: {0}")]
+    #[error("a SHA-256 checksum has 64 digits of 0-9 and a-f: {}", printable::name(.0))]
     NotAChecksum(String),
     /// One checksum for many files.
     #[error("a checksum can only be given for a single file, and {id} is a folder of several; name the file")]
@@ -27,7 +30,7 @@ pub enum DownloadError {
         id: String,
     },
     /// The environment names an endpoint that is none.
-    #[error("HF_ENDPOINT is not an http address; correct it or take it away: {0}")]
+    #[error("HF_ENDPOINT is not an http address; correct it or take it away: {}", printable::sentence(.0))]
     Endpoint(String),
     /// The environment forbids the network.
     #[error(
@@ -92,7 +95,7 @@ pub enum DownloadError {
         minutes: u64,
     },
     /// The network does not work, or stopped to.
-    #[error("the connection to {host} failed: {problem}")]
+    #[error("the connection to {host} failed: {}", printable::sentence(problem))]
     Connection {
         /// The server.
         host: String,
@@ -101,7 +104,8 @@ pub enum DownloadError {
     },
     /// No safe connection.
     #[error(
-        "no safe connection to {host}: {problem}; look at the address, at this computer's clock, and for a proxy in between"
+        "no safe connection to {host}: {}; look at the address, at this computer's clock, and for a proxy in between",
+        printable::sentence(problem)
     )]
     Insecure {
         /// The server.
@@ -115,8 +119,16 @@ pub enum DownloadError {
         /// The server.
         host: String,
     },
+    /// Other bytes came than were asked for.
+    #[error("{host} does not send the part of the file that is wanted: {problem}")]
+    WrongPart {
+        /// The server.
+        host: String,
+        /// What it did.
+        problem: String,
+    },
     /// Redirections that lead nowhere.
-    #[error("the server sends on to {problem}: {url}")]
+    #[error("the server sends on to {}: {}", printable::sentence(problem), printable::sentence(url))]
     Redirect {
         /// Where to.
         problem: String,
@@ -152,7 +164,10 @@ pub enum DownloadError {
         url: String,
     },
     /// The file is damaged or another one.
-    #[error("the file is damaged or not the one that is meant: its checksum is {found} instead of {expected}; it is deleted, try again: {}", path.display())]
+    #[error(
+        "the file is damaged or not the one that is meant: its checksum is {found} instead of {expected}; it is deleted, try again: {}",
+        printable::path(path)
+    )]
     WrongChecksum {
         /// What it should be.
         expected: String,
@@ -162,7 +177,7 @@ pub enum DownloadError {
         path: PathBuf,
     },
     /// An answer that is not understood.
-    #[error("the server's answer was not understood, {problem}: {url}")]
+    #[error("the server's answer was not understood, {}: {}", printable::sentence(problem), printable::sentence(url))]
     Answer {
         /// Where and what.
         problem: String,
@@ -170,7 +185,7 @@ pub enum DownloadError {
         url: String,
     },
     /// The repository holds more than one model.
-    #[error("{id} holds several checkpoints; name one of them:\n  {}", files.join("\n  "))]
+    #[error("{id} holds several checkpoints; name one of them:\n  {}", listed(files))]
     SeveralCheckpoints {
         /// The repository.
         id: String,
@@ -184,7 +199,7 @@ pub enum DownloadError {
         id: String,
     },
     /// A part of the model is not in the repository.
-    #[error("{id} is not whole: {problem}")]
+    #[error("{id} is not whole: {}", printable::sentence(problem))]
     Incomplete {
         /// The repository.
         id: String,
@@ -192,7 +207,11 @@ pub enum DownloadError {
         problem: String,
     },
     /// The weights that were asked for are not there.
-    #[error("{id} has no weights of the variant \"{variant}\"; it has {known}")]
+    #[error(
+        "{id} has no weights of the variant \"{}\"; it has {}",
+        printable::name(variant),
+        printable::sentence(known)
+    )]
     NoVariant {
         /// The repository.
         id: String,
@@ -202,10 +221,13 @@ pub enum DownloadError {
         known: String,
     },
     /// A name that would lead out of the folder.
-    #[error("the server names a file in a way that could do harm on this computer; nothing was written: {0:?}")]
+    #[error("the server names a file in a way that could do harm on this computer; nothing was written: \"{}\"", printable::name(.0))]
     UnsafeName(String),
     /// Not enough room.
-    #[error("not enough room: {needed} are needed and {free} are free; make room, or choose another folder: {}", folder.display())]
+    #[error(
+        "not enough room: {needed} are needed and {free} are free; make room, or choose another folder: {}",
+        printable::path(folder)
+    )]
     NoRoom {
         /// How much is to come, with a margin.
         needed: String,
@@ -215,25 +237,25 @@ pub enum DownloadError {
         folder: PathBuf,
     },
     /// Another download writes the same file.
-    #[error("another download is writing this; wait for it or cancel it: {}", path.display())]
+    #[error("another download is writing this; wait for it or cancel it: {}", printable::path(path))]
     InUse {
         /// The file or folder.
         path: PathBuf,
     },
     /// A file of the user's stands there.
-    #[error("there is another file of this name; move it away, or choose another folder: {}", path.display())]
+    #[error("there is another file of this name; move it away, or choose another folder: {}", printable::path(path))]
     Taken {
         /// The file.
         path: PathBuf,
     },
     /// The disk is full all the same.
-    #[error("the disk is full; make room and start again, it goes on where it is: {}", path.display())]
+    #[error("the disk is full; make room and start again, it goes on where it is: {}", printable::path(path))]
     DiskFull {
         /// What was to be written.
         path: PathBuf,
     },
     /// The disk does not work with us.
-    #[error("could not write or read {}: {source}", path.display())]
+    #[error("could not write or read {}: {source}", printable::path(path))]
     Io {
         /// What the operating system says.
         #[source]
@@ -257,6 +279,18 @@ impl DownloadError {
 
     /// True when the same may work a little later: servers recover, and a download that was cancelled lets go of its files.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Connection { .. } | Self::Changed { .. } | Self::InUse { .. })
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Connection { .. }
+                | Self::Changed { .. }
+                | Self::WrongPart { .. }
+                | Self::InUse { .. }
+        )
     }
+}
+
+/// Names, one on each line.
+fn listed(files: &[String]) -> String {
+    files.iter().map(|file| printable::sentence(file)).collect::<Vec<_>>().join("\n  ")
 }

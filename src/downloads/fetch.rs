@@ -11,7 +11,7 @@ use super::DownloadError;
 use super::client::{Answer, Client, Range, cut, host, shown};
 use super::digest::Digest;
 use super::disk;
-use super::headers;
+use super::headers::{self, ContentRange};
 use super::part::{About, Part};
 use super::patience::{Retries, patiently};
 use super::progress::Progress;
@@ -179,13 +179,15 @@ impl Fetcher<'_, '_> {
         let length = headers::content_length(answer.headers());
         let total = if answer.status() == StatusCode::PARTIAL_CONTENT {
             let range = headers::content_range(answer.headers());
-            let is_next = range.is_some_and(|range| range.first == Some(offset));
-            let total = range.and_then(|range| range.total).or_else(|| length.map(|length| offset + length));
+            let total =
+                range.and_then(|range| range.total).or_else(|| length.map(|length| offset.saturating_add(length)));
             // One file may have another name on each server of a network; its checksum is surer.
             let has_other_etag = file.digest.is_none() && differ(part.about().etag.as_ref(), etag.as_ref()).is_some();
-            let is_same = !has_other_etag && differ(part.about().size, total).is_none();
-            if !is_next || !is_same {
-                return self.start_again(part, file);
+            if let Some(problem) = wrong_part(range, offset).filter(|_| !has_other_etag) {
+                return self.start_again(part, DownloadError::WrongPart { host: host(&file.url), problem });
+            }
+            if has_other_etag || differ(part.about().size, total).is_some() {
+                return self.start_again(part, DownloadError::Changed { host: host(&file.url) });
             }
             total
         } else {
@@ -200,17 +202,28 @@ impl Fetcher<'_, '_> {
         self.read_body(file, part, answer, total.or(file.size))
     }
 
-    /// The server has nothing behind the end of the part: it is whole, or it is of another file.
+    /// The server has nothing behind the end of the part: it is whole, or it is of another file, or the server is wrong.
     fn nothing_more(&mut self, file: &RemoteFile, part: &mut Part, answer: &Answer) -> Result<(), DownloadError> {
         let total = headers::content_range(answer.headers()).and_then(|range| range.total);
-        let is_whole = total == Some(part.length()) && differ(file.size, total).is_none();
-        if is_whole && part.length() > 0 { Ok(()) } else { self.start_again(part, file) }
+        let has_other_size = differ(file.size, total).or(differ(part.about().size, total)).is_some();
+        let there = part.length();
+        if total == Some(there) && !has_other_size && there > 0 {
+            return Ok(());
+        }
+        let host = host(&file.url);
+        if has_other_size || total.is_some_and(|total| total < there) {
+            return self.start_again(part, DownloadError::Changed { host });
+        }
+        let of = total.map_or_else(String::new, |total| format!(" of {total}"));
+        let problem = format!("it says that there is nothing from byte {there}{of} on");
+        self.start_again(part, DownloadError::WrongPart { host, problem })
     }
 
-    fn start_again(&mut self, part: &mut Part, file: &RemoteFile) -> Result<(), DownloadError> {
+    /// Throws away what is there, for this reason.
+    fn start_again(&mut self, part: &mut Part, why: DownloadError) -> Result<(), DownloadError> {
         self.progress.take_back(part.length());
         part.restart()?;
-        Err(DownloadError::Changed { host: host(&file.url) })
+        Err(why)
     }
 
     /// Writes an answer's body behind the part, up to `end`.
@@ -259,6 +272,15 @@ impl Fetcher<'_, '_> {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// What is wrong with the range of an answer that was to begin at `offset`.
+fn wrong_part(range: Option<ContentRange>, offset: u64) -> Option<String> {
+    match range.map(|range| range.first) {
+        Some(Some(first)) if first == offset => None,
+        Some(Some(first)) => Some(format!("it was to begin at byte {offset} and begins at byte {first}")),
+        _ => Some("it does not say which part it sends".to_owned()),
     }
 }
 

@@ -12,8 +12,6 @@ use super::message::RepoId;
 use super::names;
 use super::patience::patiently;
 
-/// Keeps a second download out of the hidden folder.
-const LOCK: &str = ".lock";
 /// The largest index that is read: real ones have less than a kilobyte.
 const MOST_INDEX_BYTES: u64 = 1 << 20;
 
@@ -25,14 +23,18 @@ pub(super) struct Workshop {
     finished: PathBuf,
     /// `.org--name.partial`, which no list of models shows.
     hidden: PathBuf,
+    /// `.org--name.lock`, which keeps a second download out of both folders; beside them, so that it holds until the hidden
+    /// one has its name.
+    lock: PathBuf,
 }
 
 impl Workshop {
     /// For a repository's model below `destination`.
     pub fn new(destination: &Path, repo: &RepoId) -> Self {
         let name = repo.folder_name();
-        let (finished, hidden) = (destination.join(&name), destination.join(format!(".{name}.partial")));
-        Self { name, finished, hidden }
+        let beside = |ending: &str| destination.join(format!(".{name}.{ending}"));
+        let (finished, hidden, lock) = (destination.join(&name), beside("partial"), beside("lock"));
+        Self { name, finished, hidden, lock }
     }
 
     /// Fetches what is missing of the model and gives back its folder. `files` are those of the repository.
@@ -43,14 +45,30 @@ impl Workshop {
         variant: Option<&str>,
         fetcher: &mut Fetcher<'_, '_>,
     ) -> Result<PathBuf, DownloadError> {
+        let destination = self.lock.parent().unwrap_or(Path::new("."));
+        disk::make_folder(destination)?;
+        let lock = patiently(fetcher.progress, || disk::open_alone(&self.lock))?;
+        let done = self.fetch_alone(repo, files, variant, fetcher);
+        // Taken away while it is held: who has opened it already sees that it is no longer the lock.
+        let unlocked = disk::remove(&self.lock);
+        drop(lock);
+        done.and_then(|path| unlocked.map(|()| path))
+    }
+
+    /// [`Workshop::fetch`], while no other download is in these folders.
+    fn fetch_alone(
+        &self,
+        repo: &RepoId,
+        files: &[RemoteFile],
+        variant: Option<&str>,
+        fetcher: &mut Fetcher<'_, '_>,
+    ) -> Result<PathBuf, DownloadError> {
         disk::make_folder(&self.hidden)?;
-        let lock_path = self.hidden.join(LOCK);
-        let lock = patiently(fetcher.progress, || disk::open_alone(&lock_path))?;
         let index = self.index(files, fetcher)?;
         let chosen = match choice::model_folder(&repo.to_string(), files, &index, variant) {
             Ok(chosen) => chosen,
             Err(error) => {
-                self.give_up(lock);
+                self.give_up();
                 return Err(error);
             }
         };
@@ -70,17 +88,13 @@ impl Workshop {
             fetcher.fetch(file, place, Existing::Replace)?;
         }
         fetcher.progress.check()?;
-        drop(lock);
-        disk::remove(&lock_path)?;
         self.finish(&chosen)?;
         Ok(self.finished.clone())
     }
 
     /// Takes the hidden folder away again, unless an earlier download has left something in it.
-    fn give_up(&self, lock: fs::File) {
-        drop(lock);
-        let only_these = [LOCK, INDEX].iter().try_for_each(|name| disk::remove(&self.hidden.join(name)));
-        if only_these.is_ok() && fs::remove_dir(&self.hidden).is_err() {
+    fn give_up(&self) {
+        if disk::remove(&self.hidden.join(INDEX)).is_ok() && fs::remove_dir(&self.hidden).is_err() {
             tracing::debug!("something is left in {}", self.hidden.display());
         }
     }

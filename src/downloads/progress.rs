@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::message::{DownloadId, Event};
 use super::{DownloadError, Surroundings};
 use crate::inference::cancel::CancelToken;
+use crate::printable;
 use crate::worker::{Inbox, Outbox};
 
 /// How often progress is told: more is not seen.
@@ -57,12 +58,12 @@ impl Progress<'_> {
     /// What is to be fetched is known.
     pub fn found(&mut self, name: &str, files: usize, total: Option<u64>) {
         (self.counts.done, self.counts.total) = (0, total);
-        self.outbox.send(Event::Found { id: self.id, name: name.to_owned(), files, total });
+        self.outbox.send(Event::Found { id: self.id, name: printable::name(name), files, total });
     }
 
     /// This file is at hand now.
     pub fn file(&mut self, name: &str) {
-        name.clone_into(&mut self.counts.file);
+        self.counts.file = printable::name(name);
         self.tell();
     }
 

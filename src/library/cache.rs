@@ -11,7 +11,7 @@ use crate::library::message::{Card, Hashes, SideNotes};
 use crate::library::scan::Stamp;
 
 /// Raised when cards say something else than before.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// A larger file is not ours.
 const MOST_BYTES: u64 = 512 << 20;
 /// Files of folders that are not there at the moment are kept up to this many.

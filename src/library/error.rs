@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::printable;
+
 /// Why something was not done; every text names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
@@ -12,31 +14,34 @@ pub enum LibraryError {
         problem: String,
     },
     /// Only folders can be added.
-    #[error("this is no folder: {}", path.display())]
+    #[error("this is no folder: {}", printable::path(path))]
     NotAFolder {
         /// What was to be added.
         path: PathBuf,
     },
     /// It is on the list already.
-    #[error("this folder is in the library already: {}", path.display())]
+    #[error("this folder is in the library already: {}", printable::path(path))]
     AlreadyThere {
         /// Which.
         path: PathBuf,
     },
     /// It is not on the list.
-    #[error("this folder is not in the library; `calotype models list --folders` tells which are: {}", path.display())]
+    #[error(
+        "this folder is not in the library; `calotype models list --folders` tells which are: {}",
+        printable::path(path)
+    )]
     NotThere {
         /// Which.
         path: PathBuf,
     },
     /// Calotype's own folder is always there.
-    #[error("Calotype's own models folder cannot be taken off the list: {}", path.display())]
+    #[error("Calotype's own models folder cannot be taken off the list: {}", printable::path(path))]
     Own {
         /// The folder.
         path: PathBuf,
     },
     /// A file could not be read.
-    #[error("could not read {}: {source}", path.display())]
+    #[error("could not read {}: {source}", printable::path(path))]
     Reading {
         /// What the operating system says.
         #[source]
@@ -45,7 +50,7 @@ pub enum LibraryError {
         path: PathBuf,
     },
     /// The list could not be written.
-    #[error("the list of model folders could not be written: {source} ({})", path.display())]
+    #[error("the list of model folders could not be written: {source} ({})", printable::path(path))]
     Writing {
         /// What the operating system says.
         #[source]

@@ -1,6 +1,6 @@
 //! Which folders the library lists: Calotype's own, and those that the user added, kept in a small file.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -72,6 +72,7 @@ impl FolderList {
             return Err(LibraryError::NotAFolder { path: folder.to_owned() });
         }
         let folder = absolute(folder);
+        let _alone = alone(places)?;
         let mut list = Self::read(places);
         if list.folders.contains(&folder) || same(&folder, &places.own) {
             return Err(LibraryError::AlreadyThere { path: folder });
@@ -90,6 +91,7 @@ impl FolderList {
         if same(&folder, &places.own) {
             return Err(LibraryError::Own { path: folder });
         }
+        let _alone = alone(places)?;
         let mut list = Self::read(places);
         let before = list.folders.len();
         list.folders.retain(|known| !same(known, &folder));
@@ -114,6 +116,21 @@ impl FolderList {
     }
 }
 
+/// Keeps other programs from changing the list between reading and writing, as long as the file is open.
+fn alone(places: &Places) -> Result<File, LibraryError> {
+    let path = places.list_file.with_extension("lock");
+    let open = || {
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        File::options().create(true).truncate(false).write(true).open(&path)
+    };
+    let file = open().map_err(|source| LibraryError::Writing { source, path: path.clone() })?;
+    if let Err(error) = file.lock() {
+        // Some network file systems know no locks: better an unguarded list than none.
+        tracing::warn!(%error, "no lock could be had: {}", path.display());
+    }
+    Ok(file)
+}
+
 /// Writes a file so that a reader, also after a crash, finds the old contents or the new ones, never a part.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -134,4 +151,33 @@ fn absolute(folder: &Path) -> PathBuf {
 /// The same folder, also by way of links.
 fn same(a: &Path, b: &Path) -> bool {
     a == b || fs::canonicalize(a).ok().is_some_and(|a| fs::canonicalize(b).ok() == Some(a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_are_added_at_the_same_time_are_all_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::new(root.path().join("own"), &root.path().join("data"), root.path());
+        let folders: Vec<PathBuf> = (0..16).map(|index| root.path().join(format!("models-{index}"))).collect();
+        std::thread::scope(|scope| {
+            for folder in &folders {
+                fs::create_dir(folder).unwrap();
+                scope.spawn(|| FolderList::add(&places, folder).unwrap());
+            }
+        });
+        let mut kept = FolderList::read(&places).folders;
+        kept.sort();
+        let mut expected = folders.clone();
+        expected.sort();
+        assert_eq!(kept, expected);
+        std::thread::scope(|scope| {
+            for folder in &folders[1..] {
+                scope.spawn(|| FolderList::remove(&places, folder).unwrap());
+            }
+        });
+        assert_eq!(FolderList::read(&places).folders, folders[..1]);
+    }
 }

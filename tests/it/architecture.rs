@@ -39,6 +39,7 @@ const MAP: &[Room] = &[
     Room { name: "request", ours: &[], outside: &["serde"], guarded: &[] },
     Room { name: "prompt", ours: &["request"], outside: &["tokenizers", "serde", "serde_json"], guarded: &[] },
     Room { name: "folders", ours: &[], outside: &["directories"], guarded: &["std::fs", "std::env"] },
+    Room { name: "printable", ours: &[], outside: &[], guarded: &[] },
     Room { name: "latent_image", ours: &[], outside: &["image"], guarded: &[] },
     Room { name: "worker", ours: &[], outside: &["crossbeam_channel"], guarded: &["std::thread", "std::time"] },
     Room {
@@ -55,7 +56,7 @@ const MAP: &[Room] = &[
     },
     Room {
         name: "checkpoint",
-        ours: &["request", "prompt", "diffusion", "kernels"],
+        ours: &["printable", "request", "prompt", "diffusion", "kernels"],
         outside: &[
             "candle_core",
             "candle_nn",
@@ -84,13 +85,13 @@ const MAP: &[Room] = &[
     },
     Room {
         name: "downloads",
-        ours: &["worker", "inference::cancel"],
+        ours: &["printable", "worker", "inference::cancel"],
         outside: &["fs4", "jiff", "percent_encoding", "serde", "serde_json", "sha1", "sha2", "ureq", "url"],
         guarded: &["std::fs", "std::env", "std::thread", "std::time"],
     },
     Room {
         name: "library",
-        ours: &["worker", "checkpoint"],
+        ours: &["printable", "worker", "checkpoint"],
         outside: &["notify", "serde", "serde_json", "sha2", "tempfile"],
         guarded: &["std::fs", "std::time"],
     },
@@ -132,6 +133,7 @@ const MAP: &[Room] = &[
     Room {
         name: "app",
         ours: &[
+            "printable",
             "request",
             "prompt",
             "latent_image",
@@ -150,6 +152,7 @@ const MAP: &[Room] = &[
     Room {
         name: "cli",
         ours: &[
+            "printable",
             "request",
             "prompt",
             "latent_image",

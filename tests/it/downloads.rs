@@ -235,6 +235,28 @@ fn a_file_without_a_length_is_fetched_too() {
 }
 
 #[test]
+fn a_server_that_sends_another_part_is_not_said_to_have_another_file() {
+    for (reply, why) in [
+        (Reply::new(206, weights(8995)).with("Content-Range", "bytes 5-8999/9000"), "at byte 0 and begins at byte 5"),
+        (Reply::new(206, weights(9000)), "does not say which part"),
+        (Reply::new(416, "").with("Content-Range", "bytes */9000"), "nothing from byte 0 of 9000 on"),
+        (Reply::new(416, ""), "nothing from byte 0 on"),
+    ] {
+        let server = Server::start(move |request, _| {
+            if request.is_first_look() {
+                Reply::new(206, "x").with("Content-Range", "bytes 0-0/9000")
+            } else {
+                reply.clone()
+            }
+        });
+        let desk = Desk::new(&server.origin());
+        let error = desk.error(desk.order(&format!("{}/m.ckpt", server.origin())));
+        assert!(error.contains(why) && error.contains("given up") && !error.contains("changed"), "{why}: {error}");
+        assert!(desk.names().is_empty(), "{:?}", desk.names());
+    }
+}
+
+#[test]
 fn a_range_that_cannot_be_had_means_whole_or_changed() {
     // A part that is whole already, its size not known: nothing more is there.
     let server = Server::start(|request, _| {

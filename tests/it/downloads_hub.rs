@@ -388,3 +388,29 @@ fn damaged_weights_and_a_full_disk_leave_no_model() {
     let error = desk.error(desk.order("o/n"));
     assert!(error.contains("HF_ENDPOINT"), "{error}");
 }
+
+#[test]
+fn a_second_download_is_kept_out_of_a_folder_that_is_being_put_together() {
+    let server = Server::start(|request, _| Repo::model().answer(request, ""));
+    let desk = Desk::new(&server.origin());
+    let lock = std::fs::File::create(desk.path(".o--n.lock")).unwrap();
+    lock.lock().unwrap();
+    let error = desk.error(desk.order("o/n"));
+    assert!(error.contains("another download is writing this") && error.contains(".o--n.lock"), "{error}");
+    assert_eq!(desk.names(), [".o--n.lock"]);
+    drop(lock);
+    let (path, _) = desk.fetched("o/n");
+    assert_eq!((path, desk.names()), (desk.path("o--n"), vec!["o--n".to_owned()]));
+}
+
+#[test]
+fn names_of_a_listing_are_shown_without_what_a_terminal_obeys() {
+    let server = Server::start(|request, _| {
+        let evil = Repo::default().with("\u{1b}[31mevil\u{7}.safetensors", "x").with("b.safetensors", "x");
+        evil.answer(request, "")
+    });
+    let desk = Desk::new(&server.origin());
+    let error = desk.error(desk.order("o/n"));
+    assert!(error.contains("\n  o/n/\\u{1b}[31mevil\\u{7}.safetensors"), "{error}");
+    assert!(!error.contains(|c: char| c.is_control() && c != '\n'), "{error}");
+}

@@ -16,6 +16,7 @@ mod downloads_hub;
 mod fakes;
 mod first_light;
 mod golden;
+mod hostile_headers;
 mod hostile_models;
 mod library;
 mod loopback;

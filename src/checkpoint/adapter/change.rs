@@ -41,11 +41,17 @@ enum Magnitude {
 }
 
 impl Change {
-    /// The change of the module's weight, if its tensors make one. `usual_scale` is that of files which keep it aside.
+    /// The change of the module's weight of `shape`, if its tensors make one; whether it fits is to be looked up before, by
+    /// [`check_factors`], and after. `usual_scale` is that of files which keep it aside.
     ///
     /// # Errors
     /// What does not fit, for people.
-    pub fn of_weight(tensors: &mut Tensors, usual_scale: impl FnOnce(f32) -> f32) -> Result<Option<Self>, String> {
+    pub fn of_weight(
+        tensors: &mut Tensors,
+        shape: &[usize],
+        usual_scale: impl FnOnce(f32) -> f32,
+    ) -> Result<Option<Self>, String> {
+        let most = shape.iter().product();
         let mut take = |role| tensors.remove(&role);
         let numbers = (take(Role::Alpha), take(Role::Scale));
         let magnitude = match (take(Role::Magnitude), take(Role::RowMagnitude)) {
@@ -57,16 +63,16 @@ impl Change {
             let down = down.into_matrix()?;
             let rank = down.rows;
             let down = match take(Role::Mid) {
-                Some(core) => with_core(&core, &down)?,
+                Some(core) => with_core(&core, &down, most)?,
                 None => down,
             };
             (product(up.into_matrix()?, down)?, Some(rank))
         } else if take(Role::Down).is_some() {
             return Err("its up matrix is missing".to_owned());
         } else if let Some(first) = take(Role::Hada1A) {
-            hadamard(first, tensors)?
+            hadamard(first, tensors, most)?
         } else if [Role::Kron1, Role::Kron1A].iter().any(|role| tensors.contains_key(role)) {
-            kronecker(tensors)?
+            kronecker(tensors, most)?
         } else if let Some(full) = tensors.remove(&Role::Diff) {
             (Delta::Full(full.into_matrix()?), None)
         } else if let Some(on_input) = tensors.remove(&Role::OnInput) {
@@ -143,9 +149,7 @@ impl Change {
             Delta::Rows(factors) => (factors.len(), rest),
             Delta::Inputs(factors) => (out, if factors.len() == inputs { rest } else { factors.len() }),
         };
-        if (rows, columns) != (out, rest) {
-            return Err(format!("it is made for a weight of {rows} x {columns}, and the model's is {out} x {rest}"));
-        }
+        check_sides((rows, columns), (out, rest))?;
         match &self.magnitude {
             Some(Magnitude::Rows(lengths)) if lengths.len() != out => {
                 Err("its DoRA scale has another length".to_owned())
@@ -200,6 +204,54 @@ impl Change {
     }
 }
 
+/// What is wrong with the factors of a module.
+pub(super) struct Misfit {
+    /// For people.
+    pub problem: String,
+    /// How wide the input of the layer is that they are made for.
+    pub inputs: usize,
+}
+
+/// Checks, before anything is multiplied, that the products of a module's factors will have the weight's shape.
+///
+/// # Errors
+/// The two shapes, for people.
+pub(super) fn check_factors(tensors: &Tensors, shape: &[usize]) -> Result<(), Misfit> {
+    let (out, rest, _) = sides(shape);
+    // What holds nothing is told as such.
+    let matrix = |role| tensors.get(&role).filter(|stored| !stored.values.is_empty()).map(Stored::sides);
+    let product = |a: Role, b: Role, core: Role| {
+        let ((rows, columns), (_, inputs)) = (matrix(a)?, matrix(b)?);
+        // With a core, `a` is stored the other way round, but for LoRA's.
+        let is_turned = tensors.contains_key(&core) && core != Role::Mid;
+        let taps = tensors.get(&core).map_or(1, Stored::taps);
+        Some((if is_turned { columns } else { rows }, inputs.saturating_mul(taps)))
+    };
+    let kronecker = || {
+        let first = matrix(Role::Kron1).or(matrix(Role::Kron1A).zip(matrix(Role::Kron1B)).map(|(a, b)| (a.0, b.1)))?;
+        let second = matrix(Role::Kron2).or(product(Role::Kron2A, Role::Kron2B, Role::Kron2Core))?;
+        Some((first.0.saturating_mul(second.0), first.1.saturating_mul(second.1)))
+    };
+    let products = [
+        product(Role::Up, Role::Down, Role::Mid),
+        product(Role::Hada1A, Role::Hada1B, Role::Hada1Core),
+        product(Role::Hada2A, Role::Hada2B, Role::Hada2Core),
+        kronecker(),
+    ];
+    for found in products.into_iter().flatten() {
+        check_sides(found, (out, rest)).map_err(|problem| Misfit { problem, inputs: found.1 })?;
+    }
+    Ok(())
+}
+
+fn check_sides(found: (usize, usize), of_weight: (usize, usize)) -> Result<(), String> {
+    if found == of_weight {
+        return Ok(());
+    }
+    let ((rows, columns), (out, rest)) = (found, of_weight);
+    Err(format!("it is made for a weight of {rows} x {columns}, and the model's is {out} x {rest}"))
+}
+
 /// Rows, values of a row, inputs of a row.
 fn sides(shape: &[usize]) -> (usize, usize, usize) {
     let out = shape.first().copied().unwrap_or(1);
@@ -222,14 +274,14 @@ fn product(up: Matrix, down: Matrix) -> Result<Delta, String> {
 }
 
 /// Two products; with cores, `a` is stored the other way round.
-fn hadamard(first: Stored, tensors: &mut Tensors) -> Result<(Delta, Option<usize>), String> {
+fn hadamard(first: Stored, tensors: &mut Tensors, most: usize) -> Result<(Delta, Option<usize>), String> {
     let mut take = |role| tensors.remove(&role).ok_or("one of its four matrices is missing").map_err(str::to_owned);
     let (first_b, second, second_b) = (take(Role::Hada1B)?, take(Role::Hada2A)?, take(Role::Hada2B)?);
     let rank = first_b.shape.first().copied();
     let mut pair = |a: Stored, b: Stored, core: Role| -> Result<(Matrix, Matrix), String> {
         let (a, b) = (a.into_matrix()?, b.into_matrix()?);
         let (a, b) = match tensors.remove(&core) {
-            Some(core) => (a.transposed(), with_core(&core, &b)?),
+            Some(core) => (a.transposed(), with_core(&core, &b, most)?),
             None => (a, b),
         };
         a.meets(&b)?;
@@ -240,30 +292,29 @@ fn hadamard(first: Stored, tensors: &mut Tensors) -> Result<(Delta, Option<usize
 }
 
 /// Both factors whole or as products; the rank is the second's, else the first's, and none if both are whole.
-fn kronecker(tensors: &mut Tensors) -> Result<(Delta, Option<usize>), String> {
+fn kronecker(tensors: &mut Tensors, most: usize) -> Result<(Delta, Option<usize>), String> {
     let mut take = |role| tensors.remove(&role);
     let halves = |a: Option<Stored>, b: Option<Stored>| a.zip(b).ok_or("one half of a factor is missing".to_owned());
     let mut rank = None;
-    let taps = |stored: &Stored| stored.shape.iter().skip(2).product::<usize>();
     let first = if let Some(whole) = take(Role::Kron1) {
         whole.into_matrix()?
     } else {
         let (a, b) = halves(take(Role::Kron1A), take(Role::Kron1B))?;
         rank = b.shape.first().copied();
-        checked_product(&a.into_matrix()?, &b.into_matrix()?)?
+        checked_product(&a.into_matrix()?, &b.into_matrix()?, most)?
     };
     let (second, taps) = if let Some(whole) = take(Role::Kron2) {
-        let taps = taps(&whole);
+        let taps = whole.taps();
         (whole.into_matrix()?, taps)
     } else {
         let (a, b) = halves(take(Role::Kron2A), take(Role::Kron2B))?;
         rank = b.shape.first().copied();
         if let Some(core) = take(Role::Kron2Core) {
-            let right = with_core(&core, &b.into_matrix()?)?;
-            (checked_product(&a.into_matrix()?.transposed(), &right)?, taps(&core))
+            let right = with_core(&core, &b.into_matrix()?, most)?;
+            (checked_product(&a.into_matrix()?.transposed(), &right, most)?, core.taps())
         } else {
-            let taps = taps(&b);
-            (checked_product(&a.into_matrix()?, &b.into_matrix()?)?, taps)
+            let taps = b.taps();
+            (checked_product(&a.into_matrix()?, &b.into_matrix()?, most)?, taps)
         }
     };
     Ok((Delta::Kronecker(first, second, taps), rank))

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::checkpoint::CheckpointError;
+use crate::printable;
 
 /// Every text names the file.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +12,7 @@ pub enum AdapterError {
     #[error("{0}")]
     File(#[from] CheckpointError),
     /// The file is something else.
-    #[error("this is {what}; LoRAs and their relatives in safetensors can be used: {}", path.display())]
+    #[error("this is {what}; LoRAs and their relatives in safetensors can be used: {}", printable::path(path))]
     NotAnAdapter {
         /// What it is.
         what: &'static str,
@@ -21,7 +22,7 @@ pub enum AdapterError {
     /// The file is something else.
     #[error(
         "this is {what}; textual-inversion embeddings in safetensors can be used, a .pt file has to be converted first: {}",
-        path.display()
+        printable::path(path)
     )]
     NotAnEmbedding {
         /// What it is.
@@ -30,7 +31,10 @@ pub enum AdapterError {
         path: PathBuf,
     },
     /// It changes the model in a way that this build does not know.
-    #[error("this is {what}, which cannot be used yet; known are LoRA, LoCon, LoHa, LoKr, IA3, DoRA: {}", path.display())]
+    #[error(
+        "this is {what}, which cannot be used yet; known are LoRA, LoCon, LoHa, LoKr, IA3, DoRA: {}",
+        printable::path(path)
+    )]
     Unsupported {
         /// What it is.
         what: &'static str,
@@ -38,7 +42,7 @@ pub enum AdapterError {
         path: PathBuf,
     },
     /// It was made for another kind of model.
-    #[error("this is made for {made_for} and the model is {model}: {}", path.display())]
+    #[error("this is made for {made_for} and the model is {model}: {}", printable::path(path))]
     WrongFamily {
         /// The family that the file's shapes or names tell.
         made_for: String,
@@ -48,7 +52,7 @@ pub enum AdapterError {
         path: PathBuf,
     },
     /// A part of it makes no sense.
-    #[error("damaged, {module}: {problem}: {}", path.display())]
+    #[error("damaged, {}: {}: {}", printable::name(module), printable::sentence(problem), printable::path(path))]
     Damaged {
         /// Which of its modules or tensors.
         module: String,
@@ -58,9 +62,15 @@ pub enum AdapterError {
         path: PathBuf,
     },
     /// The model's own file is no longer what was loaded.
-    #[error("the model's file was written to since it was loaded; load the model again: {}", path.display())]
+    #[error("the model's file was written to since it was loaded; load the model again: {}", printable::path(path))]
     ModelChanged {
         /// The model's file.
+        path: PathBuf,
+    },
+    /// It was written to while it was read: its values and its hash could be of two states.
+    #[error("this was written to while it was read; try again once it is whole: {}", printable::path(path))]
+    Changed {
+        /// The file.
         path: PathBuf,
     },
     /// The device failed.

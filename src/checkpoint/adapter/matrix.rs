@@ -18,13 +18,24 @@ pub(super) struct Matrix {
 }
 
 impl Stored {
+    /// Rows and columns of [`Stored::into_matrix`].
+    pub fn sides(&self) -> (usize, usize) {
+        let rows = self.shape.first().copied().unwrap_or(1);
+        (rows, self.values.len() / rows.max(1))
+    }
+
+    /// Values for each pair of an output and an input, of a convolution or of the core of one.
+    pub fn taps(&self) -> usize {
+        self.shape.iter().skip(2).product()
+    }
+
     /// `[first side, all others]`.
     pub fn into_matrix(self) -> Result<Matrix, String> {
-        let rows = self.shape.first().copied().unwrap_or(1);
+        let (rows, columns) = self.sides();
         if rows == 0 || self.values.is_empty() {
             return Err(format!("shape {:?} holds nothing", self.shape));
         }
-        Ok(Matrix { rows, columns: self.values.len() / rows, values: self.values })
+        Ok(Matrix { rows, columns, values: self.values })
     }
 
     /// The number that it holds; files write it as `[]` or `[1]`.
@@ -72,25 +83,27 @@ impl Matrix {
     }
 }
 
-/// No layer of these models has a larger weight: what a file's shapes multiply to is built only up to this.
-const MOST_VALUES: usize = 1 << 27;
+/// What stands between a small matrix and a weight may be larger than a small weight, up to this: 16 MiB.
+const SMALL_VALUES: usize = 1 << 22;
 
-fn check_size(rows: usize, columns: usize) -> Result<(), String> {
+/// A step of a product has no more values than the weight that it is made for has, `most`.
+fn check_size(rows: usize, columns: usize, most: usize) -> Result<(), String> {
     match rows.checked_mul(columns) {
-        Some(values) if values <= MOST_VALUES => Ok(()),
-        _ => Err(format!("{rows} x {columns} is larger than any layer")),
+        Some(values) if values <= most.max(SMALL_VALUES) => Ok(()),
+        _ => Err(format!("{rows} x {columns} is larger than the layer that it is for")),
     }
 }
 
-/// `a * b`, if it is a product of a sensible size.
-pub(super) fn checked_product(a: &Matrix, b: &Matrix) -> Result<Matrix, String> {
+/// `a * b`, if it is a product, for a weight of `most` values.
+pub(super) fn checked_product(a: &Matrix, b: &Matrix, most: usize) -> Result<Matrix, String> {
     a.meets(b)?;
-    check_size(a.rows, b.columns)?;
+    check_size(a.rows, b.columns, most)?;
     Ok(a.times(b))
 }
 
-/// Tucker's form of a convolution: `core` `[m, n, ...]` between rows of `right` `[n, inputs]` gives `[m, inputs * ...]`.
-pub(super) fn with_core(core: &Stored, right: &Matrix) -> Result<Matrix, String> {
+/// Tucker's form of a convolution: `core` `[m, n, ...]` between rows of `right` `[n, inputs]` gives `[m, inputs * ...]`, for a
+/// weight of `most` values.
+pub(super) fn with_core(core: &Stored, right: &Matrix, most: usize) -> Result<Matrix, String> {
     let [outer, inner] = match core.shape.as_slice() {
         [outer, inner, ..] if *outer > 0 && *inner == right.rows && !core.values.is_empty() => [*outer, *inner],
         shape => return Err(format!("its core {shape:?} does not fit {:?}", (right.rows, right.columns))),
@@ -98,7 +111,7 @@ pub(super) fn with_core(core: &Stored, right: &Matrix) -> Result<Matrix, String>
     let taps = core.values.len() / outer / inner;
     let turned = right.transposed();
     let columns = right.columns.saturating_mul(taps);
-    check_size(outer, columns)?;
+    check_size(outer, columns, most)?;
     let mut values = Vec::with_capacity(outer * columns);
     for slice in core.values.chunks_exact(inner * taps) {
         // [inputs, n] x [n, taps]
@@ -121,7 +134,7 @@ mod tests {
         let (outer, inner, inputs, taps) = (2, 3, 4, 9);
         let right = wave(inner, inputs);
         let core = Stored { shape: vec![outer, inner, 3, 3], values: wave(outer * inner, taps).values };
-        let found = with_core(&core, &right).unwrap();
+        let found = with_core(&core, &right, 0).unwrap();
         for m in 0..outer {
             for i in 0..inputs {
                 for t in 0..taps {
@@ -132,7 +145,15 @@ mod tests {
                 }
             }
         }
-        assert!(with_core(&core, &wave(4, 4)).is_err());
+        assert!(with_core(&core, &wave(4, 4), 0).is_err());
+    }
+
+    #[test]
+    fn nothing_is_multiplied_to_more_than_the_weight_has_or_little() {
+        let (tall, wide) = (wave(8192, 1), wave(1, 16384));
+        assert!(checked_product(&tall, &wide, 320 * 768).unwrap_err().contains("larger than the layer"));
+        let core = Stored { shape: vec![8192, 1, 1, 1], values: tall.values };
+        assert!(with_core(&core, &wide, 320 * 768).unwrap_err().contains("larger than the layer"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::AdapterError;
 
-use self::change::{Change, Tensors};
+use self::change::{Change, Misfit, Tensors, check_factors};
 use self::matrix::Stored;
 use self::names::{Key, Module, Role, Spellings};
 use self::peft::PeftScales;
@@ -22,6 +22,10 @@ use super::files::{ModelFiles, is_unchanged};
 use super::live_weights::{AdaptedPart, LiveWeights};
 use super::tensor_file::TensorFile;
 use super::{CheckpointError, foreign};
+use crate::printable;
+
+/// By part and the weight's name as the layers ask for it.
+type Changes = HashMap<(AdaptedPart, String), Change>;
 
 /// The decoded changes of one file for one loaded model.
 #[derive(Debug)]
@@ -31,8 +35,7 @@ pub struct Adapter {
     hash: String,
     /// As the file was when it was read.
     stamp: Option<Metadata>,
-    /// By part and the weight's name as the layers ask for it.
-    changes: HashMap<(AdaptedPart, String), Change>,
+    changes: Changes,
     /// Names of tensors that no layer of the model has.
     unmatched: Vec<String>,
 }
@@ -43,6 +46,12 @@ impl Adapter {
     /// # Errors
     /// When the file is damaged, is something else, or is made for another family of models.
     pub fn read(path: &Path, model: &LiveWeights) -> Result<Self, AdapterError> {
+        Self::read_of(path, std::fs::metadata(path).ok(), model)
+    }
+
+    /// Reads a file that was `stamp` before anything of it was read: values and hash are of the same state, or it is an
+    /// error.
+    fn read_of(path: &Path, stamp: Option<Metadata>, model: &LiveWeights) -> Result<Self, AdapterError> {
         let files = ModelFiles::at(path)?;
         let not_one = |what| AdapterError::NotAnAdapter { what, path: path.to_owned() };
         if matches!(files, ModelFiles::Folder(_)) {
@@ -64,7 +73,13 @@ impl Adapter {
         let mut reading = Reading { path, file: &file, shapes, modules: BTreeMap::new(), unmatched: Vec::new() };
         reading.gather(&spellings)?;
         reading.check_context()?;
-        reading.into_adapter(&PeftScales::of(&file, path)?)
+        let (changes, unmatched) = reading.into_changes(&PeftScales::of(&file, path)?)?;
+        let adapter = Self { path: path.to_owned(), hash: lora_hash(path)?, stamp, changes, unmatched };
+        if adapter.is_current() && file.is_as_opened() {
+            Ok(adapter)
+        } else {
+            Err(AdapterError::Changed { path: path.to_owned() })
+        }
     }
 
     /// Whether the file is still what was read.
@@ -107,7 +122,7 @@ impl Adapter {
     #[must_use]
     pub fn what_does_not_fit(&self) -> Option<String> {
         let example = self.unmatched.first()?;
-        let (count, path) = (self.unmatched.len(), self.path.display());
+        let (count, path, example) = (self.unmatched.len(), printable::path(&self.path), printable::name(example));
         let what = if count == 1 { "1 tensor".to_owned() } else { format!("{count} tensors") };
         Some(format!("{what} of {path} fit no layer of this model and are left out, such as \"{example}\""))
     }
@@ -187,7 +202,8 @@ impl Reading<'_> {
         AdapterError::WrongFamily { made_for, model, path: self.path.to_owned() }
     }
 
-    fn into_adapter(mut self, peft: &PeftScales) -> Result<Adapter, AdapterError> {
+    /// The changes, and the names of what is left.
+    fn into_changes(mut self, peft: &PeftScales) -> Result<(Changes, Vec<String>), AdapterError> {
         let mut changes = HashMap::new();
         let modules = std::mem::take(&mut self.modules);
         for (module, roles) in &modules {
@@ -196,10 +212,14 @@ impl Reading<'_> {
                 |problem| AdapterError::Damaged { module: module.name.clone(), problem, path: self.path.to_owned() };
             let scale = |rank: f32| peft.scale(module.part, &module.name, rank);
             let mut scale_of_weight = scale(1.0);
-            let found = Change::of_weight(&mut tensors, scale).map_err(damaged)?;
-            if let Some(change) = found {
-                scale_of_weight = change.scale();
-                self.keep(module, "weight", change, &mut changes)?;
+            let weight = format!("{}.weight", module.name);
+            // What no weight is there for is not multiplied out.
+            if let Some(&shape) = self.shapes.get(&(module.part, weight.as_str())) {
+                check_factors(&tensors, shape).map_err(|misfit| self.misfit(module, shape, misfit))?;
+                if let Some(change) = Change::of_weight(&mut tensors, shape, scale).map_err(damaged)? {
+                    scale_of_weight = change.scale();
+                    self.keep(module, "weight", change, &mut changes)?;
+                }
             }
             if let Some(change) = Change::of_bias(&mut tensors, scale_of_weight).map_err(damaged)? {
                 self.keep(module, "bias", change, &mut changes)?;
@@ -211,9 +231,7 @@ impl Reading<'_> {
             let what = "a file without a whole change of any layer";
             return Err(AdapterError::NotAnAdapter { what, path: self.path.to_owned() });
         }
-        let stamp = std::fs::metadata(self.path).ok();
-        let hash = lora_hash(self.path)?;
-        Ok(Adapter { path: self.path.to_owned(), hash, stamp, changes, unmatched: self.unmatched })
+        Ok((changes, self.unmatched))
     }
 
     /// The tensors of one layer, read and known to be finite.
@@ -241,28 +259,61 @@ impl Reading<'_> {
     }
 
     /// Takes a change in, if it fits the weight that it is for.
-    fn keep(
-        &mut self,
-        module: &Module,
-        leaf: &str,
-        change: Change,
-        changes: &mut HashMap<(AdaptedPart, String), Change>,
-    ) -> Result<(), AdapterError> {
+    fn keep(&mut self, module: &Module, leaf: &str, change: Change, changes: &mut Changes) -> Result<(), AdapterError> {
         let name = format!("{}.{leaf}", module.name);
         let Some(shape) = self.shapes.get(&(module.part, name.as_str())) else {
             self.unmatched.push(name);
             return Ok(());
         };
         if let Err(problem) = change.check(shape) {
-            let is_text = matches!(module.part, AdaptedPart::Text(_));
-            // A text encoder's layers are as wide as their texts.
-            let made_for = change.inputs().filter(|_| is_text && module.name.ends_with("q_proj"));
-            return Err(match made_for.filter(|width| Some(width) != shape.get(1)) {
-                Some(width) => self.wrong_family(family::by_width(width)),
-                None => AdapterError::Damaged { module: module.name.clone(), problem, path: self.path.to_owned() },
-            });
+            let inputs = change.inputs().or(shape.get(1).copied()).unwrap_or(1);
+            return Err(self.misfit(module, shape, Misfit { problem, inputs }));
         }
         changes.insert((module.part, name), change);
         Ok(())
+    }
+
+    /// The family that it is made for where a text encoder's width tells it, else what does not fit.
+    fn misfit(&self, module: &Module, shape: &[usize], misfit: Misfit) -> AdapterError {
+        let is_text = matches!(module.part, AdaptedPart::Text(_));
+        // A text encoder's layers are as wide as their texts.
+        let tells = is_text && module.name.ends_with("q_proj") && shape.get(1) != Some(&misfit.inputs);
+        match self.wrong_family(family::by_width(misfit.inputs)) {
+            // XL's texts are wider than each of its encoders: one family on both sides says nothing.
+            AdapterError::WrongFamily { made_for, model, path } if tells && made_for != model => {
+                AdapterError::WrongFamily { made_for, model, path }
+            }
+            _ => {
+                let (module, path) = (module.name.clone(), self.path.to_owned());
+                AdapterError::Damaged { module, problem: misfit.problem, path }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use candle_core::{DType, Device};
+
+    use super::*;
+    use crate::checkpoint::{describe, load_live};
+    use crate::request::Companions;
+
+    #[test]
+    fn a_file_that_is_written_to_while_it_is_read_is_refused() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let model = describe(&ModelFiles::Folder(fixtures.join("tiny-eps")), &Companions::default()).unwrap();
+        let (_, live) = load_live(&model, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fox.safetensors");
+        std::fs::write(&path, b"half of it").unwrap();
+        let before = std::fs::metadata(&path).ok();
+        std::fs::copy(fixtures.join("adapters/kohya.safetensors"), &path).unwrap();
+        let error = Adapter::read_of(&path, before, &live).unwrap_err();
+        assert!(matches!(error, AdapterError::Changed { .. }), "{error}");
+        assert!(error.to_string().contains("fox.safetensors"));
+        assert!(Adapter::read(&path, &live).unwrap().is_current());
     }
 }

@@ -8,10 +8,8 @@ use serde_json::{Map, Value};
 use super::AdapterError;
 use crate::checkpoint::files::ModelFiles;
 use crate::checkpoint::live_weights::AdaptedPart;
-use crate::checkpoint::tensor_file::TensorFile;
+use crate::checkpoint::tensor_file::{PEFT_NOTES, TensorFile};
 
-/// diffusers' key in the header.
-const HEADER_KEY: &str = "lora_adapter_metadata";
 /// PEFT's file beside the weights.
 const CONFIG_FILE: &str = "adapter_config.json";
 
@@ -34,7 +32,7 @@ impl PeftScales {
     /// # Errors
     /// When the file beside it cannot be read as JSON.
     pub fn of(file: &TensorFile, path: &Path) -> Result<Self, AdapterError> {
-        if let Some(text) = file.metadata(HEADER_KEY) {
+        if let Some(text) = file.metadata(PEFT_NOTES) {
             return Ok(serde_json::from_str(text)
                 .map_or_else(|_| Self::default(), |config: Map<String, Value>| Self::read(&config)));
         }

@@ -6,21 +6,17 @@ use std::io::{BufReader, Error, ErrorKind, Read, Result, Take};
 
 use candle_core::quantized::GgmlDType;
 
-use super::Header;
 use super::stored::{StoredTensor, StoredType};
+use super::{Header, MOST_DIMENSIONS, MOST_HEADER_BYTES, MOST_TENSORS, check_name};
 use crate::checkpoint::files::{Source, SourceReader};
+use crate::printable;
 
 /// Where ComfyUI-GGUF keeps the shape of a tensor that it stores in rows of 256.
 const ORIGINAL_SHAPE: &str = "comfy.gguf.orig_shape.";
-/// Headers with the vocabulary of a language model are smaller.
-const MOST_HEADER_BYTES: u64 = 64 << 20;
-/// More tensors than any model has.
-const MOST_TENSORS: u64 = 100_000;
 /// Keys and items of arrays that are read; image models have a handful.
 const MOST_ITEMS: u64 = 1 << 20;
 /// Names longer than this are damage; values are passed over.
 const MOST_TEXT_BYTES: u64 = 64 << 10;
-const MOST_DIMENSIONS: u64 = 8;
 /// Arrays in arrays; none are known.
 const MOST_DEPTH: u32 = 4;
 /// Bytes that the first tensor's place is a multiple of when the file does not say.
@@ -78,7 +74,7 @@ fn read(reader: impl Read) -> Result<Header> {
         return Err(wrong(format!("version {version} of GGUF is not known")));
     }
     let (tensor_count, key_count) = (u64_of(reader)?, u64_of(reader)?);
-    if tensor_count > MOST_TENSORS || key_count > MOST_ITEMS {
+    if tensor_count > MOST_TENSORS as u64 || key_count > MOST_ITEMS {
         return Err(wrong(format!("it claims {tensor_count} tensors and {key_count} keys")));
     }
     let mut keys = Keys { alignment: USUAL_ALIGNMENT, texts: HashMap::new(), shapes: HashMap::new() };
@@ -94,12 +90,15 @@ fn read(reader: impl Read) -> Result<Header> {
     for Line { name, shape, kind, place } in lines {
         let stored = data.checked_add(place).and_then(|offset| StoredTensor::packed(shape.clone(), kind, offset));
         let stored = stored.ok_or_else(|| {
+            let name = printable::name(&name);
             wrong(format!("tensor \"{name}\" of shape {shape:?} is not made of whole blocks of {}", kind.name()))
         })?;
         let stored = match keys.shapes.remove(&name) {
             Some(original) => StoredTensor::packed(original, kind, stored.offset)
                 .filter(|original| original.len_bytes == stored.len_bytes)
-                .ok_or_else(|| wrong(format!("tensor \"{name}\" has another size than its shape says")))?,
+                .ok_or_else(|| {
+                    wrong(format!("tensor \"{}\" has another size than its shape says", printable::name(&name)))
+                })?,
             None => stored,
         };
         tensors.insert(name, stored);
@@ -117,8 +116,8 @@ impl Keys {
             }
         } else if let Some(name) = key.strip_prefix(ORIGINAL_SHAPE).filter(|_| kind == ARRAY) {
             let (kind, count) = (u32_of(reader)?, u64_of(reader)?);
-            if count > MOST_DIMENSIONS {
-                return Err(wrong(format!("{count} dimensions for tensor \"{name}\"")));
+            if count > MOST_DIMENSIONS as u64 {
+                return Err(wrong(format!("{count} dimensions for tensor \"{}\"", printable::name(name))));
             }
             let sides = (0..count).map(|_| Ok(usize_of(whole_number(reader, kind)?))).collect::<Result<_>>()?;
             self.shapes.insert(name.to_owned(), sides);
@@ -136,9 +135,10 @@ impl Keys {
 
 fn line(reader: &mut Take<impl Read>) -> Result<Line> {
     let name = text(reader)?;
+    check_name(&name).map_err(wrong)?;
     let sides = u32_of(reader)?;
-    if u64::from(sides) > MOST_DIMENSIONS {
-        return Err(wrong(format!("tensor \"{name}\" has {sides} dimensions")));
+    if sides as usize > MOST_DIMENSIONS {
+        return Err(wrong(format!("tensor \"{}\" has {sides} dimensions", printable::name(&name))));
     }
     let mut shape = (0..sides).map(|_| Ok(usize_of(u64_of(reader)?))).collect::<Result<Vec<_>>>()?;
     // The file has the innermost first.

@@ -2,6 +2,7 @@
 //! tensors read one by one in small pieces, so that loading never holds more than the weights themselves.
 
 mod gguf;
+mod notes;
 mod pickle;
 mod safetensors;
 mod stored;
@@ -12,20 +13,33 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-pub use pickle::is_pickle;
+pub use notes::{PEFT_NOTES, TAGS};
+use pickle::is_pickle;
 pub use stored::StoredTensor;
 
 use super::CheckpointError;
+use super::card::Container;
 use super::files::{ModelFiles, Source, is_unchanged};
 use super::foreign;
 use crate::kernels::in_pieces;
+use crate::printable;
 
 /// About how much is read at once.
 const PIECE_BYTES: usize = 1 << 20;
+/// The longest header that is read: those of models have less than a megabyte, the longest of LoRAs, with the pictures that
+/// trainers put there, some ten.
+const MOST_HEADER_BYTES: u64 = 64 << 20;
+/// More tensors than any model has: SDXL with everything and EMA has some 5,000.
+const MOST_TENSORS: usize = 100_000;
+/// Weights have at most 5 dimensions.
+const MOST_DIMENSIONS: usize = 8;
+/// The longest name of a tensor: those of real files have less than 250 bytes.
+const MOST_NAME_BYTES: usize = 1024;
 
 /// An open file whose header is known and sound.
 pub struct TensorFile {
     path: PathBuf,
+    container: Container,
     source: Source,
     tensors: HashMap<String, StoredTensor>,
     metadata: HashMap<String, String>,
@@ -49,30 +63,39 @@ impl TensorFile {
         let len = source.len().map_err(io)?;
         let mut start = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(512)];
         source.read_at(0, &mut start).map_err(io)?;
-        let header = if start.starts_with(b"GGUF") {
-            gguf::header(&source)
+        let (container, header) = if start.starts_with(b"GGUF") {
+            (Container::Gguf, gguf::header(&source))
         } else if is_pickle(&start) {
-            pickle::header(&source, &start)
+            (Container::Pickle, pickle::header(&source, &start))
         } else if let Some(what) = foreign::by_first_bytes(&start) {
             return Err(CheckpointError::Foreign { what, path });
         } else {
-            safetensors::header(&source, len)
+            (Container::Safetensors, safetensors::header(&source, len))
         };
         let header = header.map_err(|problem| CheckpointError::Damaged { problem, path: path.clone() })?;
-        for (name, tensor) in &header.tensors {
-            let end = tensor.offset.saturating_add(tensor.len_bytes);
-            if end > len {
-                let problem = format!("tensor \"{name}\" ends at byte {end} and the file has {len}; it is cut off");
-                return Err(CheckpointError::Damaged { problem, path });
-            }
+        let end_of = |tensor: &StoredTensor| tensor.offset.saturating_add(tensor.len_bytes);
+        let last = header.tensors.iter().map(|(name, tensor)| (end_of(tensor), name)).max();
+        if let Some((end, name)) = last.filter(|(end, _)| *end > len) {
+            let name = printable::name(name);
+            let problem = format!("tensor \"{name}\" ends at byte {end} and the file has {len}; it is cut off");
+            return Err(CheckpointError::Damaged { problem, path });
         }
         let Header { tensors, metadata } = header;
         let opened = source.metadata();
-        Ok(Self { path, source, tensors, metadata, opened })
+        Ok(Self { path, container, source, tensors, metadata, opened })
     }
 
     pub fn path(&self) -> &PathBuf {
         &self.path
+    }
+
+    pub fn container(&self) -> Container {
+        self.container
+    }
+
+    /// The tensors by name, and the texts beside them.
+    pub fn into_header(self) -> (HashMap<String, StoredTensor>, HashMap<String, String>) {
+        (self.tensors, self.metadata)
     }
 
     pub fn tensors(&self) -> impl Iterator<Item = (&String, &StoredTensor)> {
@@ -93,10 +116,6 @@ impl TensorFile {
         is_unchanged(self.opened.as_ref(), self.source.metadata().as_ref())
     }
 
-    pub fn all_metadata(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.metadata.iter()
-    }
-
     /// The values of a tensor, converted to f32 piece by piece.
     pub fn read_f32(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
         self.check_type(name, tensor)?;
@@ -105,7 +124,7 @@ impl TensorFile {
         let values = in_pieces(count, piece_len, Vec::new, |bytes, index, out| {
             self.read_piece(name, tensor, bytes, (index * piece_len, out))
         })?;
-        tensor.in_order(values).ok_or_else(|| self.damaged(format!("tensor \"{name}\" reaches beyond its numbers")))
+        tensor.in_order(values).ok_or_else(|| self.damaged_tensor(name, " reaches beyond its numbers"))
     }
 
     /// As [`TensorFile::read_f32`], into values that are there already, as many as the tensor has.
@@ -113,7 +132,7 @@ impl TensorFile {
         let count = tensor.shape.iter().product::<usize>();
         if out.len() != count {
             let expected = out.len();
-            return Err(self.damaged(format!("tensor \"{name}\" has {count} values where {expected} are expected")));
+            return Err(self.damaged_tensor(name, &format!(" has {count} values where {expected} are expected")));
         }
         if tensor.strides.is_some() {
             out.copy_from_slice(&self.read_f32(name, tensor)?);
@@ -141,7 +160,7 @@ impl TensorFile {
             .read_at(tensor.offset + (first / numbers * len_bytes) as u64, bytes)
             .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
         let read = tensor.kind.decode(bytes, out);
-        read.map_err(|problem| self.damaged(format!("tensor \"{name}\": {problem}")))
+        read.map_err(|problem| self.damaged_tensor(name, &format!(": {problem}")))
     }
 
     fn check_type(&self, name: &str, tensor: &StoredTensor) -> Result<(), CheckpointError> {
@@ -152,9 +171,19 @@ impl TensorFile {
         Err(CheckpointError::UnknownDType { name, found, path: self.path.clone() })
     }
 
-    fn damaged(&self, problem: String) -> CheckpointError {
+    fn damaged_tensor(&self, name: &str, what: &str) -> CheckpointError {
+        let problem = format!("tensor \"{}\"{what}", printable::name(name));
         CheckpointError::Damaged { problem, path: self.path.clone() }
     }
+}
+
+/// Refuses names that no tensor has: they are copied and shown.
+fn check_name(name: &str) -> Result<(), String> {
+    if name.len() <= MOST_NAME_BYTES {
+        return Ok(());
+    }
+    let (len, start) = (name.len(), printable::name(name));
+    Err(format!("a name has {len} bytes, and no tensor's has more than {MOST_NAME_BYTES}: \"{start}\""))
 }
 
 /// How many numbers of a tensor are read at once: whole blocks of them.

@@ -44,6 +44,9 @@ impl StoredType {
             // candle writes Q4K for what GGML calls Q4_K.
             Self::Quantised(kind) => format!("{kind:?}").replace('K', "_K"),
             Self::Other(name, _) => name.to_owned(),
+            // As safetensors spells them.
+            Self::F8E4M3 => "F8_E4M3".to_owned(),
+            Self::F8E5M2 => "F8_E5M2".to_owned(),
             plain => format!("{plain:?}"),
         }
     }

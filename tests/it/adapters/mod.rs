@@ -230,7 +230,10 @@ fn what_is_made_for_another_family_is_refused_by_name() {
     let error = read_embedding(&adapter_file("one"), &[768]).unwrap_err().to_string();
     assert!(error.contains("16 wide") && error.contains("Stable Diffusion 1"), "{error}");
     let error = read_embedding(&adapter_file("xl"), &[16]).unwrap_err().to_string();
-    assert!(error.contains("other text encoders"), "{error}");
+    assert!(error.contains("text encoders 16 and 32 wide") && error.contains("texts 16 wide"), "{error}");
+    // As many text encoders, of other widths: both sides are told apart.
+    let error = read_embedding(&adapter_file("xl"), &[16, 16]).unwrap_err().to_string();
+    assert!(error.contains("16 and 32 wide") && error.contains("16 and 16 wide"), "{error}");
     let error = read_embedding(&adapter_file("kohya"), &[16]).unwrap_err().to_string();
     assert!(error.contains("LoRA"), "{error}");
     assert_eq!(read_embedding(&adapter_file("one"), &[16]).unwrap()[0].len(), 16);

@@ -5,6 +5,9 @@
 
 use std::collections::HashMap;
 
+use crate::checkpoint::tensor_file::check_name;
+use crate::printable;
+
 /// Where a value stands in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(usize);
@@ -386,7 +389,7 @@ impl Machine<'_> {
         let Some(known) = ALLOWED.iter().find(|allowed| **allowed == asked) else {
             return Err(format!(
                 "it asks to run \"{}\", which no model needs: do not trust it",
-                asked.escape_debug().take(120).collect::<String>()
+                printable::name(&asked)
             ));
         };
         self.push(Value::Global(known));
@@ -463,11 +466,13 @@ impl Machine<'_> {
         let damaged = || "its pickle refers to something that is no storage of numbers".to_owned();
         let Value::Tuple(items) = &self.arena[place.0] else { return Err(damaged()) };
         let [kind, class, key, ..] = items.as_slice() else { return Err(damaged()) };
-        let (Value::Text(kind), Value::Global(class), Value::Text(_)) =
+        let (Value::Text(kind), Value::Global(class), Value::Text(name)) =
             (&self.arena[kind.0], &self.arena[class.0], &self.arena[key.0])
         else {
             return Err(damaged());
         };
+        // It is looked up for each tensor.
+        check_name(name)?;
         let key = *key;
         let class = class.strip_prefix("torch.").filter(|class| kind == "storage" && class.ends_with("Storage"));
         let storage = Storage { class: class.ok_or_else(damaged)?, key };

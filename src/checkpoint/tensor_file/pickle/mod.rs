@@ -8,9 +8,10 @@ use std::io::Read;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::Header;
 use super::stored::{StoredTensor, StoredType};
+use super::{Header, check_name};
 use crate::checkpoint::files::{Source, SourceReader};
+use crate::printable;
 use machine::{Id, Pickle, Storage, TensorPlace, Value};
 
 /// The pickle of a whole training run is smaller.
@@ -58,9 +59,11 @@ fn zipped(source: &Source) -> Result<(Pickle, Places), String> {
         let mut entry = archive.by_index_raw(index).map_err(broken)?;
         let name = entry.name().map_err(broken)?.into_owned();
         if entry.compression() != CompressionMethod::Stored {
+            let name = printable::name(&name);
             return Err(format!("\"{name}\" in it is compressed, which PyTorch never does"));
         }
         let (Some(start), len) = (entry.data_start(), entry.size()) else {
+            let name = printable::name(&name);
             return Err(format!("\"{name}\" in its zip has no place"));
         };
         if name == "data.pkl" || name.ends_with("/data.pkl") {
@@ -74,10 +77,8 @@ fn zipped(source: &Source) -> Result<(Pickle, Places), String> {
             let mut order = String::new();
             Read::by_ref(&mut entry).take(16).read_to_string(&mut order).map_err(|e| e.to_string())?;
             if order.trim() != "little" {
-                return Err(format!(
-                    "its numbers are written {}-endian, which is not read",
-                    order.trim().escape_debug()
-                ));
+                let order = printable::name(order.trim());
+                return Err(format!("its numbers are written {order}-endian, which is not read"));
             }
         } else if let Some((_, key)) = name.rsplit_once("data/") {
             places.insert(key.to_owned(), (start, len));
@@ -131,6 +132,7 @@ fn places_in_a_row(
     };
     let mut places = Places::new();
     for key in list.iter().filter_map(|id| keys.text(*id)) {
+        check_name(key)?;
         let mut count = [0; 8];
         source.read_at(at, &mut count).map_err(|e| e.to_string())?;
         let width = widths.get(key).copied().unwrap_or(0) as u64;
@@ -166,7 +168,9 @@ fn collect(
     }
     for (key, value) in pickle.items(root).unwrap_or_default() {
         let (Some(name), Value::Tensor(place)) = (pickle.text(*key), pickle.get(*value)) else { continue };
-        let stored = stored(pickle, place, places).map_err(|problem| format!("tensor \"{name}\" {problem}"))?;
+        check_name(name)?;
+        let told = |problem| format!("tensor \"{}\" {problem}", printable::name(name));
+        let stored = stored(pickle, place, places).map_err(told)?;
         tensors.insert(name.to_owned(), stored);
     }
     Ok(())
