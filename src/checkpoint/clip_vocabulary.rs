@@ -6,8 +6,7 @@ use std::io::Read;
 
 use crate::prompt::{SpecialTokens, Tokenizer, TokenizerError};
 
-const MERGES_GZ: &[u8] =
-    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/clip/bpe_simple_vocab_16e6.txt.gz"));
+const MERGES_GZ: &[u8] = include_bytes!("../../assets/clip/bpe_simple_vocab_16e6.txt.gz");
 
 /// Entries of the vocabulary, the two marks included.
 pub(super) const SIZE: usize = 49_408;

@@ -7,7 +7,7 @@ macro_rules! embedded {
     ($($path:literal),+ $(,)?) => {
         /// The files of `assets/starter-model` by their path inside the model.
         pub(super) static STARTER_FILES: &[(&str, &[u8])] = &[
-            $(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/starter-model/", $path)))),+
+            $(($path, include_bytes!(concat!("../../assets/starter-model/", $path)))),+
         ];
     };
 }
