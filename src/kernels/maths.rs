@@ -125,7 +125,7 @@ pub(super) fn exp2_of_negative<M: Maths>(x: f32) -> f32 {
     p = M::fused(p, f, 9.618_437e-3);
     p = M::fused(p, f, 5.550_332_4e-2);
     p = M::fused(p, f, 0.240_226_48);
-    p = M::fused(p, f, 0.693_147_2);
+    p = M::fused(p, f, std::f32::consts::LN_2);
     p = M::fused(p, f, 1.0);
     p * power_of_two(shifted)
 }
