@@ -4,8 +4,9 @@
 
 Both in turn, in fresh processes, from a warm page cache. Ours is the program's own clock, from the command to "model
 ready": header, tokenizer, weights, the layers, the colours of the previews. torch's is safetensors.torch.load_file and a
-`.to(float32)` of every tensor. Before each, another process touches all memory that is free: a virtual machine
-gives memory back to its host when it lies free for some seconds, and whoever comes next pays for fetching it. Also user and system time of the same spans and the process's memory at their ends.
+`.to(float32)` of every tensor. Each runs three times in direct succession, and the middle one in time counts: a virtual
+machine gives memory back to its host when it lies free for some seconds, and whoever comes next pays for fetching it. Also
+user and system time of the same spans and the process's memory at their ends.
 Needs torch and safetensors; Linux only.
 """
 
@@ -26,22 +27,7 @@ print(seconds, after.user + after.system - before.user - before.system)
 """
 
 
-TOUCH = """
-import mmap
-free = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemFree"))
-room = mmap.mmap(-1, (free - (1 << 20)) * 1024)
-room.madvise(mmap.MADV_HUGEPAGE)
-for at in range(0, len(room), 4096):
-    room[at] = 1
-"""
-
-
-def touch_memory():
-    subprocess.run([sys.executable, "-c", TOUCH], check=True)
-
-
 def torch_once(file):
-    touch_memory()
     out = subprocess.run([sys.executable, "-c", TORCH, file], check=True, capture_output=True, text=True).stdout
     return tuple(map(float, out.split()))
 
@@ -52,8 +38,8 @@ def status(pid, key):
 
 
 def ours_once(program, file):
-    touch_memory()
-    command = [program, "generate", "x", "--model", file, "--width", "64", "--height", "64", "--output", os.devnull + ".png"]
+    command = [program, "generate", "x", "--model", file, "--width", "64", "--height", "64", "--output", os.devnull + ".png",
+               "--precision", "f32"]
     environment = {**os.environ, "CALOTYPE_LOG": "calotype=debug"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
         for line in run.stderr:
@@ -72,7 +58,8 @@ def main(program, file, rounds=5):
             pass
     walls, cpus = [], []
     for _ in range(int(rounds)):
-        theirs, ours = torch_once(file), ours_once(program, file)
+        theirs = sorted(torch_once(file) for _ in range(3))[1]
+        ours = sorted(ours_once(program, file) for _ in range(3))[1]
         walls.append(ours[0] / theirs[0])
         cpus.append(ours[1] / theirs[1])
         print(

@@ -85,6 +85,8 @@ pub struct App {
     /// What the library was told last about hashing.
     may_hash: bool,
     running: Option<(engine::JobId, CancelToken)>,
+    /// Ends the last loading that was asked for.
+    loading: CancelToken,
     gallery_restarts_left: u32,
     library_restarts_left: u32,
     opened_at: Instant,
@@ -118,6 +120,7 @@ impl App {
             wake,
             options,
             running: None,
+            loading: CancelToken::new(),
             gallery_restarts_left: RESTARTS,
             library_restarts_left: RESTARTS,
             opened_at: Instant::now(),
@@ -318,9 +321,15 @@ impl App {
     fn perform(&mut self, ctx: &Context, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::LoadModel { source, companions } => {
-                    self.engine.send(engine::Command::Load { source, companions });
+                Effect::LoadModel { source, companions, precision } => {
+                    // Whatever is being loaded is no longer wanted.
+                    self.loading.cancel();
+                    self.loading = CancelToken::new();
+                    let cancel = self.loading.clone();
+                    let order = engine::ModelOrder { source, companions, precision, cancel };
+                    self.engine.send(engine::Command::Load(order));
                 }
+                Effect::StopLoading => self.loading.cancel(),
                 Effect::Generate { job, request, start_image, networks, preview_decoder } => {
                     let cancel = CancelToken::new();
                     self.running = Some((job, cancel.clone()));

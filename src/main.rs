@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use calotype::app::{self, Crew, StudioOptions};
 use calotype::cli::{self, Outcome};
 use calotype::downloads::{self, Surroundings};
-use calotype::inference::device::{DeviceChoice, Precision};
+use calotype::inference::device::{DeviceChoice, faster_precision};
 use calotype::inference::message::ModelSource;
 use calotype::{gallery, inference, library};
 
@@ -16,7 +16,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Outcome::Exit(code) => Ok(code),
         Outcome::OpenStudio { model } => {
             let options = StudioOptions { model: model.map(ModelSource::OnDisk), ..StudioOptions::usual() };
-            let engine = |wake| inference::spawn(DeviceChoice::Auto, Precision::F32, wake);
+            let engine = |wake| inference::spawn(DeviceChoice::Auto, faster_precision(), wake);
             let listing = |wake| library::spawn(cli::library_places(), wake);
             let fetching = |wake| downloads::spawn(Surroundings::usual(), wake);
             app::run(options, Crew::new(engine, gallery::spawn, listing, fetching)).map_err(|error| {

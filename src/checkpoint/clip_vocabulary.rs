@@ -1,7 +1,6 @@
 //! CLIP's own vocabulary, for models that come without a tokenizer: the list of merges that OpenAI published with CLIP
 //! (Radford et al. 2021, MIT licence, see NOTICE).
 
-use std::collections::HashMap;
 use std::io::Read;
 
 use crate::prompt::{SpecialTokens, Tokenizer, TokenizerError};
@@ -30,17 +29,17 @@ pub(super) fn tokenizer(chunk_length: usize, special: &SpecialTokens) -> Result<
     flate2::read::GzDecoder::new(MERGES_GZ)
         .read_to_string(&mut text)
         .map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
-    let merges: Vec<&str> = text.lines().skip(1).take(MERGES).collect();
+    let merges: Vec<(&str, &str)> =
+        text.lines().skip(1).take(MERGES).filter_map(|line| line.trim_end().split_once(' ')).collect();
     let bytes: Vec<String> = byte_letters().map(String::from).collect();
     let entries = bytes
         .iter()
         .cloned()
         .chain(bytes.iter().map(|letter| format!("{letter}</w>")))
-        .chain(merges.iter().map(|pair| pair.replace(' ', "")))
+        .chain(merges.iter().map(|(a, b)| format!("{a}{b}")))
         .chain(["<|startoftext|>".to_owned(), "<|endoftext|>".to_owned()]);
-    let vocab: HashMap<String, usize> = entries.zip(0..).collect();
-    let vocab = serde_json::to_string(&vocab).map_err(|e| TokenizerError::Unreadable(e.to_string()))?;
-    Tokenizer::from_vocab_and_merges(&vocab, &merges.join("\n"), special, chunk_length)
+    let merges = merges.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    Tokenizer::from_pairs(entries.zip(0..), merges, special, chunk_length)
 }
 
 /// The letters that stand for the 256 bytes, in the vocabulary's order: printable bytes as themselves, then the rest

@@ -87,7 +87,7 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
         None => None,
     };
     let files = KnownFiles::of(&options.networks, &options.lora)?;
-    let session = Session::start(options.device, options.precision, Report::new(options.json))?;
+    let session = Session::start(options.device, Report::new(options.json))?;
     let folder = folders::wildcard_folder();
     let wildcards = typed(options).wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
     let model_hash = model.as_deref().and_then(models::short_hash);
@@ -104,7 +104,7 @@ impl Run<'_> {
             let request = nth_request(options, (wildcards, files), facts, first, 0)?;
             files.called(&request, facts.tokenizer.as_deref()).map(drop)
         };
-        let (facts, colours) = self.session.load((source, self.companions.clone()), check)?;
+        let (facts, colours) = self.session.load((source, self.companions.clone(), options.precision), check)?;
         for index in 0..u64::from(self.options.count) {
             let request = nth_request(options, (&self.wildcards, &self.files), &facts, first, index)?;
             self.one(JobId(index), request, &facts, &colours)?;
@@ -126,7 +126,7 @@ impl Run<'_> {
         let plain = PictureRecord::new(facts.name.clone(), request.clone());
         let (model_hash, vae) = (self.model_hash.clone(), facts.vae.clone());
         let (text_encoders, prediction) = (facts.companions.text_encoder_names(), facts.companions.prediction);
-        let precision = self.options.precision.recorded();
+        let precision = facts.precision.recorded();
         let record =
             PictureRecord { model_hash, vae, text_encoders, prediction, precision, adapters, embeddings, ..plain };
         self.check_room_for(&record)?;

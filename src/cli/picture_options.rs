@@ -7,7 +7,8 @@ use clap::Args;
 use super::companions::CompanionOptions;
 use super::networks::NetworkOptions;
 use crate::gallery::message::JpegQuality;
-use crate::inference::device::{DeviceChoice, Precision};
+use crate::inference::device::DeviceChoice;
+use crate::request::Precision;
 
 /// `calotype export`.
 #[derive(Debug, Args)]

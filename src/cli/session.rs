@@ -10,10 +10,10 @@ use super::Failure;
 use super::networks::Networks;
 use super::report::Report;
 use crate::inference::cancel::CancelToken;
-use crate::inference::device::{DeviceChoice, Precision};
-use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelSource, Previews};
+use crate::inference::device::{DeviceChoice, faster_precision};
+use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelOrder, ModelSource, Previews};
 use crate::latent_image::{LatentColours, LatentImage};
-use crate::request::{Companions, GenerationRequest};
+use crate::request::{Companions, GenerationRequest, PrecisionChoice};
 use crate::worker::{Waited, Worker};
 
 /// How long the end waits for the engine's thread.
@@ -51,12 +51,12 @@ pub struct Drawn {
 
 impl Session {
     /// Starts the engine; from now on Ctrl-C ends the session instead of the process.
-    pub fn start(device: DeviceChoice, precision: Precision, report: Report) -> Result<Self, Failure> {
+    pub fn start(device: DeviceChoice, report: Report) -> Result<Self, Failure> {
         let cancel = CancelToken::new();
         let on_interrupt = cancel.clone();
         ctrlc::set_handler(move || on_interrupt.cancel())
             .map_err(|e| Failure::Work(format!("no way to catch Ctrl-C: {e}")))?;
-        let engine = crate::inference::spawn(device, precision, Arc::new(|| {}))
+        let engine = crate::inference::spawn(device, faster_precision(), Arc::new(|| {}))
             .map_err(|e| Failure::Work(format!("the engine's thread could not be started: {e}")))?;
         Ok(Self { engine, cancel, report })
     }
@@ -64,11 +64,12 @@ impl Session {
     /// Loads a model with its companions. `check` sees what it is before its weights are read, and may refuse.
     pub fn load(
         &mut self,
-        (source, companions): (ModelSource, Companions),
+        (source, companions, precision): (ModelSource, Companions, PrecisionChoice),
         mut check: impl FnMut(&ModelFacts) -> Result<(), Failure>,
     ) -> Result<(Box<ModelFacts>, LatentColours), Failure> {
         let is_vae_asked = companions.vae.is_some();
-        self.send(Command::Load { source, companions })?;
+        let cancel = self.cancel.clone();
+        self.send(Command::Load(ModelOrder { source, companions, precision, cancel }))?;
         let mut name = String::new();
         loop {
             match self.next()? {
@@ -86,6 +87,7 @@ impl Session {
                     return Ok((facts, colours));
                 }
                 Event::ModelFailed { error, .. } => return Err(Failure::Work(error)),
+                Event::ModelStopped { .. } => return Err(Failure::Interrupted),
                 _ => {}
             }
         }

@@ -16,7 +16,7 @@ use crate::gallery::message::OpenedPicture;
 use crate::gallery::record::ReadRecipe;
 use crate::gallery::{open_picture, remake};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
-use crate::request::{Companions, GenerationRequest, RecordedVae};
+use crate::request::{Companions, GenerationRequest, PrecisionChoice, RecordedVae};
 
 /// What came of it.
 enum Verdict {
@@ -92,8 +92,8 @@ fn render_and_compare(
     }
     let mut other_files = Vec::new();
     let precision = recipe.precision.as_deref().and_then(|name| name.parse().ok());
-    let precision = options.precision.or(precision).unwrap_or_default();
-    let mut session = Session::start(options.device, precision, Report::new(options.json))?;
+    let precision = PrecisionChoice::Always(options.precision.or(precision).unwrap_or_default());
+    let mut session = Session::start(options.device, Report::new(options.json))?;
     let (mut notes, mut refusal) = (Vec::new(), None);
     let check = |facts: &ModelFacts| match other_model(&recipe, &facts.name) {
         None => match recipe.vae.as_ref().filter(|named| !is_vae_known && !is_called(facts, named)) {
@@ -114,7 +114,7 @@ fn render_and_compare(
     };
     let source = model.map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
     let mut vae = None;
-    let drawn = session.load((source, companions), check).and_then(|(facts, _)| {
+    let drawn = session.load((source, companions, precision), check).and_then(|(facts, _)| {
         vae.clone_from(&facts.vae);
         let networks = files.called(&request, facts.tokenizer.as_deref())?;
         let recorded = files.recorded(&networks)?;

@@ -9,7 +9,7 @@ use crate::gallery::foreign::json;
 use crate::gallery::infotext::InfoText;
 use crate::gallery::record::{ReadLora, ReadRecipe};
 use crate::request::{
-    Dialect, Emphasis, NoiseSourceKind, RecordedEmbedding, RecordedVae, SamplerKind, ScheduleKind, Template,
+    Dialect, Emphasis, NoiseSourceKind, Precision, RecordedEmbedding, RecordedVae, SamplerKind, ScheduleKind, Template,
 };
 
 /// What A1111's keys mean; its forks' are among them.
@@ -83,6 +83,7 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
         let is_read_below = match key.to_ascii_lowercase().as_str() {
             "rng" => noise_source(value).is_some(),
             "emphasis" => emphasis(value).is_some(),
+            "precision" => value.parse::<Precision>().is_ok(),
             "prompt language" => dialect(value).is_some(),
             "template" | "negative template" | "vae" | "vae hash" => true,
             _ => false,
@@ -100,6 +101,8 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     hashes(&mut gathering, info);
     let mut recipe = gathering.finish();
     recipe.embeddings = embeddings(info);
+    recipe.precision =
+        info.get("Precision").and_then(|name| name.parse::<Precision>().ok()).and_then(Precision::recorded);
     if recipe.tool.as_deref() == Some("AUTOMATIC1111") && recipe.sampler.is_some_and(SamplerKind::has_own_grid) {
         // It names a schedule for these too, and does not look at it.
         recipe.schedule = Some(ScheduleKind::Model);
@@ -239,6 +242,14 @@ mod tests {
     use crate::gallery::infotext;
     use crate::gallery::record::samples::{any_record, any_text};
     use crate::request::{GuidanceScale, ImageSize, Seed, Steps, Strength};
+
+    #[test]
+    fn the_precision_is_read_where_it_is_one_of_ours() {
+        assert_eq!(read("Steps: 20, Precision: bf16").precision.as_deref(), Some("bf16"));
+        assert_eq!(read("Steps: 20, Precision: f32").precision, None);
+        let other = read("Steps: 20, Precision: fp8");
+        assert_eq!((other.precision, other.not_understood), (None, vec!["Precision: fp8".to_owned()]));
+    }
 
     fn read(settings: &str) -> ReadRecipe {
         understand(&InfoText::parse(&format!("a fox\n{settings}")))

@@ -4,6 +4,9 @@ use std::str::FromStr;
 
 use candle_core::{DType, Device};
 
+use crate::kernels::instructions;
+use crate::request::Precision;
+
 /// What the user chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
@@ -14,24 +17,11 @@ pub enum DeviceChoice {
     Cpu,
 }
 
-/// What the weights are kept in. Norms, softmax, skip connections and samplers compute in f32 whatever this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32-bit floating point.
-    #[default]
-    F32,
-    /// The upper half of it, with f32's range: half the memory, and where the processor multiplies pairs of it about twice
-    /// the speed.
-    Bf16,
-}
-
-/// A device or precision that this build does not know.
+/// A device that this build does not know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {what} \"{found}\"; this build knows {known}")]
+#[error("unknown device \"{found}\"; this build knows auto, cpu")]
 pub struct UnknownDevice {
-    what: &'static str,
     found: String,
-    known: &'static str,
 }
 
 impl FromStr for DeviceChoice {
@@ -41,19 +31,7 @@ impl FromStr for DeviceChoice {
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
-            _ => Err(UnknownDevice { what: "device", found: text.to_owned(), known: "auto, cpu" }),
-        }
-    }
-}
-
-impl FromStr for Precision {
-    type Err = UnknownDevice;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "f32" => Ok(Self::F32),
-            "bf16" => Ok(Self::Bf16),
-            _ => Err(UnknownDevice { what: "precision", found: text.to_owned(), known: "f32, bf16" }),
+            _ => Err(UnknownDevice { found: text.to_owned() }),
         }
     }
 }
@@ -79,28 +57,18 @@ impl DeviceChoice {
     }
 }
 
-impl Precision {
-    /// For people and the command line.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
+/// candle's name for a precision.
+#[must_use]
+pub fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
     }
+}
 
-    /// As recipes have it: nothing for f32.
-    #[must_use]
-    pub fn recorded(self) -> Option<String> {
-        (self != Self::F32).then(|| self.label().to_owned())
-    }
-
-    /// candle's name for it.
-    #[must_use]
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-        }
-    }
+/// The faster precision here: bf16 where the processor multiplies pairs of it, and pictures stay what they are in f32 to
+/// the eye.
+#[must_use]
+pub fn faster_precision() -> Precision {
+    if instructions().prefers_bf16() { Precision::Bf16 } else { Precision::F32 }
 }

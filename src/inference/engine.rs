@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
-use super::device::{DeviceChoice, Precision};
-use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelSource, Previews};
+use super::cancel::CancelToken;
+use super::device::{DeviceChoice, dtype};
+use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelOrder, ModelSource, Previews};
 use super::networks::{BroughtTo, Networks};
 use super::previews::{Latents, Previewer, Wanted};
 use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles, STARTER_NAME};
@@ -15,13 +16,13 @@ use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{keep_freed_memory, release_memory};
 use crate::latent_image::LatentColours;
-use crate::request::{Companions, GuidanceScale, ImageSize, RecordedVae, SamplerKind, ScheduleKind, Steps};
+use crate::request::{Companions, GuidanceScale, ImageSize, Precision, RecordedVae, SamplerKind, ScheduleKind, Steps};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
 struct Engine<'a> {
     device: DeviceChoice,
-    precision: Precision,
+    automatic: Precision,
     model: Option<Loaded>,
     previewer: Previewer,
     outbox: &'a Outbox<Event>,
@@ -37,13 +38,13 @@ struct Loaded {
     vae: Option<RecordedVae>,
 }
 
-pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
+pub(super) fn run(device: DeviceChoice, automatic: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
     keep_freed_memory();
-    let previewer = Previewer::new(device.device(), precision.dtype());
-    let mut engine = Engine { device, precision, model: None, previewer, outbox, closing: inbox.closing_check() };
+    let previewer = Previewer::new(device.device(), dtype(Precision::F32));
+    let mut engine = Engine { device, automatic, model: None, previewer, outbox, closing: inbox.closing_check() };
     while let Some(command) = inbox.next() {
         match command {
-            Command::Load { source, companions } => engine.load(source, companions),
+            Command::Load(order) => engine.load(order),
             Command::Generate(job) => engine.generate(&job),
         }
         release_memory();
@@ -51,13 +52,19 @@ pub(super) fn run(device: DeviceChoice, precision: Precision, inbox: &Inbox<Comm
 }
 
 impl Engine<'_> {
-    fn load(&mut self, source: ModelSource, companions: Companions) {
+    fn load(&mut self, order: ModelOrder) {
         // Freed before the next one is read, so that two never share the memory.
         self.model = None;
         release_memory();
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&source, &companions)));
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&order)));
+        let ModelOrder { source, companions, .. } = order;
         let error = match loaded {
-            Ok(Ok(()) | Err(CheckpointError::Cancelled)) => return,
+            Ok(Ok(())) => return,
+            Ok(Err(CheckpointError::Cancelled)) => {
+                tracing::debug!(%source, "loading was stopped");
+                self.outbox.send(Event::ModelStopped { source, companions });
+                return;
+            }
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic_text(panic.as_ref()),
         };
@@ -65,19 +72,25 @@ impl Engine<'_> {
         self.outbox.send(Event::ModelFailed { source, companions, error });
     }
 
-    fn try_load(&mut self, source: &ModelSource, companions: &Companions) -> Result<(), CheckpointError> {
+    fn try_load(&mut self, order: &ModelOrder) -> Result<(), CheckpointError> {
         let started = Instant::now();
+        let ModelOrder { source, companions, precision, cancel } = order;
+        let precision = precision.or_best(self.automatic);
         let files = match source {
             ModelSource::BuiltIn => ModelFiles::Starter,
             ModelSource::OnDisk(path) => ModelFiles::at(path)?,
         };
         let description = checkpoint::describe(&files, companions)?;
-        let mut facts = self.facts((source, companions), &description);
+        let mut facts = self.facts((source, companions, precision), &description);
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
-        let (model, live) = self.load_weights(&description)?;
-        let colours = self.fit_colours(&model, source)?;
+        let is_over = || cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
+        if is_over() {
+            return Err(CheckpointError::Cancelled);
+        }
+        let (model, live) = self.load_weights(&description, precision, cancel)?;
+        let colours = fit_colours(&model, source, Interrupt::when(&is_over))?;
         if let (Some(vae), Some(path)) = (&mut facts.vae, description.other_vae.filter(|path| path.is_file())) {
-            vae.hash = Some(checkpoint::vae_hash(&path, &|| !self.closing.load(Ordering::Acquire))?);
+            vae.hash = Some(checkpoint::vae_hash(&path, &|| !is_over())?);
         }
         let latents = Latents {
             channels: model.vae.config().latent_channels,
@@ -90,7 +103,11 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn facts(&self, (source, companions): (&ModelSource, &Companions), description: &Description) -> ModelFacts {
+    fn facts(
+        &self,
+        (source, companions, precision): (&ModelSource, &Companions, Precision),
+        description: &Description,
+    ) -> ModelFacts {
         let hints = &description.hints;
         let named = match source {
             ModelSource::BuiltIn => STARTER_NAME.to_owned(),
@@ -101,7 +118,8 @@ impl Engine<'_> {
             source: source.clone(),
             companions: companions.clone(),
             vae: description.other_vae.as_deref().map(recorded_vae),
-            computes_on: format!("{}, {}", self.device.label(), self.precision.label()),
+            computes_on: format!("{}, {}", self.device.label(), precision.label()),
+            precision,
             has_xl_latents: description.is_xl(),
             defaults: defaults(description),
             example_prompts: hints.example_prompts.clone(),
@@ -109,31 +127,22 @@ impl Engine<'_> {
         }
     }
 
-    fn load_weights(&self, description: &Description) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
-        let (device, dtype) = (self.device.device(), self.precision.dtype());
-        let (outbox, closing) = (self.outbox.clone(), Arc::clone(&self.closing));
+    fn load_weights(
+        &self,
+        description: &Description,
+        precision: Precision,
+        cancel: &CancelToken,
+    ) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
+        let (outbox, closing, cancel) = (self.outbox.clone(), Arc::clone(&self.closing), cancel.clone());
         let last_percent = AtomicU32::new(0);
         let progress = move |fraction: f32| {
             let percent = (fraction * 100.0) as u32;
             if last_percent.swap(percent, Ordering::Relaxed) != percent {
                 outbox.offer(Event::ModelLoading { fraction });
             }
-            !closing.load(Ordering::Acquire)
+            !(closing.load(Ordering::Acquire) || cancel.is_cancelled())
         };
-        checkpoint::load_live(description, dtype, &device, Arc::new(progress))
-    }
-
-    fn fit_colours(&self, model: &StableDiffusion, source: &ModelSource) -> Result<LatentColours, CheckpointError> {
-        let wanted = || self.closing.load(Ordering::Acquire);
-        match model.fit_colours(Interrupt::when(&wanted)) {
-            Ok(colours) => Ok(colours),
-            Err(DiffusionError::Cancelled) => Err(CheckpointError::Cancelled),
-            Err(error @ DiffusionError::NotFinite { .. }) => {
-                tracing::warn!(%source, %error, "previews of this model have no colours");
-                Ok(LatentColours { weights: vec![[0.25; 3]], bias: [0.0; 3] })
-            }
-            Err(error) => Err(CheckpointError::Model { source: error, path: source.to_string().into() }),
-        }
+        checkpoint::load_live(description, dtype(precision), &self.device.device(), Arc::new(progress))
     }
 
     fn generate(&mut self, job: &Job) {
@@ -193,6 +202,22 @@ impl Engine<'_> {
     }
 }
 
+fn fit_colours(
+    model: &StableDiffusion,
+    source: &ModelSource,
+    interrupt: Interrupt,
+) -> Result<LatentColours, CheckpointError> {
+    match model.fit_colours(interrupt) {
+        Ok(colours) => Ok(colours),
+        Err(DiffusionError::Cancelled) => Err(CheckpointError::Cancelled),
+        Err(error @ DiffusionError::NotFinite { .. }) => {
+            tracing::warn!(%source, %error, "previews of this model have no colours");
+            Ok(LatentColours { weights: vec![[0.25; 3]], bias: [0.0; 3] })
+        }
+        Err(error) => Err(CheckpointError::Model { source: error, path: source.to_string().into() }),
+    }
+}
+
 /// A VAE by the name of its file or folder, as A1111 names it.
 fn recorded_vae(path: &Path) -> RecordedVae {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
@@ -243,7 +268,7 @@ mod tests {
     use crate::inference::spawn;
     use crate::request::{
         ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, MicroConditioning, NoiseSourceKind,
-        SamplerOptions, Seed, SeedOptions,
+        PrecisionChoice, SamplerOptions, Seed, SeedOptions,
     };
     use crate::worker::{Waited, Worker};
 
@@ -252,7 +277,7 @@ mod tests {
     }
 
     fn load(source: ModelSource) -> Command {
-        Command::Load { source, companions: Companions::default() }
+        Command::Load(ModelOrder { source, ..ModelOrder::default() })
     }
 
     fn engine() -> Worker<Command, Event> {
@@ -329,6 +354,51 @@ mod tests {
         let (end, steps) = end_of(&engine, 1);
         let Event::Finished { image, .. } = end else { panic!("{end:?}") };
         assert_eq!((image.dimensions(), steps), ((64, 64), 3));
+    }
+
+    #[test]
+    fn loading_stops_at_every_place_that_asks_and_the_next_model_loads() {
+        let engine = engine();
+        let order = |cancel| Command::Load(ModelOrder { source: tiny(), cancel, ..ModelOrder::default() });
+        let is_end = |event: &Event| {
+            matches!(event, Event::ModelReady { .. } | Event::ModelStopped { .. } | Event::ModelFailed { .. })
+        };
+        let end = || std::iter::repeat_with(|| next(&engine)).find(is_end).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        engine.send(order(CancelToken::watched(move |_| _ = count.fetch_add(1, Ordering::Relaxed)))).unwrap();
+        assert!(matches!(end(), Event::ModelReady { .. }));
+        let places = asked.load(Ordering::Relaxed);
+        assert!(places > 100, "{places}");
+        for place in [0, 1, 2, places / 2, places - 1] {
+            let asked = AtomicUsize::new(0);
+            let token = CancelToken::watched(move |flag| {
+                if asked.fetch_add(1, Ordering::Relaxed) == place {
+                    flag.store(true, Ordering::Release);
+                }
+            });
+            engine.send(order(token)).unwrap();
+            let end = end();
+            assert!(matches!(&end, Event::ModelStopped { source, .. } if *source == tiny()), "place {place}: {end:?}");
+        }
+        engine.send(job(1, CancelToken::new())).unwrap();
+        assert!(matches!(end_of(&engine, 1).0, Event::Failed { .. }), "none is loaded");
+        engine.send(order(CancelToken::new())).unwrap();
+        assert!(matches!(end(), Event::ModelReady { .. }));
+    }
+
+    #[test]
+    fn the_precision_is_chosen_with_the_model_and_left_to_the_machine_it_is_the_one_named_at_the_start() {
+        let engine = spawn(DeviceChoice::Cpu, Precision::Bf16, Arc::new(|| {})).unwrap();
+        for (precision, expected) in
+            [(PrecisionChoice::Automatic, Precision::Bf16), (PrecisionChoice::Always(Precision::F32), Precision::F32)]
+        {
+            engine.send(Command::Load(ModelOrder { source: tiny(), precision, ..ModelOrder::default() })).unwrap();
+            let Event::ModelFound(facts) = next(&engine) else { panic!("not found first") };
+            assert_eq!(facts.precision, expected);
+            assert!(facts.computes_on.ends_with(expected.label()), "{}", facts.computes_on);
+            while !matches!(next(&engine), Event::ModelReady { .. }) {}
+        }
     }
 
     #[test]

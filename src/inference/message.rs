@@ -10,8 +10,8 @@ use crate::inference::cancel::CancelToken;
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::Tokenizer;
 use crate::request::{
-    AdapterUse, Companions, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, RecordedAdapter,
-    RecordedEmbedding, RecordedVae, SamplerKind, ScheduleKind, Steps,
+    AdapterUse, Companions, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, Precision, PrecisionChoice,
+    RecordedAdapter, RecordedEmbedding, RecordedVae, SamplerKind, ScheduleKind, Steps,
 };
 
 /// Names one job; never used twice in a process.
@@ -42,15 +42,23 @@ impl std::fmt::Display for ModelSource {
 #[derive(Debug)]
 pub enum Command {
     /// Load this model in place of the one at hand, which is freed first. Answered by `ModelFound` as soon as its
-    /// configuration is read, then by `ModelReady`; or by `ModelFailed`.
-    Load {
-        /// Where it is to be had.
-        source: ModelSource,
-        /// What it takes from elsewhere.
-        companions: Companions,
-    },
+    /// configuration is read, then by `ModelReady`; or by `ModelFailed` or `ModelStopped`.
+    Load(ModelOrder),
     /// Make a picture. Answered by `Started`, `Sampling`, `Step`s, `Decoding`, then exactly one of `Finished`, `Cancelled`, `Failed`.
     Generate(Box<Job>),
+}
+
+/// A model to load.
+#[derive(Debug, Default)]
+pub struct ModelOrder {
+    /// Where it is to be had.
+    pub source: ModelSource,
+    /// What it takes from elsewhere.
+    pub companions: Companions,
+    /// What its weights are kept in.
+    pub precision: PrecisionChoice,
+    /// Ends the loading early.
+    pub cancel: CancelToken,
 }
 
 /// One picture to make.
@@ -99,6 +107,8 @@ pub struct ModelFacts {
     pub vae: Option<RecordedVae>,
     /// On what and in what precision it computes, for people: "CPU, 8 threads, f32".
     pub computes_on: String,
+    /// What its weights are kept in.
+    pub precision: Precision,
     /// Whether its latents are those of Stable Diffusion XL: decoders for previews are made for one or the other.
     pub has_xl_latents: bool,
     /// The settings that suit it, which a fresh form takes.
@@ -151,6 +161,13 @@ pub enum Event {
         companions: Companions,
         /// Why, for people.
         error: String,
+    },
+    /// The loading ended because it was asked to; no model is loaded now.
+    ModelStopped {
+        /// Which.
+        source: ModelSource,
+        /// What it was to take from elsewhere.
+        companions: Companions,
     },
     /// The job is at work.
     Started {

@@ -10,19 +10,20 @@ mod previews;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::device::{DeviceChoice, Precision};
+use self::device::DeviceChoice;
 use self::message::{Command, Event};
 use crate::checkpoint::{self, ModelFiles};
 use crate::prompt::Tokenizer;
-use crate::request::Companions;
+use crate::request::{Companions, Precision};
 use crate::worker::{Wake, Worker};
 
-/// Starts the inference thread; it waits for its first model.
+/// Starts the inference thread; it waits for its first model. `automatic` is what a choice that leaves the precision to the
+/// machine comes to.
 ///
 /// # Errors
 /// When the operating system gives no thread.
-pub fn spawn(device: DeviceChoice, precision: Precision, wake: Wake) -> std::io::Result<Worker<Command, Event>> {
-    Worker::spawn("inference", wake, move |inbox, outbox| engine::run(device, precision, inbox, outbox))
+pub fn spawn(device: DeviceChoice, automatic: Precision, wake: Wake) -> std::io::Result<Worker<Command, Event>> {
+    Worker::spawn("inference", wake, move |inbox, outbox| engine::run(device, automatic, inbox, outbox))
 }
 
 /// The tokenizer of a model with its companions, without its weights; CLIP's own where none is named.
@@ -42,7 +43,7 @@ pub fn tokenizer(model: Option<&Path>, companions: &Companions) -> Result<Arc<To
 /// # Errors
 /// When it cannot, for people.
 pub fn check_preview_decoder(path: &Path) -> Result<(), String> {
-    let read = checkpoint::read_taesd(path, Precision::F32.dtype(), &DeviceChoice::Cpu.device());
+    let read = checkpoint::read_taesd(path, device::dtype(Precision::F32), &DeviceChoice::Cpu.device());
     read.map(drop).map_err(|error| error.to_string())
 }
 

@@ -1,5 +1,6 @@
 //! CLIP's byte-pair tokenizer, from `tokenizer.json` or from `vocab.json` and `merges.txt`.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -146,10 +147,22 @@ impl Tokenizer {
         special: &SpecialTokens,
         chunk_length: usize,
     ) -> Result<Self, TokenizerError> {
-        let unreadable = |e: tokenizers::Error| TokenizerError::Unreadable(e.to_string());
-        let vocab: std::collections::HashMap<String, u32> =
+        let vocab: HashMap<String, u32> =
             serde_json::from_str(vocab).map_err(|e| TokenizerError::Unreadable(format!("vocab.json: {e}")))?;
-        let merges = parse_merges(merges)?;
+        Self::from_pairs(vocab, parse_merges(merges)?, special, chunk_length)
+    }
+
+    /// Builds CLIP's tokenizer from ids by token and the pairs that are merged, first things first.
+    ///
+    /// # Errors
+    /// When a merge is of what is not in the vocabulary, or a special token is not.
+    pub fn from_pairs(
+        vocab: impl IntoIterator<Item = (String, u32)>,
+        merges: Vec<(String, String)>,
+        special: &SpecialTokens,
+        chunk_length: usize,
+    ) -> Result<Self, TokenizerError> {
+        let unreadable = |e: tokenizers::Error| TokenizerError::Unreadable(e.to_string());
         let unknown = special.eos_token.as_ref().map_or(END, TokenText::text).to_owned();
         let model = BPE::builder()
             .vocab_and_merges(vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges)

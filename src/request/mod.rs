@@ -5,6 +5,7 @@ mod kinds;
 mod micro_conditioning;
 mod networks;
 mod options;
+mod precision;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ pub use kinds::{NoiseSourceKind, PredictionOverride, SamplerKind, ScheduleKind};
 pub use micro_conditioning::{Crop, LONGEST_TOLD, MicroConditioning, ToldSize};
 pub use networks::{AdapterUse, EmbeddingUse, NamedFile, RecordedAdapter, RecordedEmbedding};
 pub use options::{GuidanceRescale, SamplerOptions, SeedOptions, Sigmas, Variation, VariationStrength};
+pub use precision::{Precision, PrecisionChoice, UnknownPrecision};
 pub use text::{ClipSkip, Dialect, Emphasis, Template};
 
 /// One picture, fully determined: the same request on the same build gives the same bytes.

@@ -9,7 +9,7 @@ use crate::downloads::message::{DownloadId, Wanted};
 use crate::gallery::message::{Command, JpegQuality, SaveId};
 use crate::inference::message::{JobId, ModelSource};
 use crate::library::message::Command as LibraryCommand;
-use crate::request::{Companions, GenerationRequest};
+use crate::request::{Companions, GenerationRequest, PrecisionChoice};
 use crate::state::gallery::Purpose;
 use crate::state::networks::CalledNetworks;
 use crate::state::previews::PreviewChoice;
@@ -30,6 +30,10 @@ pub enum Action {
     UseModelDefaults,
     /// Load another model.
     LoadModel(ModelSource),
+    /// End the loading of the model.
+    StopLoading,
+    /// Keep the weights in another precision from now on; the model at hand is loaded again.
+    SetPrecision(PrecisionChoice),
     /// Change what a model takes from other files.
     SetCompanions(PathBuf, Companions),
     /// Put a folder of models on the library's list.
@@ -153,7 +157,11 @@ pub enum Effect {
         source: ModelSource,
         /// What it takes from elsewhere.
         companions: Companions,
+        /// What its weights are kept in.
+        precision: PrecisionChoice,
     },
+    /// Have the engine end the loading of a model.
+    StopLoading,
     /// Have the engine make a picture.
     Generate {
         /// Its name.

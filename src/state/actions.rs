@@ -17,6 +17,7 @@ use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelSource;
 use crate::library::message::Command as LibraryCommand;
 use crate::prompt::called_adapters;
+use crate::request::{Precision, PrecisionChoice};
 
 impl Studio {
     /// Takes in an action of the user.
@@ -39,6 +40,8 @@ impl Studio {
                 }
             }
             Action::LoadModel(source) => return self.load_model(source),
+            Action::StopLoading => return self.stop_loading(),
+            Action::SetPrecision(choice) => return self.set_precision(choice),
             Action::SetCompanions(model, companions) => return self.set_companions(model, companions),
             Action::AddModelFolder(folder) => return self.tell_library(LibraryCommand::AddFolder(folder)),
             Action::RemoveModelFolder(folder) => return self.tell_library(LibraryCommand::RemoveFolder(folder)),
@@ -209,6 +212,29 @@ impl Studio {
         vec![self.load_effect()]
     }
 
+    /// A picture that waits for the model in the engine's inbox ends with it; the rest of the queue waits for another.
+    fn stop_loading(&mut self) -> Vec<Effect> {
+        if self.model.waiting_for().is_none() {
+            return Vec::new();
+        }
+        self.remembered.clear();
+        self.model = ModelStatus::Stopped(self.model.source().clone());
+        let mut effects = vec![Effect::StopLoading];
+        if let Some(job) = self.queue.stop_running() {
+            effects.push(Effect::Cancel(job));
+        }
+        effects
+    }
+
+    fn set_precision(&mut self, choice: PrecisionChoice) -> Vec<Effect> {
+        let is_other = std::mem::replace(&mut self.settings.precision, choice) != choice;
+        if !is_other || !self.is_engine_alive || self.model.is_missing() {
+            return Vec::new();
+        }
+        self.model = ModelStatus::Asked(self.settings.model.clone());
+        vec![self.load_effect()]
+    }
+
     fn restart_engine(&mut self) -> Vec<Effect> {
         self.is_engine_alive = true;
         self.model = ModelStatus::Asked(self.settings.model.clone());
@@ -219,7 +245,7 @@ impl Studio {
     pub(super) fn load_effect(&self) -> Effect {
         let source = self.settings.model.clone();
         let companions = self.settings.companions_of(&source);
-        Effect::LoadModel { source, companions }
+        Effect::LoadModel { source, companions, precision: self.settings.precision }
     }
 
     fn use_settings(&mut self, now_secs: f64) -> Vec<Effect> {
@@ -254,6 +280,9 @@ impl Studio {
             let offer = self.offered_model().map_or("", |_| " (\"Load its model\" loads it)");
             left.push(format!("it was made with the model {wanted}{offer}, and {loaded} is loaded"));
         }
+        if let Some((made, here)) = self.other_precision(recipe) {
+            left.push(format!("it was made in {made}, and this window computes in {here} (Settings, Precision)"));
+        }
         let mut parts: Vec<&str> = recipe
             .not_understood
             .iter()
@@ -265,6 +294,13 @@ impl Studio {
             left.push(format!("not understood: {}{more}", parts[..parts.len().min(MOST_NAMED)].join(", ")));
         }
         left
+    }
+
+    /// The precision of a picture of ours and that of the model at hand, where they differ.
+    fn other_precision<'a>(&self, recipe: &'a ReadRecipe) -> Option<(&'a str, &'static str)> {
+        let here = self.model.facts()?.precision.label();
+        let made = recipe.precision.as_deref().unwrap_or(Precision::F32.label());
+        (recipe.tool.as_deref() == Some("Calotype") && made != here).then_some((made, here))
     }
 
     fn use_as_start_image(&mut self) {

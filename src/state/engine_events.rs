@@ -13,6 +13,7 @@ use crate::gallery::message::{Caption, Command};
 use crate::gallery::record::PictureRecord;
 use crate::gallery::record::ReadRecipe;
 use crate::inference::message::{Event, JobId, ModelFacts, ModelSource};
+use crate::latent_image::LatentColours;
 use crate::request::Companions;
 
 impl Studio {
@@ -26,17 +27,15 @@ impl Studio {
                 }
             }
             Event::ModelReady { facts, colours, .. } => {
-                let mut effects = Vec::new();
-                if self.model.facts().is_none() {
-                    effects = self.model_found(facts.clone(), now_secs);
-                }
-                if self.is_wanted(&facts.source, &facts.companions) {
-                    self.model = ModelStatus::Ready { facts };
-                    self.colours = Some(colours);
-                }
-                return effects;
+                return self.model_ready(facts, colours, now_secs);
             }
             Event::ModelFailed { source, companions, error } => self.model_failed(source, &companions, error),
+            // With another one asked for already, its news will follow.
+            Event::ModelStopped { source, companions } => {
+                if matches!(self.model, ModelStatus::Loading { .. }) && self.is_wanted(&source, &companions) {
+                    self.model = ModelStatus::Stopped(source);
+                }
+            }
             Event::Warned { text, .. } => self.notices.complain(text, now_secs),
             Event::Started { job } => {
                 if let Some(running) = self.queue.running_mut(job) {
@@ -78,6 +77,18 @@ impl Studio {
         Vec::new()
     }
 
+    fn model_ready(&mut self, facts: Box<ModelFacts>, colours: LatentColours, now_secs: f64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.model.facts().is_none() {
+            effects = self.model_found(facts.clone(), now_secs);
+        }
+        if self.is_wanted(&facts.source, &facts.companions) {
+            self.model = ModelStatus::Ready { facts };
+            self.colours = Some(colours);
+        }
+        effects
+    }
+
     fn model_found(&mut self, facts: Box<ModelFacts>, now_secs: f64) -> Vec<Effect> {
         if !self.is_wanted(&facts.source, &facts.companions) {
             return Vec::new();
@@ -114,12 +125,13 @@ impl Studio {
 
     fn finished(&mut self, job: JobId, image: Arc<RgbImage>) -> Vec<Effect> {
         let Some(running) = self.queue.finish(job) else { return Vec::new() };
-        let RunningJob { model, model_hash, companions, request, adapters, embeddings, vae, .. } = running;
+        let RunningJob { model, model_hash, companions, precision, request, adapters, embeddings, vae, .. } = running;
         let record = PictureRecord {
             model_hash,
             vae,
             text_encoders: companions.text_encoder_names(),
             prediction: companions.prediction,
+            precision: precision.recorded(),
             adapters,
             embeddings,
             ..PictureRecord::new(model, request)
@@ -162,9 +174,9 @@ mod tests {
     use super::*;
     use crate::gallery::message::{Event as GalleryEvent, OpenedPicture};
     use crate::inference::message::ModelDefaults;
-    use crate::latent_image::{LatentColours, LatentImage};
+    use crate::latent_image::LatentImage;
     use crate::prompt::wildcards::WildcardFiles;
-    use crate::request::{GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps};
+    use crate::request::{GuidanceScale, ImageSize, Precision, SamplerKind, ScheduleKind, Seed, Steps};
     use crate::state::action::Action;
     use crate::state::gallery::Purpose;
     use crate::state::{Moment, Persisted};
@@ -185,6 +197,7 @@ mod tests {
             source,
             companions: Companions::default(),
             vae: None,
+            precision: Precision::F32,
             computes_on: "CPU".into(),
             defaults,
             example_prompts: Vec::new(),

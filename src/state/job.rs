@@ -1,7 +1,7 @@
 //! The job at work: its phase, its speed and the time that is left, in words.
 
 use crate::inference::message::JobId;
-use crate::request::{Companions, GenerationRequest, RecordedAdapter, RecordedEmbedding, RecordedVae};
+use crate::request::{Companions, GenerationRequest, Precision, RecordedAdapter, RecordedEmbedding, RecordedVae};
 
 /// How many step durations the speed looks back on.
 const REMEMBERED_STEPS: usize = 9;
@@ -37,6 +37,8 @@ pub struct RunningJob {
     pub model_hash: Option<String>,
     /// What the model takes from other files.
     pub companions: Companions,
+    /// What the model's weights are kept in.
+    pub precision: Precision,
     /// What of LoRAs acts on it, once the engine has said so.
     pub adapters: Vec<RecordedAdapter>,
     /// The same of embeddings.
@@ -61,6 +63,7 @@ impl RunningJob {
             model,
             model_hash: None,
             companions: Companions::default(),
+            precision: Precision::default(),
             adapters: Vec::new(),
             embeddings: Vec::new(),
             vae: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Studio;
 use super::action::Effect;
-use super::model::{ModelSource, ModelStatus};
+use super::model::ModelSource;
 use super::networks::NetworkFiles;
 use crate::gallery::record::ReadRecipe;
 use crate::library::index::{Found, LibraryIndex};
@@ -60,7 +60,7 @@ impl Studio {
     /// True while nothing is loaded or drawn, which hashing would slow down.
     #[must_use]
     pub fn is_free_for_hashing(&self) -> bool {
-        matches!(self.model, ModelStatus::Ready { .. } | ModelStatus::Failed { .. }) && !self.can_stop()
+        self.model.waiting_for().is_none() && !self.can_stop()
     }
 
     /// The library's model that the recipe on the canvas was made with, when another one is loaded.

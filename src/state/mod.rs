@@ -200,6 +200,7 @@ impl Studio {
         let Some(next) = self.queue.hand_over(&facts.name, model_hash) else { return Vec::new() };
         if let Some(job) = self.queue.running_mut(next.id) {
             job.companions.clone_from(&facts.companions);
+            job.precision = facts.precision;
         }
         let PlannedPicture { request, start_image } = next.picture;
         self.canvas.begin(next.id, request.size);

@@ -20,6 +20,8 @@ pub enum ModelStatus {
         /// What it is.
         facts: Box<ModelFacts>,
     },
+    /// Its loading was stopped; none is loaded.
+    Stopped(ModelSource),
     /// Could not be loaded; none is loaded.
     Failed {
         /// Which.
@@ -35,7 +37,7 @@ impl ModelStatus {
     pub fn facts(&self) -> Option<&ModelFacts> {
         match self {
             Self::Loading { facts, .. } | Self::Ready { facts, .. } => Some(facts),
-            Self::Asked(_) | Self::Failed { .. } => None,
+            Self::Asked(_) | Self::Stopped(_) | Self::Failed { .. } => None,
         }
     }
 
@@ -43,9 +45,15 @@ impl ModelStatus {
     #[must_use]
     pub fn source(&self) -> &ModelSource {
         match self {
-            Self::Asked(source) | Self::Failed { source, .. } => source,
+            Self::Asked(source) | Self::Stopped(source) | Self::Failed { source, .. } => source,
             Self::Loading { facts, .. } | Self::Ready { facts, .. } => &facts.source,
         }
+    }
+
+    /// True where no model is loaded, and none will be unless one is asked for.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Stopped(_) | Self::Failed { .. })
     }
 
     /// The name for the model line.
@@ -62,7 +70,7 @@ impl ModelStatus {
             Self::Loading { fraction, .. } => {
                 Some(format!("Loading model {}… {:.0} %", self.name(), fraction.clamp(0.0, 1.0) * 100.0))
             }
-            Self::Ready { .. } | Self::Failed { .. } => None,
+            Self::Ready { .. } | Self::Stopped(_) | Self::Failed { .. } => None,
         }
     }
 }

@@ -104,6 +104,14 @@ impl Queue {
         self.running.take()
     }
 
+    /// Marks the running job as one that is to end, and says which that is.
+    pub fn stop_running(&mut self) -> Option<JobId> {
+        self.running.as_mut().map(|job| {
+            job.is_stopping = true;
+            job.id
+        })
+    }
+
     /// The first press cancels the running job, the second also empties the queue.
     pub fn stop(&mut self) -> Stopped {
         let running = self.running.as_mut().map(|job| (job.id, std::mem::replace(&mut job.is_stopping, true)));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gallery::message::JpegQuality;
 use crate::inference::message::ModelSource;
-use crate::request::Companions;
+use crate::request::{Companions, PrecisionChoice};
 use crate::state::previews::PreviewChoice;
 
 /// Which look the window has.
@@ -54,6 +54,8 @@ pub struct Settings {
     pub recent_models: Vec<PathBuf>,
     /// The start image's file, to be opened again.
     pub start_image: Option<PathBuf>,
+    /// What weights are kept in.
+    pub precision: PrecisionChoice,
     /// How pictures in progress are shown.
     pub previews: PreviewChoice,
     /// How much of a picture an exported JPEG keeps.
@@ -70,6 +72,7 @@ impl Default for Settings {
             companions: Vec::new(),
             recent_models: Vec::new(),
             start_image: None,
+            precision: PrecisionChoice::default(),
             previews: PreviewChoice::default(),
             jpeg_quality: JpegQuality::default(),
         }

@@ -1,10 +1,11 @@
-//! The settings: look, size of everything, previews, gallery folder, exported JPEGs.
+//! The settings: look, size of everything, previews, precision, gallery folder, exported JPEGs.
 
 use egui::{Id, Modal, RichText, Ui};
 
 use super::theme::{self, palette};
 use super::widgets::{faint, section};
 use crate::gallery::message::JpegQuality;
+use crate::request::{Precision, PrecisionChoice};
 use crate::state::Studio;
 use crate::state::action::{Action, Question};
 use crate::state::previews::PreviewChoice;
@@ -39,6 +40,7 @@ impl SettingsWindow {
             ui.add_space(theme::HALF_STEP);
             look(ui, studio, actions);
             previews(ui, studio, actions);
+            precision(ui, studio, actions);
             folder(ui, studio, actions);
             jpeg_quality(ui, studio, actions);
             ui.add_space(theme::STEP);
@@ -96,6 +98,29 @@ fn previews(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
         }
     });
     ui.add(egui::Label::new(RichText::new(studio.previews_in_words()).color(palette(ui).faint_text)).wrap());
+}
+
+fn precision(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
+    section(ui, "Precision");
+    ui.horizontal(|ui| {
+        for (choice, words, tip) in [
+            (PrecisionChoice::Automatic, "Automatic", "The faster one on this machine"),
+            (PrecisionChoice::Always(Precision::F32), "f32", "The reference, in twice the memory"),
+            (
+                PrecisionChoice::Always(Precision::Bf16),
+                "bf16",
+                "Half the memory; pictures differ a little, hardly to the eye",
+            ),
+        ] {
+            let response = ui.selectable_label(studio.settings.precision == choice, words);
+            if response.on_hover_text(format!("{tip}. A change loads the model again")).clicked() {
+                actions.push(Action::SetPrecision(choice));
+            }
+        }
+        if let Some(facts) = studio.model.facts().filter(|_| studio.settings.precision == PrecisionChoice::Automatic) {
+            faint(ui, format!("{} here", facts.precision.label()));
+        }
+    });
 }
 
 fn folder(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {

@@ -50,10 +50,10 @@ fn status(studio: &Studio) -> (String, Option<f32>) {
         return (job.words(), Some(job.fraction()));
     }
     match &studio.model {
-        ModelStatus::Failed { .. } if studio.waiting_count() > 0 => {
+        model if model.is_missing() && studio.waiting_count() > 0 => {
             (format!("No model is loaded; {} in the queue wait for one", studio.waiting_count()), None)
         }
-        ModelStatus::Failed { .. } => ("No model is loaded".to_owned(), None),
+        model if model.is_missing() => ("No model is loaded".to_owned(), None),
         _ => ("Ready".to_owned(), None),
     }
 }

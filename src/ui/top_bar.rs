@@ -22,8 +22,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, panels: &mut Panels, actions: &mut Vec
             if ui.button("Models…").on_hover_text(tip).clicked() {
                 panels.models.toggle();
             }
-            state_of_model(ui, studio);
-            asked
+            asked.or(state_of_model(ui, studio))
         },
         |ui| {
             if icon_button(ui, Icon::Sliders, "Settings", "Settings: look, size, gallery folder").clicked() {
@@ -99,17 +98,28 @@ fn model_menu(ui: &mut Ui, studio: &Studio, parts: &mut PartsWindow) -> Option<A
     asked
 }
 
-fn state_of_model(ui: &mut Ui, studio: &Studio) {
+fn state_of_model(ui: &mut Ui, studio: &Studio) -> Option<Action> {
     match &studio.model {
         ModelStatus::Failed { .. } => {
             ui.label(RichText::new("Not loaded").color(palette(ui).error));
         }
+        ModelStatus::Stopped(source) => {
+            widgets::faint(ui, "Not loaded");
+            if ui.button("Load").on_hover_text(format!("Load {source} after all")).clicked() {
+                return Some(Action::LoadModel(source.clone()));
+            }
+        }
         ModelStatus::Asked(_) | ModelStatus::Loading { .. } => {
             widgets::faint(ui, "Loading…");
+            let button = ui.add_enabled(studio.is_engine_alive, Button::new("Cancel"));
+            if button.on_hover_text("Stop loading this model").clicked() {
+                return Some(Action::StopLoading);
+            }
         }
         ModelStatus::Ready { facts } => {
             let tip = "Where the pictures are computed";
             widgets::faint(ui, facts.computes_on.as_str()).on_hover_text(tip);
         }
     }
+    None
 }

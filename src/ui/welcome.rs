@@ -6,7 +6,6 @@ use super::theme::{self, palette};
 use super::widgets;
 use crate::state::Studio;
 use crate::state::action::Action;
-use crate::state::model::ModelStatus;
 
 /// Draws the invitation, or what is being waited for.
 pub fn show(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
@@ -19,7 +18,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
         ui.spacing_mut().item_spacing.y = theme::STEP;
         ui.label(RichText::new("What shall develop here?").heading().strong());
         let words = match &studio.model {
-            ModelStatus::Failed { .. } => "No model is loaded: choose one in the menu at the top".to_owned(),
+            model if model.is_missing() => "No model is loaded: choose one in the menu at the top".to_owned(),
             _ if studio.can_stop() => waiting_words(studio),
             model => {
                 let has_examples = model.facts().is_some_and(|facts| !facts.example_prompts.is_empty());

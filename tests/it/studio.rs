@@ -11,7 +11,7 @@ use calotype::gallery::record::{PictureRecord, ReadRecipe};
 use calotype::inference::message::{self as engine, JobId, ModelDefaults, ModelFacts, ModelSource};
 use calotype::latent_image::{LatentColours, LatentImage};
 use calotype::library::message as library;
-use calotype::request::{Companions, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps};
+use calotype::request::{Companions, GuidanceScale, ImageSize, Precision, SamplerKind, ScheduleKind, Seed, Steps};
 use calotype::state::Persisted;
 use calotype::worker::{Wake, Worker};
 use egui::accesskit::Role;
@@ -184,7 +184,7 @@ impl Studio {
     pub fn jobs(&self) -> Vec<engine::Job> {
         let jobs = self.engine().take_all().into_iter().filter_map(|command| match command {
             engine::Command::Generate(job) => Some(*job),
-            engine::Command::Load { .. } => None,
+            engine::Command::Load(_) => None,
         });
         jobs.collect()
     }
@@ -241,6 +241,7 @@ pub fn facts(source: ModelSource) -> ModelFacts {
         companions: Companions::default(),
         vae: None,
         computes_on: "CPU, 2 threads, f32".into(),
+        precision: Precision::F32,
         defaults: defaults(),
         example_prompts: vec!["a glossy fox on a blue background".into(), "a flat lemon".into()],
         tokenizer: None,

@@ -4,9 +4,9 @@
 use std::process::Command as Process;
 use std::sync::Arc;
 
-use calotype::inference::device::{DeviceChoice, Precision};
-use calotype::inference::message::{Command, Event, ModelSource};
-use calotype::request::Companions;
+use calotype::inference::device::DeviceChoice;
+use calotype::inference::message::{Command, Event, ModelOrder, ModelSource};
+use calotype::request::Precision;
 use calotype::worker::Worker;
 
 use crate::golden::fixtures;
@@ -35,7 +35,7 @@ fn engine() -> Worker<Command, Event> {
 }
 
 fn switch(engine: &Worker<Command, Event>, source: ModelSource) {
-    engine.send(Command::Load { source, companions: Companions::default() }).unwrap();
+    engine.send(Command::Load(ModelOrder { source, ..ModelOrder::default() })).unwrap();
     loop {
         match engine.next().unwrap() {
             Event::ModelReady { .. } => return,

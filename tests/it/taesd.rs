@@ -9,10 +9,10 @@ use calotype::checkpoint::{ModelFiles, describe, inspect, read_taesd};
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::tiny_decoder::TinyDecoder;
 use calotype::inference::cancel::CancelToken;
-use calotype::inference::device::{DeviceChoice, Precision};
-use calotype::inference::message::{Command, Event, Job, JobId, ModelSource, Previews};
+use calotype::inference::device::DeviceChoice;
+use calotype::inference::message::{Command, Event, Job, JobId, ModelOrder, ModelSource, Previews};
 use calotype::inference::spawn;
-use calotype::request::Companions;
+use calotype::request::{Companions, Precision};
 use calotype::worker::{Waited, Worker};
 use candle_core::{DType, Device};
 use image::RgbImage;
@@ -110,7 +110,7 @@ struct Engine(Worker<Command, Event>);
 impl Engine {
     fn with(source: ModelSource) -> Self {
         let worker = spawn(DeviceChoice::Cpu, Precision::F32, Arc::new(|| {})).unwrap();
-        worker.send(Command::Load { source, companions: Companions::default() }).unwrap();
+        worker.send(Command::Load(ModelOrder { source, ..ModelOrder::default() })).unwrap();
         Self(worker)
     }
 

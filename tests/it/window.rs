@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use calotype::app::{Errand, Report, read_stored};
 use calotype::gallery::message::{self as gallery, Entry};
-use calotype::inference::message::{self as engine, JobId, ModelSource};
+use calotype::inference::message::{self as engine, JobId, ModelOrder, ModelSource};
 use calotype::request::{Companions, Seed};
 use calotype::state::Persisted;
 use egui::Key;
@@ -44,7 +44,10 @@ fn the_prompt_has_the_focus_when_the_window_opens() {
 #[test]
 fn generate_before_the_model_is_known_is_remembered() {
     let mut studio = Studio::open();
-    assert!(matches!(studio.engine().take_all()[..], [engine::Command::Load { source: ModelSource::BuiltIn, .. }]));
+    assert!(matches!(
+        studio.engine().take_all()[..],
+        [engine::Command::Load(ModelOrder { source: ModelSource::BuiltIn, .. })]
+    ));
     studio.type_prompt("a cat");
     studio.press_generate();
     assert!(studio.jobs().is_empty());
@@ -309,12 +312,12 @@ fn a_dropped_picture_is_opened_and_a_dropped_folder_or_checkpoint_is_a_model() {
     drop_on(&mut studio, folder);
     let commands = studio.engine.take_all();
     assert!(
-        matches!(&commands[..], [engine::Command::Load { source: ModelSource::OnDisk(path), .. }] if path.ends_with(folder))
+        matches!(&commands[..], [engine::Command::Load(ModelOrder { source: ModelSource::OnDisk(path), .. })] if path.ends_with(folder))
     );
     drop_on(&mut studio, "/somewhere/model.safetensors");
     let commands = studio.engine.take_all();
     assert!(
-        matches!(&commands[..], [engine::Command::Load { source: ModelSource::OnDisk(path), .. }] if path.ends_with("model.safetensors"))
+        matches!(&commands[..], [engine::Command::Load(ModelOrder { source: ModelSource::OnDisk(path), .. })] if path.ends_with("model.safetensors"))
     );
 }
 
@@ -331,7 +334,7 @@ fn a_model_file_is_opened_and_found_again_among_the_last_models() {
     studio.window().run();
     let source = ModelSource::OnDisk("/models/mine.safetensors".into());
     assert!(
-        matches!(&studio.engine().take_all()[..], [engine::Command::Load { source: asked, .. }] if *asked == source)
+        matches!(&studio.engine().take_all()[..], [engine::Command::Load(ModelOrder { source: asked, .. })] if *asked == source)
     );
     studio.engine_says(engine::Event::ModelFound(Box::new(crate::studio::facts(source))));
     assert_eq!(studio.window().state().studio().settings.recent_models, [PathBuf::from("/models/mine.safetensors")]);
@@ -348,7 +351,10 @@ fn a_model_that_fails_offers_the_built_in_one() {
     let Some(Errand::Ask(question)) = desktop.take() else { panic!("no dialog") };
     desktop.say(Report::Chosen(question, "/models/broken".into()));
     studio.window().run();
-    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load { source: ModelSource::OnDisk(_), .. }]));
+    assert!(matches!(
+        &studio.engine().take_all()[..],
+        [engine::Command::Load(ModelOrder { source: ModelSource::OnDisk(_), .. })]
+    ));
     let source = ModelSource::OnDisk("/models/broken".into());
     studio.engine_says(engine::Event::ModelFailed {
         source,
@@ -357,7 +363,10 @@ fn a_model_that_fails_offers_the_built_in_one() {
     });
     studio.assert_sees("unet/config.json is missing");
     studio.click("Use the built-in model");
-    assert!(matches!(&studio.engine().take_all()[..], [engine::Command::Load { source: ModelSource::BuiltIn, .. }]));
+    assert!(matches!(
+        &studio.engine().take_all()[..],
+        [engine::Command::Load(ModelOrder { source: ModelSource::BuiltIn, .. })]
+    ));
 }
 
 #[test]

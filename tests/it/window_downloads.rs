@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use calotype::downloads::message::{Command, DownloadId, Event, Order};
-use calotype::inference::message::{Command as EngineCommand, ModelSource};
+use calotype::inference::message::{Command as EngineCommand, ModelOrder, ModelSource};
 use calotype::library::index::LibraryIndex;
 use calotype::library::message::{Activity, Command as LibraryCommand, Event as LibraryEvent, KindGroup};
 use egui::{Key, Modifiers};
@@ -93,7 +93,9 @@ fn a_download_shows_how_far_it_is_and_offers_to_load_what_it_fetched() {
     studio.click("Load");
     let loads = studio.engine().take_all();
     let path = "/own/fox.safetensors".into();
-    assert!(matches!(&loads[..], [EngineCommand::Load { source, .. }] if *source == ModelSource::OnDisk(path)));
+    assert!(
+        matches!(&loads[..], [EngineCommand::Load(ModelOrder { source, .. })] if *source == ModelSource::OnDisk(path))
+    );
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn browsing(entries: Vec<Entry>) -> Studio {
 fn loads(studio: &Studio) -> Vec<ModelSource> {
     let commands = studio.engine().take_all().into_iter();
     let loads = commands.filter_map(|command| match command {
-        EngineCommand::Load { source, .. } => Some(source),
+        EngineCommand::Load(order) => Some(order.source),
         EngineCommand::Generate(_) => None,
     });
     loads.collect()

@@ -61,9 +61,9 @@ fn foxes_ready(studio: &mut Studio, companions: &Companions, vae: Option<Recorde
 fn loads(studio: &Studio) -> Vec<Companions> {
     let commands = studio.engine().take_all().into_iter();
     let loads = commands.filter_map(|command| match command {
-        EngineCommand::Load { source, companions } => {
-            assert_eq!(source, ModelSource::OnDisk(MODEL.into()));
-            Some(companions)
+        EngineCommand::Load(order) => {
+            assert_eq!(order.source, ModelSource::OnDisk(MODEL.into()));
+            Some(order.companions)
         }
         EngineCommand::Generate(_) => None,
     });

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calotype::inference::cancel::CancelToken;
-use calotype::inference::device::{DeviceChoice, Precision};
-use calotype::inference::message::{Command, Event, Job, JobId, ModelSource, Previews};
+use calotype::inference::device::DeviceChoice;
+use calotype::inference::message::{Command, Event, Job, JobId, ModelOrder, ModelSource, Previews};
 use calotype::inference::spawn;
 use calotype::request::{
-    AdapterUse, ClipSkip, Companions, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale,
-    GuidanceScale, ImageSize, MicroConditioning, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed,
+    AdapterUse, ClipSkip, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale,
+    ImageSize, MicroConditioning, NoiseSourceKind, Precision, SamplerKind, SamplerOptions, ScheduleKind, Seed,
     SeedOptions, Steps,
 };
 use calotype::worker::{Waited, Worker};
@@ -30,7 +30,7 @@ impl Engine {
     fn new() -> Self {
         let worker = spawn(DeviceChoice::Cpu, Precision::F32, Arc::new(|| {})).unwrap();
         let source = ModelSource::OnDisk(fixtures().join("tiny-eps"));
-        worker.send(Command::Load { source, companions: Companions::default() }).unwrap();
+        worker.send(Command::Load(ModelOrder { source, ..ModelOrder::default() })).unwrap();
         Self { worker, jobs: 0 }
     }
 
