@@ -245,9 +245,9 @@ mod tests {
 
     #[test]
     fn the_precision_is_read_where_it_is_one_of_ours() {
-        assert_eq!(read("Steps: 20, Precision: bf16").precision.as_deref(), Some("bf16"));
-        assert_eq!(read("Steps: 20, Precision: f32").precision, None);
-        let other = read("Steps: 20, Precision: fp8");
+        assert_eq!(read("Steps: 20, Sampler: Euler, Precision: bf16").precision.as_deref(), Some("bf16"));
+        assert_eq!(read("Steps: 20, Sampler: Euler, Precision: f32").precision, None);
+        let other = read("Steps: 20, Sampler: Euler, Precision: fp8");
         assert_eq!((other.precision, other.not_understood), (None, vec!["Precision: fp8".to_owned()]));
     }
 

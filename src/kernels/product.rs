@@ -1,8 +1,8 @@
 //! Weights times columns, over all threads: the loops around [`super::tile`].
 //!
-//! A task takes 128 columns, which stay in its core's cache, and some or all rows of the weights, which stream past. What
-//! a sum is made of, and in which order, does not depend on how the work is divided: the same request gives the same
-//! bytes on any number of threads.
+//! A task takes 128 columns (or all, where they are at most 192), which stay in its core's cache, and some or all rows of
+//! the weights, which stream past. What a sum is made of, and in which order, does not depend on how the work is divided:
+//! the same request gives the same bytes on any number of threads.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -16,8 +16,8 @@ use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
 
 /// Panels of a task.
 const PANELS: usize = 2;
-/// Columns of a task.
-pub(super) const TASK_COLUMNS: usize = PANELS * COLUMNS;
+/// Panels of a task where there are no more, so that the weights are read once: both prompts' tokens are 154 columns.
+const FEW_PANELS: usize = 3;
 /// The most words of the inner length that are filled at once: two panels of them take half a megabyte.
 const MAX_WORDS: usize = 1024;
 /// Tasks for each thread that are aimed at, so that the last ones end together.
@@ -27,7 +27,7 @@ const WORDS_OF_A_FILLING: usize = 128;
 /// The fewest rows of weights that are worth a task.
 const LEAST_ROWS: usize = 16 * ROWS;
 
-/// A block of sums: [`ROWS`] rows or fewer of at most [`TASK_COLUMNS`] columns.
+/// A block of sums: [`ROWS`] rows or fewer of a task's columns.
 pub(super) struct Block<'a> {
     pub first_row: usize,
     pub rows: usize,
@@ -90,7 +90,8 @@ impl Product<'_> {
             return;
         }
         let walk = Walk::new(self, source.inner());
-        let groups = self.columns.div_ceil(TASK_COLUMNS);
+        let task_columns = walk.panels * COLUMNS;
+        let groups = self.columns.div_ceil(task_columns);
         let wanted = (TASKS_OF_A_THREAD * rayon::current_num_threads()).div_ceil(groups);
         let shares = wanted.min(self.rows.div_ceil(LEAST_ROWS)).max(1);
         let share = self.rows.div_ceil(shares).next_multiple_of(ROWS);
@@ -101,7 +102,7 @@ impl Product<'_> {
             .collect();
         let run = |filled: Option<&[u32]>| {
             tasks.into_par_iter().with_max_len(1).for_each(|(group, rows)| {
-                let columns = group * TASK_COLUMNS..((group + 1) * TASK_COLUMNS).min(self.columns);
+                let columns = group * task_columns..((group + 1) * task_columns).min(self.columns);
                 BUFFERS.with_borrow_mut(|buffers| walk.task((source, filled), columns, rows, buffers, finish));
             });
         };
@@ -143,6 +144,8 @@ struct Walk<'a> {
     instructions: Instructions,
     kind: Words,
     row_words: usize,
+    /// Panels of a task.
+    panels: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -152,7 +155,8 @@ impl<'a> Walk<'a> {
             Weights::Bf16(_) => Words::Bf16Pairs,
         };
         let row_words = inner.div_ceil(product.weights.values_of_a_word());
-        Self { product, instructions: instructions(), kind, row_words }
+        let panels = if product.columns <= FEW_PANELS * COLUMNS { FEW_PANELS } else { PANELS };
+        Self { product, instructions: instructions(), kind, row_words, panels }
     }
 
     /// `filled` are all panels, where they have been filled already.
@@ -167,11 +171,11 @@ impl<'a> Walk<'a> {
         let panels = columns.len().div_ceil(COLUMNS);
         // Where one filling holds the whole inner length, a block's sums are done at once and their place is used again.
         let is_whole = self.row_words <= MAX_WORDS;
-        let of_block = PANELS * ROWS * COLUMNS;
+        let of_block = self.panels * ROWS * COLUMNS;
         let sides = 1 + usize::from(self.product.partner.is_some());
         let kept = if is_whole { 1 } else { rows.len().div_ceil(ROWS) };
         if filled.is_none() {
-            buffers.panels.resize(buffers.panels.len().max(PANELS * COLUMNS * self.row_words.min(MAX_WORDS)), 0);
+            buffers.panels.resize(buffers.panels.len().max(self.panels * COLUMNS * self.row_words.min(MAX_WORDS)), 0);
         }
         buffers.sums.resize(buffers.sums.len().max(kept * sides * of_block), 0.0);
         let at_once = self.row_words.div_ceil(self.row_words.div_ceil(MAX_WORDS));
