@@ -1,5 +1,6 @@
 //! The command line: the same engine without a window.
 
+mod bench;
 mod companions;
 mod export;
 mod generate;
@@ -69,6 +70,7 @@ pub fn run() -> Outcome {
         Some(Task::Info(options)) => info::run(&options),
         Some(Task::Export(options)) => export::run(&options),
         Some(Task::Verify(options)) => verify::run(&options),
+        Some(Task::Bench(options)) => bench::run(&options),
         Some(Task::Samplers) => {
             kinds::print(SamplerKind::ALL.iter().map(|kind| (kind.name(), kind.label(), kind.summary())));
             Ok(())

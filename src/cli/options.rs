@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::bench::BenchOptions;
 use super::companions::CompanionOptions;
 use super::models::ModelsCommand;
 use super::networks::{LoraOption, NetworkOptions};
@@ -40,6 +41,8 @@ pub enum Task {
     Export(ExportOptions),
     /// Render a picture's recipe again and compare the pixels
     Verify(VerifyOptions),
+    /// Measure how long a model takes here: prompts, a step, decoding; and how much memory
+    Bench(BenchOptions),
     /// List the samplers: name, label, what it is
     Samplers,
     /// List the schedules: name, label, what it is
@@ -273,7 +276,8 @@ fn checked<T>(made: Result<T, RequestError>) -> Result<T, String> {
     made.map_err(|error| error.to_string())
 }
 
-fn side(text: &str) -> Result<u32, String> {
+/// A side of a picture.
+pub(super) fn side(text: &str) -> Result<u32, String> {
     let px = number(text)?;
     let nearest = ImageSize::nearest_side(px);
     if nearest == px {

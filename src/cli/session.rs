@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::RgbImage;
 
@@ -47,6 +47,17 @@ pub struct Drawn {
     pub image: Arc<RgbImage>,
     /// How long it took.
     pub seconds: f64,
+    /// Of that, beside the steps.
+    pub times: Times,
+}
+
+/// What a picture takes beside its steps, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// Until the prompts are read.
+    pub prompts: f64,
+    /// From the last step to the picture.
+    pub decoding: f64,
 }
 
 impl Session {
@@ -105,6 +116,8 @@ impl Session {
         let seed = request.seed;
         let (previews, cancel) = (Previews::Sent, self.cancel.clone());
         let job = Job { id, request, start_image, adapters, embeddings, previews, preview_decoder, cancel };
+        let mut times = Times::default();
+        let mut since = Instant::now();
         self.send(Command::Generate(Box::new(job)))?;
         loop {
             match self.next()? {
@@ -113,7 +126,12 @@ impl Session {
                     on_step(step, &preview, picture)?;
                 }
                 Event::Warned { text, .. } => self.report.warning(&text),
-                Event::Finished { image, seconds, .. } => return Ok(Drawn { image, seconds }),
+                Event::Sampling { .. } => times.prompts = since.elapsed().as_secs_f64(),
+                Event::Decoding { .. } => since = Instant::now(),
+                Event::Finished { image, seconds, .. } => {
+                    times.decoding = since.elapsed().as_secs_f64();
+                    return Ok(Drawn { image, seconds, times });
+                }
                 Event::Cancelled { .. } => return Err(Failure::Interrupted),
                 Event::Failed { error, .. } => return Err(Failure::Work(error)),
                 _ => {}

@@ -72,3 +72,9 @@ pub fn dtype(precision: Precision) -> DType {
 pub fn faster_precision() -> Precision {
     if instructions().prefers_bf16() { Precision::Bf16 } else { Precision::F32 }
 }
+
+/// The name of the kernels' instructions here, as `CALOTYPE_KERNELS` has it.
+#[must_use]
+pub fn kernels() -> &'static str {
+    instructions().label()
+}

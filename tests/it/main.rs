@@ -5,6 +5,7 @@
 
 mod adapters;
 mod architecture;
+mod bench_command;
 mod checkpoint;
 mod command_line;
 mod companions;

@@ -1,0 +1,26 @@
+//! `calotype bench`.
+
+use crate::command_line::{assert_ends, calotype, json_lines, text};
+use crate::golden::fixtures;
+
+#[test]
+fn bench_measures_every_part_of_a_picture() {
+    let home = tempfile::tempdir().unwrap();
+    let model = fixtures().join("tiny-eps");
+    let own = ["bench", "--model", model.to_str().unwrap(), "--width", "64", "--height", "128", "--steps", "3"];
+    let output = calotype(home.path(), &[&own[..], &["--json", "--precision", "f32"]].concat());
+    assert_ends(&output, 0, "");
+    let [measured] = &json_lines(&output)[..] else { panic!("{}", text(&output.stdout)) };
+    assert_eq!((&measured["event"], &measured["model"]), (&"measured".into(), &"tiny-eps".into()));
+    assert_eq!((&measured["width"], &measured["height"]), (&64.into(), &128.into()));
+    assert!(measured["computes_on"].as_str().unwrap().ends_with("f32"), "{measured}");
+    let steps = measured["steps"].as_array().unwrap();
+    assert_eq!((steps.len(), &steps[1]), (3, &measured["step"]), "the median of three");
+    for key in ["loading", "prompts", "step", "decoding"] {
+        assert!(measured[key].as_f64().unwrap() > 0.0, "{key} in {measured}");
+    }
+    let said = text(&calotype(home.path(), &own).stdout);
+    assert!(said.starts_with("model      tiny-eps\n") && said.contains("so a picture of 20 steps takes"), "{said}");
+    assert_ends(&calotype(home.path(), &["bench", "--width", "100"]), 2, "multiple of 8");
+    assert!(std::fs::read_dir(home.path()).unwrap().flatten().all(|entry| entry.path().is_dir()), "a picture was kept");
+}
