@@ -117,10 +117,11 @@ fn precision(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
                 actions.push(Action::SetPrecision(choice));
             }
         }
-        if let Some(facts) = studio.model.facts().filter(|_| studio.settings.precision == PrecisionChoice::Automatic) {
-            faint(ui, format!("{} here", facts.precision.label()));
-        }
     });
+    if let Some(facts) = studio.model.facts().filter(|_| studio.settings.precision == PrecisionChoice::Automatic) {
+        let words = format!("On this machine Automatic means {}", facts.precision.label());
+        ui.label(RichText::new(words).color(palette(ui).faint_text));
+    }
 }
 
 fn folder(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {

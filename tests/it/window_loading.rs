@@ -93,7 +93,7 @@ fn a_picture_that_waits_for_the_model_ends_with_its_loading_and_the_queue_stays(
 fn another_precision_loads_the_model_again_and_stands_in_the_recipe() {
     let mut studio = Studio::open_ready();
     studio.click("Settings");
-    studio.assert_sees("f32 here");
+    studio.assert_sees("Automatic means f32");
     studio.click("bf16");
     let order = one_order(&studio);
     assert_eq!(order.precision, PrecisionChoice::Always(Precision::Bf16));
