@@ -2,7 +2,7 @@
 
 /// What a file is by its first bytes, when it is no file of tensors.
 pub(super) fn by_first_bytes(start: &[u8]) -> Option<&'static str> {
-    let text = start.trim_ascii_start();
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     if start.starts_with(b"version https://git-lfs") {
         Some("a Git LFS pointer: the place of a file that was not downloaded")
     } else if text.starts_with(b"<") {
@@ -26,6 +26,8 @@ const STRANGERS: &[(&str, &str)] = &[
     ("motion_modules", "an AnimateDiff motion module"),
     ("joint_blocks.", "a Stable Diffusion 3 model"),
     ("double_blocks.", "a Flux model"),
+    ("single_transformer_blocks.", "a Flux model"),
+    ("context_embedder.", "a Stable Diffusion 3 or Flux model"),
     ("double_layers.", "an AuraFlow model"),
     ("mlp_t5.", "a Hunyuan-DiT model"),
     ("clip_txt_mapper.", "a Stable Cascade model"),
@@ -131,6 +133,8 @@ mod tests {
         assert!(has("down.to_q_lora.up.weight", "_lora.up.") && has("lllite_unet_x.down", "lllite_unet"));
         assert_eq!(relative(&["lora_unet_double_blocks_0_img_attn.lora_up.weight"]), None);
         assert_eq!(relative(&["double_blocks.0.img_attn.qkv.weight"]), Some("a Flux model"));
+        assert_eq!(relative(&["single_transformer_blocks.0.attn.to_q.weight"]), Some("a Flux model"));
+        assert_eq!(by_first_bytes(b"\xef\xbb\xbf<!DOCTYPE html>").map(|what| &what[..16]), Some("a saved web page"));
         assert_eq!(part(&["text_encoders.clip_l.transformer.text_model.x"]), Some("a text encoder alone"));
     }
 }

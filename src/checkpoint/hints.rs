@@ -20,4 +20,6 @@ pub struct ModelHints {
     pub schedule: Option<ScheduleKind>,
     /// Prompts that it draws well.
     pub example_prompts: Vec<String>,
+    /// A template with wildcards, from which prompts are drawn that it draws well.
+    pub random_prompt: Option<String>,
 }

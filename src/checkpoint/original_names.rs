@@ -50,7 +50,8 @@ impl PartNames {
     pub fn stored(&self, name: &str) -> Vec<StoredName> {
         let mut names: Vec<StoredName> = match &self.spelling {
             Spelling::AsAsked => {
-                [Some(name.to_owned()), former_name(name)].into_iter().flatten().map(Into::into).collect()
+                let plain = [Some(name.to_owned()), former_name(name)].into_iter().flatten().map(Into::into);
+                plain.chain(joined_attention(name)).chain(bare_projection(name)).collect()
             }
             Spelling::UNet(blocks) => blocks.stored(name).map(Into::into).into_iter().collect(),
             Spelling::Vae { levels } => {
@@ -73,6 +74,23 @@ fn former_name(name: &str) -> Option<String> {
         .into_iter()
         .find(|(new, _)| name.contains("mid_block.attentions") && name.contains(new))
         .map(|(new, old)| name.replace(new, old))
+}
+
+/// stable-diffusion.cpp's name for OpenCLIP's queries, keys and values in one tensor, behind transformers' names.
+fn joined_attention(name: &str) -> Option<StoredName> {
+    let (block, part) = name.split_once(".self_attn.")?;
+    let (part, leaf) = part.split_once('.')?;
+    let third = ["q_proj", "k_proj", "v_proj"].iter().position(|known| *known == part)?;
+    Some(StoredName { name: format!("{block}.self_attn.in_proj.{leaf}"), third: Some(third), is_transposed: false })
+}
+
+/// stable-diffusion.cpp's name for OpenCLIP's projection, which lies there as OpenCLIP has it.
+fn bare_projection(name: &str) -> Option<StoredName> {
+    (name == "text_projection.weight").then(|| StoredName {
+        name: "text_model.text_projection".to_owned(),
+        third: None,
+        is_transposed: true,
+    })
 }
 
 /// The VAE's attention under diffusers' names in a block of CompVis', as some trainers write it.
@@ -192,6 +210,18 @@ mod tests {
         let stored = first("cond_stage_model.model.", Spelling::OpenClip, name).unwrap();
         assert_eq!(stored.name, "cond_stage_model.model.transformer.resblocks.5.attn.in_proj_bias");
         assert_eq!(stored.third, Some(2));
+    }
+
+    #[test]
+    fn stable_diffusion_cpps_names_are_looked_for_behind_transformers() {
+        let names = PartNames { prefix: "cond_stage_model.1.transformer.".to_owned(), spelling: Spelling::AsAsked };
+        let stored = names.stored("text_model.encoder.layers.3.self_attn.k_proj.bias");
+        let joined = "cond_stage_model.1.transformer.text_model.encoder.layers.3.self_attn.in_proj.bias";
+        assert_eq!((stored[1].name.as_str(), stored[1].third), (joined, Some(1)));
+        let projection = &names.stored("text_projection.weight")[1];
+        assert_eq!(projection.name, "cond_stage_model.1.transformer.text_model.text_projection");
+        assert!(projection.is_transposed);
+        assert_eq!(names.stored("text_model.encoder.layers.3.self_attn.out_proj.bias").len(), 1);
     }
 
     #[test]

@@ -80,7 +80,11 @@ fn render_and_compare(
     start_image: Option<Arc<RgbImage>>,
 ) -> Result<Verdict, Failure> {
     let recipe = picture.recipe.clone().unwrap_or_default();
-    let model = options.model.as_deref().map(models::resolve).transpose()?;
+    let named = options.model.as_deref().map(models::resolve).transpose()?;
+    // The recipe's own model, which may be called otherwise here.
+    let own = if named.is_none() { models::recorded_model(&recipe) } else { None };
+    let is_own = own.is_some();
+    let model = named.or(own);
     let (companions, missing) = companions(options, &recipe)?;
     if let Some(missing) = missing {
         return Ok(Verdict::Impossible(vec![missing]));
@@ -95,7 +99,8 @@ fn render_and_compare(
     let precision = PrecisionChoice::Always(options.precision.or(precision).unwrap_or_default());
     let mut session = Session::start(options.device, Report::new(options.json))?;
     let (mut notes, mut refusal) = (Vec::new(), None);
-    let check = |facts: &ModelFacts| match other_model(&recipe, &facts.name) {
+    let other = |facts: &ModelFacts| if is_own { None } else { other_model(&recipe, &facts.name) };
+    let check = |facts: &ModelFacts| match other(facts) {
         None => match recipe.vae.as_ref().filter(|named| !is_vae_known && !is_called(facts, named)) {
             None => Ok(()),
             Some(RecordedVae { name, .. }) => {

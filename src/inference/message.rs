@@ -115,6 +115,8 @@ pub struct ModelFacts {
     pub defaults: ModelDefaults,
     /// Prompts that it draws well, for the empty canvas; may be empty.
     pub example_prompts: Vec<String>,
+    /// A template with wildcards, from which prompts are drawn that it draws well.
+    pub random_prompt: Option<String>,
     /// Counts tokens as the model will see them.
     pub tokenizer: Option<Arc<Tokenizer>>,
 }

@@ -1,5 +1,8 @@
 //! What AUTOMATIC1111's web UI takes out of a prompt before it reads it: comments, and calls of extra networks.
 
+use std::fmt;
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::origins::Origins;
@@ -89,11 +92,24 @@ impl NetworkCall {
     }
 }
 
-/// Takes every `<word:…>` out of a prompt; the spaces and commas around it stay.
+/// As it is written in a prompt.
+impl fmt::Display for NetworkCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, weight, unet_weight } = self;
+        match (weight, unet_weight) {
+            (Some(text), Some(unet)) if text == unet => write!(f, "<{kind}:{name}:{text}>"),
+            (Some(text), Some(unet)) => write!(f, "<{kind}:{name}:te={text}:unet={unet}>"),
+            (Some(text), None) => write!(f, "<{kind}:{name}:{text}>"),
+            (None, _) => write!(f, "<{kind}:{name}>"),
+        }
+    }
+}
+
+/// Every `<word:…>` of a prompt, and where it stands, in bytes.
 #[must_use]
-pub fn without_networks(prompt: &str) -> (CutText, Vec<NetworkCall>) {
-    let (mut kept, mut calls) = (CutText::default(), Vec::new());
-    let (mut at, mut look) = (0, 0);
+pub fn network_calls(prompt: &str) -> Vec<(Range<usize>, NetworkCall)> {
+    let mut calls = Vec::new();
+    let mut look = 0;
     while let Some(open) = prompt[look..].find('<').map(|found| look + found) {
         let inside = &prompt[open + 1..];
         let kind = &inside[..inside.find(|c| !is_word(c)).unwrap_or(inside.len())];
@@ -105,12 +121,23 @@ pub fn without_networks(prompt: &str) -> (CutText, Vec<NetworkCall>) {
             break;
         };
         if length > 0 {
-            calls.push(NetworkCall::read(kind, &arguments[..length]));
-            kept.push(prompt, at, open);
-            at = open + 1 + kind.len() + 1 + length + 1;
-            look = at;
+            look = open + 1 + kind.len() + 1 + length + 1;
+            calls.push((open..look, NetworkCall::read(kind, &arguments[..length])));
         }
     }
+    calls
+}
+
+/// Takes every `<word:…>` out of a prompt; the spaces and commas around it stay.
+#[must_use]
+pub fn without_networks(prompt: &str) -> (CutText, Vec<NetworkCall>) {
+    let (mut kept, mut at) = (CutText::default(), 0);
+    let calls = network_calls(prompt).into_iter().map(|(place, call)| {
+        kept.push(prompt, at, place.start);
+        at = place.end;
+        call
+    });
+    let calls = calls.collect();
     kept.push(prompt, at, prompt.len());
     (kept, calls)
 }

@@ -1,6 +1,9 @@
 //! What a prompt calls by name, LoRAs and embeddings, looked up among the files at hand.
 
-use super::cut::without_networks;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::cut::{NetworkCall, network_calls, without_comments, without_networks};
 use super::parsed::ParsedPrompt;
 use super::tokenizer::{LearnedWord, Tokenizer, TokenizerError};
 use super::words::is_space;
@@ -46,6 +49,44 @@ pub fn called_adapters(prompt: &str, dialect: Dialect, files: &[NamedFile]) -> C
         }
     }
     called
+}
+
+/// A `<lora:name:weight>` in a prompt as it is typed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlacedAdapter {
+    /// Where it stands, in bytes.
+    pub place: Range<usize>,
+    /// What it says.
+    pub call: NetworkCall,
+    /// The file that it means, where there is one.
+    pub path: Option<PathBuf>,
+}
+
+/// The LoRAs that a prompt calls, outside of its comments, where they stand.
+#[must_use]
+pub fn placed_adapters(prompt: &str, dialect: Dialect, files: &[NamedFile]) -> Vec<PlacedAdapter> {
+    if dialect == Dialect::ComfyUi {
+        return Vec::new();
+    }
+    let uncommented = without_comments(prompt);
+    let calls = network_calls(&uncommented.text).into_iter();
+    let adapters = calls.filter(|(_, call)| matches!(call.kind.as_str(), "lora" | "lyco"));
+    let placed = adapters.map(|(place, call)| PlacedAdapter {
+        place: uncommented.origins.of_range(place),
+        path: find(&call.name, files).map(|file| file.path.clone()),
+        call,
+    });
+    placed.collect()
+}
+
+/// The prompt with `call` in place of what stands at `place`; or without it, and without the space before it.
+#[must_use]
+pub fn replaced(prompt: &str, place: Range<usize>, call: Option<&NetworkCall>) -> String {
+    let (before, after) = (&prompt[..place.start], &prompt[place.end..]);
+    match call {
+        Some(call) => format!("{before}{call}{after}"),
+        None => format!("{}{after}", before.strip_suffix(' ').unwrap_or(before)),
+    }
 }
 
 /// The embeddings that the prompts call, and a sentence for each that ComfyUI's `embedding:name` names in vain.
@@ -161,6 +202,25 @@ mod tests {
         assert_eq!(found, [("ink", 0.5, 0.5), ("snow", 0.5, -1.0)]);
         assert_eq!(called.missing, Vec::<String>::new());
         assert_eq!(called_adapters("<lora:ink:1>", Dialect::ComfyUi, &files), CalledAdapters::default());
+    }
+
+    #[test]
+    fn calls_are_changed_and_taken_out_where_they_stand() {
+        let prompt = "é <lora:ink:0.5> # <lora:not:1>\n<lyco:snow:0.5:-1>, <hypernet:h>";
+        let placed = placed_adapters(prompt, Dialect::A1111, &files(&["Ink"]));
+        assert_eq!(placed.len(), 2);
+        assert!(placed[0].path.is_some() && placed[1].path.is_none());
+        let lighter = NetworkCall { weight: Some(0.25), unet_weight: Some(0.25), ..placed[0].call.clone() };
+        assert_eq!(
+            replaced(prompt, placed[0].place.clone(), Some(&lighter)),
+            "é <lora:ink:0.25> # <lora:not:1>\n<lyco:snow:0.5:-1>, <hypernet:h>"
+        );
+        assert_eq!(
+            replaced(prompt, placed[0].place.clone(), None),
+            "é # <lora:not:1>\n<lyco:snow:0.5:-1>, <hypernet:h>"
+        );
+        assert_eq!(placed[1].call.to_string(), "<lyco:snow:te=0.5:unet=-1>");
+        assert_eq!(placed_adapters(prompt, Dialect::ComfyUi, &[]), []);
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub enum Action {
     Generate,
     /// Put this prompt into the form and make its pictures.
     TryPrompt(String),
+    /// Put a prompt into the form that the model draws well.
+    RollPrompt,
+    /// The same, and make its pictures.
+    TryRandomPrompt,
     /// Cancel the running job; pressed again, empty the queue.
     Stop,
     /// Put a fresh seed into the form and lock it.

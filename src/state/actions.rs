@@ -17,7 +17,8 @@ use crate::gallery::record::ReadRecipe;
 use crate::inference::message::ModelSource;
 use crate::library::message::Command as LibraryCommand;
 use crate::prompt::called_adapters;
-use crate::request::{Precision, PrecisionChoice};
+use crate::prompt::wildcards::{Stream, draw};
+use crate::request::{Dialect, Precision, PrecisionChoice};
 
 impl Studio {
     /// Takes in an action of the user.
@@ -25,8 +26,16 @@ impl Studio {
         match action {
             Action::Generate => return self.generate(moment),
             Action::TryPrompt(prompt) => {
-                self.form.prompt = prompt;
+                self.replace_prompt(prompt);
                 return self.generate(moment);
+            }
+            Action::RollPrompt => {
+                self.roll_prompt(moment);
+            }
+            Action::TryRandomPrompt => {
+                if self.roll_prompt(moment) {
+                    return self.generate(moment);
+                }
             }
             Action::Stop => return self.stop(),
             Action::DrawSeed => {
@@ -149,6 +158,30 @@ impl Studio {
     pub fn on_no_answer(&mut self, question: &Question) {
         if let Question::SaveAs { id, .. } = question {
             self.canvas.save_dialog_cancelled(*id);
+        }
+    }
+
+    /// What the user wrote there before can be found among the earlier prompts.
+    fn replace_prompt(&mut self, prompt: String) {
+        if self.form.prompt != self.rolled_prompt {
+            self.history.remember(&self.form.prompt);
+        }
+        self.form.prompt = prompt;
+    }
+
+    /// Draws a prompt from the model's own template; false when it has none, or none can be drawn.
+    fn roll_prompt(&mut self, moment: Moment) -> bool {
+        let Some(template) = self.model.facts().and_then(|facts| facts.random_prompt.clone()) else { return false };
+        match draw(&template, Dialect::A1111, moment.random_seed, Stream::Prompt, &self.wildcards) {
+            Ok(prompt) => {
+                self.replace_prompt(prompt.clone());
+                self.rolled_prompt = prompt;
+                true
+            }
+            Err(error) => {
+                self.notices.tell(format!("No prompt can be drawn for this model: {error}"), moment.now_secs);
+                false
+            }
         }
     }
 

@@ -201,6 +201,7 @@ mod tests {
             computes_on: "CPU".into(),
             defaults,
             example_prompts: Vec::new(),
+            random_prompt: Some("a {red|blue} {fox|lemon}".into()),
             tokenizer: None,
         }
     }

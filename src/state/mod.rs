@@ -106,6 +106,8 @@ pub struct Studio {
     pub negative_tokens: tokens::CountedText,
     /// Another picture's recipe beside that of the picture on the canvas.
     comparison: Option<comparison::Comparison>,
+    /// The prompt that the die put into the form last.
+    rolled_prompt: String,
     /// Presses of Generate before the model was known.
     remembered: Vec<RememberedPress>,
 }
@@ -145,6 +147,7 @@ impl Studio {
             prompt_tokens: tokens::CountedText::prompt(),
             negative_tokens: tokens::CountedText::negative_prompt(),
             comparison: None,
+            rolled_prompt: String::new(),
             remembered: Vec::new(),
         }
     }

@@ -28,7 +28,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels, actions: &mut
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         // Room for the scroll bar that floats over the edge.
         ui.set_max_width(ui.available_width() - theme::HALF_STEP);
-        prompts::show(ui, studio, panels);
+        prompts::show(ui, studio, panels, actions);
         ui.add_space(theme::HALF_STEP);
         let errors = studio.form.errors();
         let is_xl = studio.model.facts().is_some_and(|facts| facts.has_xl_latents);

@@ -3,7 +3,7 @@
 use egui::accesskit::Role;
 use egui::{Painter, Pos2, Rect, Response, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2};
 
-use super::theme;
+use super::theme::{self, palette};
 
 /// The pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,22 @@ pub fn icon_button(ui: &mut Ui, icon: Icon, name: &str, tip: &str) -> Response {
         let visuals = *ui.style().interact(&response);
         ui.painter().rect(rect, visuals.corner_radius, visuals.bg_fill, visuals.bg_stroke, StrokeKind::Inside);
         paint(ui.painter(), icon, rect, Stroke::new(1.5, visuals.text_color()));
+    }
+    response.on_hover_text(tip)
+}
+
+/// A picture without a button around it, for headings, as high as a line.
+pub fn bare_icon_button(ui: &mut Ui, icon: Icon, name: &str, tip: &str) -> Response {
+    let (rect, response) = ui.allocate_exact_size(Vec2::splat(ui.available_height().min(theme::CONTROL_HEIGHT)), Sense::click());
+    let enabled = ui.is_enabled();
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, name));
+    if ui.is_rect_visible(rect) {
+        let colour = if response.hovered() || response.has_focus() {
+            ui.visuals().strong_text_color()
+        } else {
+            palette(ui).faint_text
+        };
+        paint(ui.painter(), icon, rect.expand(3.0), Stroke::new(1.2, colour));
     }
     response.on_hover_text(tip)
 }

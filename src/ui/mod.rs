@@ -7,6 +7,7 @@ mod controls;
 mod gallery;
 mod history;
 mod icons;
+mod lora_rows;
 mod model_browser;
 mod model_details;
 mod model_downloads;

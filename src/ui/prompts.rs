@@ -6,10 +6,12 @@ use egui::text::{CCursor, CCursorRange};
 use egui::text_edit::{TextEditOutput, TextEditState};
 use egui::{Button, EventFilter, Galley, Id, Key, Modifiers, Rect, RichText, ScrollArea, Sides, TextEdit, Ui};
 
+use super::icons::{Icon, bare_icon_button};
 use super::theme::palette;
-use super::{Panels, prompt_text, theme};
+use super::{Panels, lora_rows, prompt_text, theme};
 use crate::prompt::{Move, Reweigh, moved, reweighed};
 use crate::state::Studio;
+use crate::state::action::Action;
 use crate::state::tokens::{CountedText, Hint};
 
 /// A longer prompt scrolls, in points.
@@ -38,8 +40,17 @@ const NEGATIVE: PromptField = PromptField {
 };
 
 /// Draws both prompts.
-pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels) {
-    let wants_history = heading(ui, PROMPT.name, &studio.prompt_tokens, true);
+pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels, actions: &mut Vec<Action>) {
+    let has_die = studio.model.facts().is_some_and(|facts| facts.random_prompt.is_some());
+    let mut wants_history = false;
+    heading(ui, PROMPT.name, &studio.prompt_tokens, |ui| {
+        let button = Button::new(RichText::new("History").small().color(palette(ui).faint_text)).frame(false);
+        wants_history = ui.add(button).on_hover_text("Earlier prompts (Ctrl+H)").clicked();
+        let tip = "Another prompt that this model draws well; what stands here stays in the history";
+        if has_die && bare_icon_button(ui, Icon::Dice, "Random prompt", tip).clicked() {
+            actions.push(Action::RollPrompt);
+        }
+    });
     let key = ui.input_mut(|input| input.consume_key(Modifiers::COMMAND, Key::H));
     if !panels.has_focused_prompt {
         panels.has_focused_prompt = true;
@@ -52,7 +63,8 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, panels: &mut Panels) {
     if let Some(prompt) = panels.history.show(ui, &studio.history, field) {
         PROMPT.replace(ui, &mut studio.form.prompt, prompt);
     }
-    heading(ui, NEGATIVE.name, &studio.negative_tokens, false);
+    lora_rows::show(ui, studio);
+    heading(ui, NEGATIVE.name, &studio.negative_tokens, |_| ());
     NEGATIVE.show(ui, &mut studio.form.negative_prompt, &mut studio.negative_tokens);
 }
 
@@ -149,16 +161,15 @@ fn bytes(text: &str, chars: Range<usize>) -> Range<usize> {
     at(chars.start)..at(chars.end)
 }
 
-/// The name, and on the right what there is to say; true when the history was asked for.
-fn heading(ui: &mut Ui, name: &str, tokens: &CountedText, has_history: bool) -> bool {
-    let (asked, ()) = Sides::new().height(18.0).show(
+/// The name, the tools beside it, and on the right what there is to say.
+fn heading(ui: &mut Ui, name: &str, tokens: &CountedText, tools: impl FnOnce(&mut Ui)) {
+    Sides::new().height(18.0).show(
         ui,
         |ui| {
             ui.label(RichText::new(name).strong());
             ui.spacing_mut().interact_size.y = 0.0;
             ui.spacing_mut().button_padding = egui::vec2(4.0, 1.0);
-            let button = Button::new(RichText::new("History").small().color(palette(ui).faint_text)).frame(false);
-            has_history && ui.add(button).on_hover_text("Earlier prompts (Ctrl+H)").clicked()
+            tools(ui);
         },
         |ui| {
             if let Some(Hint { short, more }) = tokens.hint() {
@@ -170,5 +181,4 @@ fn heading(ui: &mut Ui, name: &str, tokens: &CountedText, has_history: bool) -> 
             }
         },
     );
-    asked
 }

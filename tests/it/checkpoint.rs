@@ -74,7 +74,7 @@ fn hidden(model: &StableDiffusion) -> Vec<f32> {
 #[test]
 fn the_starter_model_loads_from_the_binary() {
     let description = checkpoint::describe(&ModelFiles::Starter, &Companions::default()).unwrap();
-    assert_eq!(description.native_size_px, (128, 128));
+    assert_eq!(description.native_size_px, (192, 192));
     let cpu = Device::Cpu;
     checkpoint::load(&description, DType::F32, &cpu, Arc::new(|_| true)).unwrap();
 }

@@ -69,12 +69,12 @@ fn a_prompt_typed_before_the_model_is_loaded_becomes_a_picture_on_disk() {
     wait_for(&mut window, "the file", is_saved);
     let file = std::fs::read_dir(&gallery).unwrap().next().unwrap().unwrap().path();
     let picture = gallery::open_picture(&file).unwrap();
-    assert_eq!(picture.image.dimensions(), (128, 128));
+    assert_eq!(picture.image.dimensions(), (192, 192));
     let record = picture.record.unwrap();
     assert_eq!(record.request.prompt, "a glossy fox on a sky blue background");
     assert_eq!(record.model, "Calotype starter");
     // A fox is orange, the background sky blue.
-    let [corner, centre] = [picture.image.get_pixel(3, 3).0, picture.image.get_pixel(64, 80).0];
+    let [corner, centre] = [picture.image.get_pixel(3, 3).0, picture.image.get_pixel(96, 120).0];
     assert!(corner[2] > corner[0] + 40, "the background is {corner:?}");
     assert!(centre != corner);
 }

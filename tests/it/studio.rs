@@ -244,6 +244,7 @@ pub fn facts(source: ModelSource) -> ModelFacts {
         precision: Precision::F32,
         defaults: defaults(),
         example_prompts: vec!["a glossy fox on a blue background".into(), "a flat lemon".into()],
+        random_prompt: Some("a {glossy|flat} {fox|lemon}".into()),
         tokenizer: None,
     }
 }

@@ -303,6 +303,26 @@ fn a_called_lora_goes_to_the_engine_and_into_the_recipe() {
 }
 
 #[test]
+fn the_loras_of_the_prompt_stand_below_it_with_their_weights() {
+    let mut studio = browsing(some());
+    studio.engine_says(ready_event());
+    studio.press(Key::Escape);
+    studio.type_prompt("a fox <lora:ink:0.5> <lora:nowhere:1>");
+    let prompt = |studio: &mut Studio| studio.window().state().studio().form.prompt.clone();
+    let weight = |studio: &mut Studio| {
+        studio.window().get_by_role_and_label(Role::Slider, "Weight of ink").focus();
+        studio.window().run();
+        studio.press(Key::ArrowRight);
+    };
+    weight(&mut studio);
+    assert_eq!(prompt(&mut studio), "a fox <lora:ink:0.55> <lora:nowhere:1>");
+    studio.click("Take nowhere off");
+    assert_eq!(prompt(&mut studio), "a fox <lora:ink:0.55>");
+    studio.click("Take ink off");
+    assert_eq!(prompt(&mut studio), "a fox");
+}
+
+#[test]
 fn a_recipe_has_the_short_hash_of_its_model_where_the_library_knows_it() {
     let path = "/m/foxes.safetensors";
     let mut foxes = entry(KindGroup::Checkpoint, "foxes", Family::Sd1);

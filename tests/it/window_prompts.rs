@@ -23,6 +23,29 @@ fn wildcards_are_drawn_for_each_picture_and_a_lora_is_said_not_to_be_applied() {
 }
 
 #[test]
+fn the_die_puts_a_prompt_of_the_model_into_the_form_and_the_old_one_into_the_history() {
+    let mut studio = Studio::open_ready();
+    studio.type_prompt("my own words");
+    for _ in 0..3 {
+        studio.click("Random prompt");
+        let prompt = studio.window().state().studio().form.prompt.clone();
+        let drawn = ["a glossy fox", "a flat fox", "a glossy lemon", "a flat lemon"];
+        assert!(drawn.contains(&prompt.as_str()), "{prompt}");
+    }
+    assert!(studio.jobs().is_empty());
+    // What the die itself put there is not worth remembering.
+    assert_eq!(studio.window().state().studio().history.search(""), ["my own words"]);
+}
+
+#[test]
+fn the_empty_canvas_makes_a_picture_of_a_prompt_drawn_by_chance() {
+    let mut studio = Studio::open_ready();
+    studio.click("Surprise me");
+    let prompt = studio.one_job().request.prompt;
+    assert!(prompt.starts_with("a ") && (prompt.ends_with("fox") || prompt.ends_with("lemon")), "{prompt}");
+}
+
+#[test]
 fn alt_left_and_right_move_the_phrase_at_the_cursor() {
     let mut studio = Studio::open_ready();
     studio.type_prompt("a fox, red, old");

@@ -14,6 +14,12 @@ pub(in crate::checkpoint) struct FilePart<'a> {
     pub names: PartNames,
 }
 
+/// The groups of the norms, which no shape shows: 32 as in every model that is known, or what the widths leave of it.
+pub(in crate::checkpoint) fn norm_groups(widths: &[usize]) -> usize {
+    let fits = |groups: &usize| widths.iter().all(|width| width.is_multiple_of(*groups));
+    [32, 16, 8, 4, 2].into_iter().find(fits).unwrap_or(1)
+}
+
 impl<'a> FilePart<'a> {
     pub fn new(file: &'a TensorFile, prefix: &str, spelling: Spelling) -> Self {
         Self { file, names: PartNames { prefix: prefix.to_owned(), spelling } }

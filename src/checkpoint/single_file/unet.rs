@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::part::FilePart;
+use super::part::{FilePart, norm_groups};
 use super::sidecar;
 use crate::checkpoint::original_names::Spelling;
 use crate::checkpoint::taesd::Taesd;
@@ -103,9 +103,12 @@ impl<'a> FileUNet<'a> {
         if self.family == Family::Xl { 0.13025 } else { 0.18215 }
     }
 
-    /// Stable Diffusion 1 has 8 heads everywhere, 2 and XL have heads that are 64 wide.
+    /// Stable Diffusion 1 has 8 heads everywhere, 2 and XL have heads that are 64 wide. Their linear projections are
+    /// met with the shape of convolutions too.
     fn has_eight_heads(&self) -> Result<bool, CheckpointError> {
-        Ok(self.context()? == 768 || !self.is_linear()?)
+        const SECOND: usize = 1024;
+        let context = self.context()?;
+        Ok(!self.part.has(LABEL) && (context == 768 || context != SECOND && !self.is_linear()?))
     }
 
     fn is_linear(&self) -> Result<bool, CheckpointError> {
@@ -130,6 +133,7 @@ impl<'a> FileUNet<'a> {
             "sample_size": self.sample_size(),
             "in_channels": part.dim("conv_in.weight", 1)?,
             "out_channels": part.dim("conv_out.weight", 0)?,
+            "norm_num_groups": norm_groups(&widths),
             "block_out_channels": widths,
             "down_block_types": types(&down_depths, "Down"),
             "up_block_types": types(&up_depths, "Up"),

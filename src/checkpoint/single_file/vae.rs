@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::part::FilePart;
+use super::part::{FilePart, norm_groups};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::original_names::Spelling;
 use crate::checkpoint::tensor_file::TensorFile;
@@ -49,6 +49,7 @@ pub(in crate::checkpoint) fn config(vae: &FilePart, scaling_factor: f64) -> Resu
     }
     let widths = (0..levels).map(|level| vae.dim(&first(level), 0)).collect::<Result<Vec<_>, _>>()?;
     vae.config(json!({
+        "norm_num_groups": norm_groups(&widths),
         "block_out_channels": widths,
         "layers_per_block": vae.count(|index| format!("encoder.down_blocks.0.resnets.{index}.conv1.weight")),
         "latent_channels": latent_channels,

@@ -5,6 +5,7 @@ mod gguf;
 mod notes;
 mod pickle;
 mod safetensors;
+mod scales;
 mod stored;
 
 use std::collections::HashMap;
@@ -80,7 +81,9 @@ impl TensorFile {
             let problem = format!("tensor \"{name}\" ends at byte {end} and the file has {len}; it is cut off");
             return Err(CheckpointError::Damaged { problem, path });
         }
-        let Header { tensors, metadata } = header;
+        let Header { mut tensors, metadata } = header;
+        scales::note(&source, &mut tensors)
+            .map_err(|problem| CheckpointError::Damaged { problem, path: path.clone() })?;
         let opened = source.metadata();
         Ok(Self { path, container, source, tensors, metadata, opened })
     }
@@ -160,7 +163,11 @@ impl TensorFile {
             .read_at(tensor.offset + (first / numbers * len_bytes) as u64, bytes)
             .map_err(|source| CheckpointError::Io { source, path: self.path.clone() })?;
         let read = tensor.kind.decode(bytes, out);
-        read.map_err(|problem| self.damaged_tensor(name, &format!(": {problem}")))
+        read.map_err(|problem| self.damaged_tensor(name, &format!(": {problem}")))?;
+        if tensor.scale != 1.0 {
+            out.iter_mut().for_each(|value| *value *= tensor.scale);
+        }
+        Ok(())
     }
 
     fn check_type(&self, name: &str, tensor: &StoredTensor) -> Result<(), CheckpointError> {

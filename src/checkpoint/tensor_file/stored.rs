@@ -124,6 +124,8 @@ pub struct StoredTensor {
     pub len_bytes: u64,
     /// In numbers, where rows do not follow each other.
     pub strides: Option<Vec<usize>>,
+    /// What the stored numbers are to be multiplied with.
+    pub scale: f32,
 }
 
 impl StoredTensor {
@@ -134,7 +136,7 @@ impl StoredTensor {
         let blocks = count.is_multiple_of(numbers).then_some(count / numbers)?;
         let len_bytes = u64::try_from(blocks.checked_mul(bytes)?).ok()?;
         offset.checked_add(len_bytes)?;
-        Some(Self { shape, kind, offset, len_bytes, strides: None })
+        Some(Self { shape, kind, offset, len_bytes, strides: None, scale: 1.0 })
     }
 
     /// How many numbers lie in the file.
@@ -151,7 +153,7 @@ impl StoredTensor {
             return None;
         }
         let third = Self::packed([&[rows / 3], rest].concat(), self.kind, self.offset)?;
-        Some(Self { offset: self.offset + index as u64 * third.len_bytes, ..third })
+        Some(Self { offset: self.offset + index as u64 * third.len_bytes, scale: self.scale, ..third })
     }
 
     /// The numbers in the order of the shape, from those in the order of the file.

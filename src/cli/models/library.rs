@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::Failure;
 use super::super::report::{print_error, print_text};
 use crate::folders;
+use crate::gallery::record::ReadRecipe;
 use crate::library::index::{Found, LibraryIndex};
 use crate::library::message::{
     Activity, Card, Entry, Family, Hashes, KindGroup, ModelKind, PredictionKind, size_for_people,
@@ -269,9 +270,14 @@ pub(in crate::cli) fn resolve(asked: &Path) -> Result<PathBuf, Failure> {
         return Ok(asked.to_owned());
     }
     let Some(name) = asked.to_str() else { return Err(missing(asked)) };
+    in_library(name)?.ok_or_else(|| missing(asked))
+}
+
+/// The checkpoint of this name or hash.
+fn in_library(name: &str) -> Result<Option<PathBuf>, Failure> {
     let mut catalogue = opened();
     if let Some(path) = found(&catalogue.index(Activity::Idle), name)? {
-        return Ok(path);
+        return Ok(Some(path));
     }
     // A hash may be that of a file whose hash nobody has computed yet.
     let is_hash = (8..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -283,10 +289,10 @@ pub(in crate::cli) fn resolve(asked: &Path) -> Result<PathBuf, Failure> {
         }
         catalogue.save();
         if let Some(path) = found(&catalogue.index(Activity::Idle), name)? {
-            return Ok(path);
+            return Ok(Some(path));
         }
     }
-    Err(missing(asked))
+    Ok(None)
 }
 
 /// The VAE or text encoder that an option means: a path as it is, else a name or hash of the library. A VAE may be a
@@ -309,6 +315,14 @@ pub(in crate::cli) fn resolve_part(asked: &Path, group: KindGroup) -> Result<Pat
     let part = one(index.find_part(name, group), name)?;
     let whole = || if group == KindGroup::Vae { one(index.find_checkpoint(name), name) } else { Ok(None) };
     part.map_or_else(whole, |path| Ok(Some(path)))?.ok_or_else(missing)
+}
+
+/// The library's model that a recipe names: by its hash, whatever it is called here, else by its name; none where several
+/// could be meant.
+pub(in crate::cli) fn recorded_model(recipe: &ReadRecipe) -> Option<PathBuf> {
+    // Which of several it was cannot be known.
+    let by = |asked: &Option<String>| in_library(asked.as_deref()?).ok().flatten();
+    by(&recipe.model_hash).or_else(|| by(&recipe.model))
 }
 
 /// The library's VAE that a recipe names: by its hash, whatever it is called here, else by its name.

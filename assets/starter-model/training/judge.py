@@ -1,0 +1,129 @@
+"""A judge of pictures that has nothing to do with the model: a small network that tells things and styles of real renders.
+
+    python judge.py DATA --minutes 6      # writes DATA/judge.pt, prints how often it is right on renders it has not seen
+
+It sees all things in all styles, those too that are kept from the model, at 64 x 64 pixels: turned, moved, enlarged, on
+grounds of any colour, blurred and noisy.
+"""
+import argparse, math, time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from scenes import Stock
+from vocabulary import SETS, THINGS
+
+SIDE_PX = 64
+STYLES = list(SETS)
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, 2, 1)
+        self.norm = nn.GroupNorm(8, outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1)
+
+    def forward(self, x):
+        x = F.relu(self.first(x))
+        return F.relu(x + self.second(F.relu(self.norm(x))))
+
+
+class Judge(nn.Module):
+    """[N, 3, 64, 64] of -1 to 1 to scores of things and of styles."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Sequential(Block(3, 32), Block(32, 64), Block(64, 128), Block(128, 256))
+        self.thing, self.style = nn.Linear(256 * 4, len(THINGS)), nn.Linear(256 * 4, len(STYLES))
+
+    def forward(self, x):
+        x = F.adaptive_avg_pool2d(self.blocks(x), 2).flatten(1)
+        x = F.dropout(x, 0.2, self.training)
+        return self.thing(x), self.style(x)
+
+
+def cut_outs(stock):
+    """[N, 4, 64, 64]: colours times alpha, and alpha, with room for turning around them."""
+    return torch.stack([torch.from_numpy(stock.cut_out(icon, SIDE_PX, False)).permute(2, 0, 1) for icon in stock.icons])
+
+
+def batch(cuts, chosen, random):
+    """Pictures of the chosen cut-outs, [N, 3, 64, 64] of -1 to 1."""
+    n = len(chosen)
+    draw = lambda low, high: torch.rand(n, generator=random) * (high - low) + low
+    scale, angle, dx, dy = draw(0.72, 1.12), draw(-0.12, 0.12), draw(-0.12, 0.12), draw(-0.12, 0.12)
+    flip = torch.where(draw(0, 1) < 0.25, -1.0, 1.0)
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    grid = torch.stack([torch.stack([cos * flip, -sin, dx], 1), torch.stack([sin * flip, cos, dy], 1)], 1)
+    rgba = F.grid_sample(cuts[chosen], F.affine_grid(grid, (n, 4, SIDE_PX, SIDE_PX), align_corners=False), align_corners=False)
+    ground = torch.rand(n, 3, 1, 1, generator=random)
+    x = rgba[:, :3] + ground * (1 - rgba[:, 3:])
+    small = int(torch.randint(36, SIDE_PX + 1, (1,), generator=random))
+    x = F.interpolate(F.interpolate(x, (small, small), mode="bilinear", antialias=True, align_corners=False),
+                      (SIDE_PX, SIDE_PX), mode="bilinear", align_corners=False)
+    x = x * draw(0.85, 1.12)[:, None, None, None] + draw(-0.06, 0.06)[:, None, None, None]
+    x = x + torch.randn(x.shape, generator=random) * 0.02
+    return x.clamp(0, 1) * 2 - 1
+
+
+def load(data):
+    judge = Judge()
+    judge.load_state_dict(torch.load(Path(data) / "judge.pt"))
+    return judge.eval()
+
+
+@torch.no_grad()
+def look(judge, pictures):
+    """(thing, style) of each PIL picture."""
+    x = torch.stack([torch.from_numpy(np.asarray(p.convert("RGB").resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX), np.float32))
+                     for p in pictures]).permute(0, 3, 1, 2) / 127.5 - 1
+    thing, style = judge(x)
+    return [(THINGS[t], STYLES[s]) for t, s in zip(thing.argmax(1).tolist(), style.argmax(1).tolist())]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--minutes", type=float, default=6)
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    torch.manual_seed(7)
+    random = torch.Generator().manual_seed(7)
+    stock = Stock(args.data)
+    cuts = cut_outs(stock)
+    things = torch.tensor([THINGS.index(icon.thing) for icon in stock.icons])
+    styles = torch.tensor([STYLES.index(icon.style) for icon in stock.icons])
+    judge = Judge()
+    optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=1e-2)
+    began, step = time.time(), 0
+    while (share := (time.time() - began) / (args.minutes * 60)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
+        chosen = torch.randint(0, len(cuts), (128,), generator=random)
+        thing, style = judge(batch(cuts, chosen, random))
+        loss = F.cross_entropy(thing, things[chosen], label_smoothing=0.05) + F.cross_entropy(style, styles[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        step += 1
+        if step % 100 == 0:
+            right = (thing.argmax(1) == things[chosen]).float().mean()
+            print(step, round(time.time() - began), "loss %.3f things %.2f" % (loss.item(), right), flush=True)
+    judge.eval()
+    right = torch.zeros(2)
+    for _ in range(40):
+        chosen = torch.randint(0, len(cuts), (128,), generator=random)
+        with torch.no_grad():
+            thing, style = judge(batch(cuts, chosen, random))
+        right += torch.stack([(thing.argmax(1) == things[chosen]).float().mean(), (style.argmax(1) == styles[chosen]).float().mean()])
+    print("on new renders: things %.1f %%, styles %.1f %%" % tuple(right / 40 * 100))
+    torch.save(judge.state_dict(), args.data / "judge.pt")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The words of the built-in model: things, styles, colours, places, and how captions put them."""
+from pathlib import Path
+
+THINGS = [line for line in (Path(__file__).parent / "things.txt").read_text().splitlines() if line]
+
+# Each style is one set of pictures, a package of the npm registry.
+SETS = {"glossy": "fluent-emoji", "flat": "fluent-emoji-flat", "cartoon": "noto"}
+
+STYLE_WORDS = {
+    "glossy": ["glossy", "glossy", "glossy 3d", "shiny"],
+    "flat": ["flat", "flat", "flat vector", "simple flat"],
+    "cartoon": ["cartoon", "cartoon", "drawn"],
+}
+
+COLOURS = {
+    "white": (255, 255, 255), "black": (20, 20, 22), "red": (214, 40, 40), "orange": (247, 127, 0),
+    "yellow": (255, 209, 60), "green": (64, 145, 80), "teal": (20, 150, 150), "sky blue": (135, 206, 250),
+    "blue": (40, 90, 200), "navy": (20, 33, 80), "purple": (120, 60, 170), "pink": (255, 150, 190),
+    "brown": (120, 80, 50), "gray": (140, 140, 140), "cream": (250, 240, 215), "mint": (170, 235, 205),
+    "lavender": (205, 190, 245),
+}
+
+# Where a small thing stands: shares of the free room from the left and from the top.
+PLACES = {
+    "in the middle": (0.5, 0.5), "on the left": (0.0, 0.5), "on the right": (1.0, 0.5),
+    "at the top": (0.5, 0.0), "at the bottom": (0.5, 1.0),
+    "in the top left": (0.0, 0.0), "in the top right": (1.0, 0.0),
+    "in the bottom left": (0.0, 1.0), "in the bottom right": (1.0, 1.0),
+}
+
+
+def with_article(words):
+    """"an owl", "a fox"."""
+    return ("an " if words[0].lower() in "aeiou" else "a ") + words
+
+
+def plural(thing):
+    """"foxes", "cherries" as it stands, "teddy bears": good enough for captions."""
+    if thing.endswith("s") and not thing.endswith(("ss", "us")):
+        return thing
+    if thing.endswith(("x", "ch", "sh", "ss", "us")):
+        return thing + "es"
+    return thing + "s"
+
+
+def named(thing, tags, rng):
+    """The thing's name, sometimes with one of its tags behind it."""
+    if tags and rng.random() < 0.12:
+        return f"{thing}, {rng.choice(tags)}"
+    return thing
+
+
+def caption(scene, rng):
+    """One of many ways to say what is in a scene (see scenes.py)."""
+    style = rng.choice(STYLE_WORDS[scene.style])
+    how = rng.choices(["before", "behind", "unsaid"], [0.6, 0.25, 0.15])[0]
+    front = f"{style} " if how == "before" else ""
+    first = scene.things[0]
+    if scene.kind == "pair":
+        second = scene.things[1]
+        one, two = with_article(front + first.thing), with_article(rng.choice([front, ""]) + second.thing)
+        said = rng.choice(
+            [f"{one} and {two}", f"{one} and {two}", f"{one} next to {two}", f"{one} to the left of {two}",
+             f"{two} to the right of {one}"] if scene.layout == "beside"
+            else [f"{one} above {two}", f"{two} below {one}"])
+    elif scene.kind == "several":
+        said = f"{ {2: 'two', 3: 'three'}[scene.count] } {front}{plural(first.thing)}"
+    else:
+        words = front + named(first.thing, first.tags, rng)
+        if scene.kind == "small":
+            words = "small " + words
+        said = with_article(words) if rng.random() < 0.65 else words
+        if scene.kind == "small" and rng.random() < 0.75:
+            said += f" {scene.place}"
+    parts = [said]
+    if how == "behind":
+        parts.append(f"{style} style")
+    ground = scene.ground
+    if len(ground) == 2:
+        parts.append(f"on a {ground[0]} to {ground[1]} gradient")
+    elif ground[0] != "white" or rng.random() < 0.4:
+        parts.append(rng.choice([f"on a {ground[0]} background", f"on a {ground[0]} background", f"{ground[0]} background"]))
+    return (", " if rng.random() < 0.3 else " ").join(parts).replace("on a orange", "on an orange")
