@@ -101,6 +101,57 @@ fn every_family_draws_the_same_picture_from_a_pickle_and_from_gguf() {
     }
 }
 
+/// OpenCLIP's names as stable-diffusion.cpp writes them.
+fn as_in_sd_cpp(name: &str) -> String {
+    let Some(inner) = name.strip_prefix("conditioner.embedders.1.model.") else {
+        return name.replace("conditioner.embedders.0.transformer.", "cond_stage_model.transformer.");
+    };
+    let rules = [
+        ("token_embedding.weight", "embeddings.token_embedding.weight"),
+        ("positional_embedding", "embeddings.position_embedding.weight"),
+        ("transformer.resblocks.", "encoder.layers."),
+        ("attn.in_proj_", "self_attn.in_proj."),
+        ("attn.out_proj", "self_attn.out_proj"),
+        ("ln_1.", "layer_norm1."),
+        ("ln_2.", "layer_norm2."),
+        ("mlp.c_fc", "mlp.fc1"),
+        ("mlp.c_proj", "mlp.fc2"),
+        ("ln_final.", "final_layer_norm."),
+    ];
+    let renamed = rules.iter().fold(inner.to_owned(), |name, (from, to)| name.replacen(from, to, 1));
+    format!("cond_stage_model.1.transformer.text_model.{renamed}")
+}
+
+#[test]
+fn stable_diffusion_cpps_names_and_projections_shaped_as_convolutions_draw_the_same_picture() {
+    let twins = Twins::new("xl", DType::F16, 0.3);
+    let expected = drawn(&twins.file(), &Companions::default());
+    let tensors = read(&twins.file());
+    let path = twins.root.path().join("sd-cpp.gguf");
+    let renamed = tensors.iter().map(|(name, tensor)| (as_in_sd_cpp(name), tensor.clone())).collect();
+    write_gguf(&path, &renamed);
+    assert!(drawn(&path, &Companions::default()) == expected, "names of stable-diffusion.cpp");
+    let mut count = 0;
+    let shaped = tensors.into_iter().map(|(name, tensor)| {
+        let is_projection = name.ends_with(".proj_in.weight") || name.ends_with(".1.proj_out.weight");
+        let dims = tensor.dims().to_vec();
+        let tensor = match dims.as_slice() {
+            [rows, columns] if is_projection => {
+                count += 1;
+                tensor.reshape((*rows, *columns, 1, 1)).unwrap()
+            }
+            _ => tensor,
+        };
+        (name, tensor)
+    });
+    let path = twins.root.path().join("shaped.ckpt");
+    write_pickle(&path, &shaped.collect());
+    assert!(count > 1);
+    let close = |(a, b): (&u8, &u8)| a.abs_diff(*b) <= 1;
+    let found = drawn(&path, &Companions::default());
+    assert!(found.len() == expected.len() && found.iter().zip(&expected).all(close), "convolutions of one pixel");
+}
+
 #[test]
 fn parts_from_pickles_and_gguf_draw_the_same_picture() {
     for (family, stages) in [

@@ -135,3 +135,25 @@ fn what_a_pickle_asks_for_is_told_without_what_a_terminal_obeys() {
     assert_refused(&path, "asks to run \"\\u{1b}[31mposix.sss");
     assert!(matches!(inspect(&path), Err(CheckpointError::Damaged { .. })));
 }
+
+#[test]
+fn a_zip_whose_entries_are_compressed_is_refused_before_anything_is_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let number = b"X\x01\0\0\x000";
+    let path = zipped(folder.path(), &[b"\x80\x02}", &kept_text(5, 1)[..], &tensor(number), b"s."].concat());
+    assert!(inspect(&path).is_ok());
+    // The method stands 8 bytes into an entry's own header and 10 into the one in the list; 8 is deflate, and the sizes
+    // behind it may then claim anything.
+    let mut bytes = std::fs::read(&path).unwrap();
+    for (magic, method) in [(b"PK\x03\x04", 8), (b"PK\x01\x02", 10)] {
+        let starts: Vec<usize> = (0..bytes.len() - 4).filter(|&at| &bytes[at..at + 4] == magic).collect();
+        assert_eq!(starts.len(), 2);
+        for start in starts {
+            bytes[start + method] = 8;
+            let unpacked = start + method + 14;
+            bytes[unpacked..unpacked + 4].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
+        }
+    }
+    std::fs::write(&path, bytes).unwrap();
+    assert_refused(&path, "is compressed, which PyTorch never does");
+}

@@ -5,11 +5,12 @@
 The file holds z [N, 4, SIDE/8, SIDE/8] f16 (the middle of the encoder's distribution, not scaled), and ids [N, 4, 77]
 int16: four captions of every scene.
 """
-import random, sys, time
+import os, random, sys, time
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.multiprocessing as multiprocessing
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
@@ -17,29 +18,45 @@ from scenes import Stock
 from vocabulary import caption
 
 CAPTIONS = 4
+BATCH = 32
+
+
+def begin(data, side, tokenizer):
+    """Makes a process ready: each has one thread, of which two do more than one process with two."""
+    global STOCK, CHOICES, SIDE_PX, VAE, TOKENIZER
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    STOCK, SIDE_PX = Stock(data), side
+    # The cartoons twice: the first model, from which training begins, has not seen them.
+    CHOICES = STOCK.trained + [icon for icon in STOCK.trained if icon.style == "cartoon"]
+    VAE = AutoencoderKL.from_pretrained(data / "vae", torch_dtype=torch.bfloat16).eval().to(memory_format=torch.channels_last)
+    TOKENIZER = CLIPTokenizer.from_pretrained(tokenizer)
+
+
+def encode(first):
+    """Latents and ids of the scenes from `first` on, whatever process draws them."""
+    rng = random.Random(SIDE_PX * 1_000_000 + first)
+    pictures, texts = [], []
+    for i in range(first, first + BATCH):
+        scene = STOCK.scene(rng, CHOICES[i % len(CHOICES)])
+        pictures.append(STOCK.draw(scene, SIDE_PX, rng))
+        texts += [caption(scene, rng) for _ in range(CAPTIONS)]
+    # Channels last already.
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(torch.bfloat16) / 127.5 - 1
+    ids = TOKENIZER(texts, padding="max_length", max_length=77, truncation=True, return_tensors="np").input_ids
+    return VAE.encode(x).latent_dist.mean.half().numpy(), ids.reshape(BATCH, CAPTIONS, 77).astype(np.int16)
 
 
 def main(data, side, scenes, tokenizer):
-    torch.set_num_threads(2)
-    torch.set_grad_enabled(False)
-    stock = Stock(data)
-    rng = random.Random(side)
-    vae = AutoencoderKL.from_pretrained(data / "vae", torch_dtype=torch.bfloat16).eval().to(memory_format=torch.channels_last)
-    tokenizer = CLIPTokenizer.from_pretrained(tokenizer)
-    z, texts, began = [], [], time.time()
-    for first in range(0, scenes, 32):
-        pictures = []
-        for i in range(first, min(first + 32, scenes)):
-            scene = stock.scene(rng, stock.trained[i % len(stock.trained)])
-            pictures.append(stock.draw(scene, side, rng))
-            texts += [caption(scene, rng) for _ in range(CAPTIONS)]
-        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(torch.bfloat16) / 127.5 - 1  # channels last already
-        z.append(vae.encode(x).latent_dist.mean.half())
-        if first % 1024 == 0:
-            print(first, round(time.time() - began), flush=True)
-    z = torch.cat(z)
-    ids = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
-    torch.save({"z": z, "ids": ids.view(len(z), CAPTIONS, 77).to(torch.int16)}, data / f"latents-{side}.pt")
+    began = time.time()
+    with multiprocessing.Pool(os.cpu_count(), begin, (data, side, tokenizer)) as pool:
+        parts = []
+        for part in pool.imap(encode, range(0, scenes, BATCH)):
+            parts.append(part)
+            if len(parts) % 32 == 0:
+                print(len(parts) * BATCH, round(time.time() - began), flush=True)
+    z, ids = (torch.from_numpy(np.concatenate(column)) for column in zip(*parts))
+    torch.save({"z": z, "ids": ids}, data / f"latents-{side}.pt")
     print(tuple(z.shape), "std %.4f" % z.float().std().item(), "seconds", round(time.time() - began))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vocabulary import COLOURS, PLACES, caption
+from vocabulary import COLOURS, PLACES, TAUGHT, caption
 
 # Mirrored, these say something else or are plainly wrong.
 NOT_MIRRORED = {"question mark", "hourglass done", "soccer ball", "100", "trumpet", "guitar", "violin", "alarm clock"}
@@ -47,7 +47,7 @@ class Stock:
         # One style of every third thing is never trained; the thing itself is, in its other two styles.
         chosen = rng.sample(sorted(by_thing), 100)
         self.held_out = {rng.choice(by_thing[thing]).index for thing in chosen}
-        self.trained = [icon for icon in self.icons if icon.index not in self.held_out]
+        self.trained = [icon for icon in self.icons if icon.index not in self.held_out and icon.thing in TAUGHT]
         # Pairs of things whose numbers add up to a multiple of 20 are never trained together.
         self.number = {thing: i for i, thing in enumerate(sorted(by_thing))}
         self.of_style = {}
@@ -60,7 +60,7 @@ class Stock:
     def scene(self, rng, icon=None, kind=None):
         """A random scene around `icon`, or around any trained one."""
         icon = icon or rng.choice(self.trained)
-        kind = kind or rng.choices(["large", "small", "pair", "several"], [0.58, 0.12, 0.23, 0.07])[0]
+        kind = kind or rng.choices(["large", "small", "pair", "several"], [0.67, 0.10, 0.17, 0.06])[0]
         scene = Scene(kind, icon.style, [icon], self.ground(rng))
         if kind == "small":
             scene.place = rng.choice(list(PLACES))

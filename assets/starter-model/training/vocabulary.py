@@ -1,7 +1,11 @@
 """The words of the built-in model: things, styles, colours, places, and how captions put them."""
 from pathlib import Path
 
-THINGS = [line for line in (Path(__file__).parent / "things.txt").read_text().splitlines() if line]
+HERE = Path(__file__).parent
+# All that is rendered, and told apart by the judge.
+THINGS = (HERE / "things.txt").read_text().splitlines()
+# What of it the model is taught so far: the rest waits for more time or a GPU.
+TAUGHT = (HERE / "taught.txt").read_text().splitlines()
 
 # Each style is one set of pictures, a package of the npm registry.
 SETS = {"glossy": "fluent-emoji", "flat": "fluent-emoji-flat", "cartoon": "noto"}

@@ -14,7 +14,8 @@ use calotype::prompt::ParsedPrompt;
 use calotype::request::{ClipSkip, Companions, Dialect};
 use candle_core::{DType, Device, Tensor};
 
-use crate::golden::{Tensors, assert_close, fixtures, golden, values};
+use crate::golden::pictures::{draw, picture_of, request_of};
+use crate::golden::{Tensors, assert_close, fixtures, golden, golden_json, relative_error, values};
 
 /// A model whose weights can be changed.
 struct Changing {
@@ -28,9 +29,13 @@ fn adapter_file(name: &str) -> PathBuf {
 }
 
 fn load(name: &str) -> (StableDiffusion, LiveWeights) {
+    load_in(name, DType::F32)
+}
+
+fn load_in(name: &str, dtype: DType) -> (StableDiffusion, LiveWeights) {
     let files = ModelFiles::at(&fixtures().join(name)).unwrap();
     let description = checkpoint::describe(&files, &Companions::default()).unwrap();
-    checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
+    checkpoint::load_live(&description, dtype, &Device::Cpu, Arc::new(|_| true)).unwrap()
 }
 
 fn active(adapter: &Arc<Adapter>, weight: f32) -> ActiveAdapter {
@@ -111,6 +116,35 @@ fn taking_all_off_gives_every_value_back_to_the_last_bit() {
     assert_eq!(before, after);
     let fresh = Changing::new();
     assert_eq!(fresh.live.values().unwrap(), after.2);
+}
+
+#[test]
+fn taking_all_off_gives_back_every_bit_of_weights_in_bf16_too() {
+    let (_model, mut live) = load_in("tiny-eps", DType::BF16);
+    let before = live.values().unwrap();
+    for name in FORMULAS {
+        let adapter = Arc::new(Adapter::read(&adapter_file(name), &live).unwrap());
+        assert!(live.apply(&[active(&adapter, 0.8)], &|| false).unwrap() > 0, "{name}");
+        assert_ne!(live.values().unwrap(), before, "{name}");
+        live.apply(&[], &|| false).unwrap();
+        assert_eq!(live.values().unwrap(), before, "{name}");
+    }
+}
+
+#[test]
+fn a_lora_for_all_three_networks_of_xl_draws_the_references_picture() {
+    let (model, mut live) = load("tiny-xl");
+    let adapter = Arc::new(Adapter::read(&adapter_file("xl-kohya"), &live).unwrap());
+    assert_eq!(live.apply(&[active(&adapter, 0.75)], &|| false).unwrap(), 7);
+    let cases = golden_json("families");
+    let case = cases.as_array().unwrap().iter().find(|case| case["key"] == "tiny-xl.negative").unwrap();
+    let (latents, picture) = draw(&model, &request_of(case), None);
+    let golden = golden("xl_adapter");
+    let error = relative_error(&latents, &values(&golden["latents"]));
+    let beyond = picture.iter().zip(picture_of(&golden["picture"]).iter()).filter(|(a, b)| a.abs_diff(**b) > 1).count();
+    eprintln!("XL with a LoRA: latents {error:.2e}, {beyond} bytes differ by more than 1");
+    assert!(error < 2e-5, "{error:e}");
+    assert_eq!(beyond, 0);
 }
 
 #[test]
@@ -199,6 +233,16 @@ fn an_embedding_reads_as_diffusers_reads_it() {
     }
     changing.model.learn(&[]).unwrap();
     changing.check("plain");
+}
+
+#[test]
+fn an_embedding_of_the_web_ui_and_one_for_both_encoders_of_xl_are_read() {
+    let formats = fixtures().join("tensor-formats");
+    let expected = candle_core::safetensors::load(formats.join("expected.safetensors"), &Device::Cpu).unwrap();
+    let found = read_embedding(&formats.join("embedding.pt"), &[8]).unwrap();
+    assert_eq!(found, [values(&expected["embedding.pt/*"])]);
+    let both = read_embedding(&adapter_file("xl"), &[16, 32]).unwrap();
+    assert_eq!(both[0].len() / 16, both[1].len() / 32);
 }
 
 fn plain_tokens(changing: &Changing, text: &str) -> usize {
