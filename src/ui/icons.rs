@@ -41,7 +41,8 @@ pub fn icon_button(ui: &mut Ui, icon: Icon, name: &str, tip: &str) -> Response {
 
 /// A picture without a button around it, for headings, as high as a line.
 pub fn bare_icon_button(ui: &mut Ui, icon: Icon, name: &str, tip: &str) -> Response {
-    let (rect, response) = ui.allocate_exact_size(Vec2::splat(ui.available_height().min(theme::CONTROL_HEIGHT)), Sense::click());
+    let (rect, response) =
+        ui.allocate_exact_size(Vec2::splat(ui.available_height().min(theme::CONTROL_HEIGHT)), Sense::click());
     let enabled = ui.is_enabled();
     response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, name));
     if ui.is_rect_visible(rect) {

@@ -428,25 +428,6 @@ fn wildcards_are_drawn_from_the_data_folder_and_the_recipe_tells_both() {
 }
 
 #[test]
-fn verify_finds_a_recipes_model_by_its_hash_under_another_name() {
-    let home = tempfile::tempdir().unwrap();
-    let twins = Twins::new("sd1", candle_core::DType::F16, 0.3);
-    let folder = home.path().join("data/models/checkpoints");
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("before.safetensors");
-    std::fs::copy(twins.file(), &path).unwrap();
-    let hash = text(&calotype(home.path(), &["models", "inspect", "--hash", "--json", path.to_str().unwrap()]).stdout);
-    let hash = serde_json::from_str::<serde_json::Value>(&hash).unwrap()["sha256"].as_str().unwrap()[..10].to_owned();
-    let size = ["--width", "64", "--height", "64", "--steps", "2", "--seed", "7"];
-    let made = calotype(home.path(), &[&["generate", "--model", &hash, "a red cat", "--output", "a.png"], &size[..]].concat());
-    assert_ends(&made, 0, "");
-    assert!(text(&calotype(home.path(), &["info", "a.png"]).stdout).contains(&format!("Model hash: {hash}")));
-    std::fs::rename(&path, folder.join("after.safetensors")).unwrap();
-    let verified = calotype(home.path(), &["verify", "a.png"]);
-    assert!(text(&verified.stdout).starts_with("the same: all 4096 pixels agree"), "{verified:?}");
-}
-
-#[test]
 fn a_vae_from_another_file_is_in_the_recipe_and_verify_finds_it_in_the_library() {
     let home = tempfile::tempdir().unwrap();
     let twins = Twins::new("sd1", candle_core::DType::F16, 0.3);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::command_line::{assert_ends, calotype, generate, json_lines, text};
 use crate::golden::fixtures;
+use crate::single_files::Twins;
 
 /// `calotype verify` with the tiny model that made the pictures here.
 fn verify(home: &Path, more: &[&str]) -> std::process::Output {
@@ -160,4 +161,24 @@ fn verify_begins_from_the_start_image_that_is_named() {
     assert!(text(&alone.stdout).contains("it was begun from a.png, which is not here"), "{}", text(&alone.stdout));
     assert_ends(&verify(home.path(), &["b.png", "--init", "a.png"]), 0, "");
     assert_ends(&verify(home.path(), &["b.png", "--init", "b.png"]), 1, "");
+}
+
+#[test]
+fn verify_finds_a_recipes_model_by_its_hash_under_another_name() {
+    let home = tempfile::tempdir().unwrap();
+    let twins = Twins::new("sd1", candle_core::DType::F16, 0.3);
+    let folder = home.path().join("data/models/checkpoints");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("before.safetensors");
+    std::fs::copy(twins.file(), &path).unwrap();
+    let hash = text(&calotype(home.path(), &["models", "inspect", "--hash", "--json", path.to_str().unwrap()]).stdout);
+    let hash = serde_json::from_str::<serde_json::Value>(&hash).unwrap()["sha256"].as_str().unwrap()[..10].to_owned();
+    let size = ["--width", "64", "--height", "64", "--steps", "2", "--seed", "7"];
+    let made =
+        calotype(home.path(), &[&["generate", "--model", &hash, "a red cat", "--output", "a.png"], &size[..]].concat());
+    assert_ends(&made, 0, "");
+    assert!(text(&calotype(home.path(), &["info", "a.png"]).stdout).contains(&format!("Model hash: {hash}")));
+    std::fs::rename(&path, folder.join("after.safetensors")).unwrap();
+    let verified = calotype(home.path(), &["verify", "a.png"]);
+    assert!(text(&verified.stdout).starts_with("the same: all 4096 pixels agree"), "{verified:?}");
 }

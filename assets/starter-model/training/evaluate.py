@@ -4,17 +4,22 @@
 
 Prints, and writes to OUT/scores.json: how often the judge (judge.py) sees the thing and the style that were asked for, and
 how often the border has the colour that was asked for, in 300 pictures of things and styles that were trained together; the
-things in the 100 (thing, style) pairs that were not; and both things in 100 scenes of two that were not. Pictures stay in OUT.
+things in the (thing, style) pairs of them that were not; and both things in 100 scenes of two that were not. Pictures stay in OUT.
 """
 import argparse, json, random, subprocess
 from pathlib import Path
 
 import numpy as np
+from diffusers import AutoencoderKL
 from PIL import Image
 
 import judge as judging
 from scenes import Stock
-from vocabulary import COLOURS, THINGS, with_article
+from train_vae import SIDE_PX, psnr
+from vocabulary import COLOURS, TAUGHT, with_article
+
+
+HERE = Path(__file__).resolve().parent
 
 
 def ground(picture):
@@ -62,6 +67,9 @@ def main():
         known = set(args.known.read_text().splitlines())
         icons = [icon for icon in icons if icon.thing in known and icon.style in ("glossy", "flat")]
     scores, misses = {}, []
+    renders = [stock.example(rng, SIDE_PX, stock.icons[i], "large")[0] for i in sorted(stock.held_out)]
+    vae = AutoencoderKL.from_pretrained((args.model or HERE.parent) / "vae").float()
+    scores["reconstruction of held-out renders, dB"] = round(psnr(vae, renders), 2)
     chosen = rng.sample(icons, min(len(icons), int(300 * args.share)))
     right = {"thing": 0, "style": 0, "colour": 0}
     for i, icon in enumerate(chosen):
@@ -78,7 +86,7 @@ def main():
     scores["in vocabulary"] = {name: round(100 * n / len(chosen), 1) for name, n in right.items()} | {"pictures": len(chosen)}
     print(scores, flush=True)
     if not args.known:
-        held = [stock.icons[i] for i in sorted(stock.held_out)][:int(100 * args.share)]
+        held = [stock.icons[i] for i in sorted(stock.held_out) if stock.icons[i].thing in TAUGHT][:int(100 * args.share)]
         right = {"thing": 0, "style": 0}
         for i, icon in enumerate(held):
             picture = draw(f"{with_article(icon.style + ' ' + icon.thing)} on a white background", 2000 + i,

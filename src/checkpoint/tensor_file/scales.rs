@@ -35,7 +35,10 @@ pub(super) fn note(source: &Source, tensors: &mut HashMap<String, StoredTensor>)
 fn read(source: &Source, name: &str, scale: &StoredTensor) -> Result<f32, String> {
     let named = || printable::name(name);
     if scale.stored_count() != 1 {
-        return Err(format!("\"{}\" scales its weight piece by piece; such files are not read yet, take one of f16", named()));
+        return Err(format!(
+            "\"{}\" scales its weight piece by piece; such files are not read yet, take one of f16",
+            named()
+        ));
     }
     let mut bytes = vec![0; scale.kind.block().1];
     source.read_at(scale.offset, &mut bytes).map_err(|error| error.to_string())?;

@@ -7,7 +7,9 @@ use clap::Subcommand;
 
 use super::Failure;
 pub use library::places as library_places;
-pub(super) use library::{callable, recorded_model, recorded_text_encoder, recorded_vae, resolve, resolve_part, short_hash};
+pub(super) use library::{
+    callable, recorded_model, recorded_text_encoder, recorded_vae, resolve, resolve_part, short_hash,
+};
 
 /// What can be done with models.
 #[derive(Debug, Subcommand)]
