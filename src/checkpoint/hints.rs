@@ -23,3 +23,11 @@ pub struct ModelHints {
     /// A template with wildcards, from which prompts are drawn that it draws well.
     pub random_prompt: Option<String>,
 }
+
+impl ModelHints {
+    /// The template of prompts, unless it is empty or longer than is drawn in a moment.
+    pub fn random_prompt(&self) -> Option<String> {
+        const MOST_BYTES: usize = 20_000;
+        self.random_prompt.clone().filter(|template| !template.trim().is_empty() && template.len() <= MOST_BYTES)
+    }
+}

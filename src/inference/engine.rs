@@ -123,7 +123,7 @@ impl Engine<'_> {
             has_xl_latents: description.is_xl(),
             defaults: defaults(description),
             example_prompts: hints.example_prompts.clone(),
-            random_prompt: hints.random_prompt.clone(),
+            random_prompt: hints.random_prompt(),
             tokenizer: Some(Arc::clone(&description.tokenizer)),
         }
     }

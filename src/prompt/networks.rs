@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::cut::{NetworkCall, network_calls, without_comments, without_networks};
 use super::parsed::ParsedPrompt;
 use super::tokenizer::{LearnedWord, Tokenizer, TokenizerError};
+use super::wildcards::has_wildcards;
 use super::words::is_space;
 use crate::request::{AdapterUse, Dialect, EmbeddingUse, NamedFile};
 
@@ -62,7 +63,7 @@ pub struct PlacedAdapter {
     pub path: Option<PathBuf>,
 }
 
-/// The LoRAs that a prompt calls, outside of its comments, where they stand.
+/// The LoRAs that a prompt calls, outside of its comments, where they stand; not those that wildcards have yet to name.
 #[must_use]
 pub fn placed_adapters(prompt: &str, dialect: Dialect, files: &[NamedFile]) -> Vec<PlacedAdapter> {
     if dialect == Dialect::ComfyUi {
@@ -70,7 +71,9 @@ pub fn placed_adapters(prompt: &str, dialect: Dialect, files: &[NamedFile]) -> V
     }
     let uncommented = without_comments(prompt);
     let calls = network_calls(&uncommented.text).into_iter();
-    let adapters = calls.filter(|(_, call)| matches!(call.kind.as_str(), "lora" | "lyco"));
+    let is_settled = |place: &Range<usize>| !has_wildcards(&uncommented.text[place.clone()]);
+    let is_adapter = |call: &NetworkCall| matches!(call.kind.as_str(), "lora" | "lyco");
+    let adapters = calls.filter(|(place, call)| is_adapter(call) && is_settled(place));
     let placed = adapters.map(|(place, call)| PlacedAdapter {
         place: uncommented.origins.of_range(place),
         path: find(&call.name, files).map(|file| file.path.clone()),
@@ -79,13 +82,22 @@ pub fn placed_adapters(prompt: &str, dialect: Dialect, files: &[NamedFile]) -> V
     placed.collect()
 }
 
-/// The prompt with `call` in place of what stands at `place`; or without it, and without the space before it.
+/// The prompt with `call` in place of what stands at `place`; or without it, and without the space or comma that only
+/// parted it from the rest.
 #[must_use]
 pub fn replaced(prompt: &str, place: Range<usize>, call: Option<&NetworkCall>) -> String {
     let (before, after) = (&prompt[..place.start], &prompt[place.end..]);
     match call {
         Some(call) => format!("{before}{call}{after}"),
-        None => format!("{}{after}", before.strip_suffix(' ').unwrap_or(before)),
+        None => {
+            let parted = before.trim_end_matches(' ');
+            if parted.is_empty() || parted.ends_with(',') {
+                let after = after.trim_start_matches(' ').strip_prefix(',').unwrap_or(after);
+                format!("{before}{}", after.trim_start_matches(' '))
+            } else {
+                format!("{}{after}", before.strip_suffix(' ').unwrap_or(before))
+            }
+        }
     }
 }
 
@@ -144,7 +156,8 @@ fn is_file_of(name: &str, stem: &str) -> bool {
 /// To the letter, else whatever the case.
 fn find<'a>(name: &str, files: &'a [NamedFile]) -> Option<&'a NamedFile> {
     let exact = files.iter().find(|file| file.name == name);
-    exact.or_else(|| files.iter().find(|file| file.name.to_lowercase() == name.to_lowercase()))
+    let lower = name.to_lowercase();
+    exact.or_else(|| files.iter().find(|file| file.name.to_lowercase() == lower))
 }
 
 fn no_such(what: &str, name: &str, files: &[NamedFile]) -> String {
@@ -219,6 +232,12 @@ mod tests {
             replaced(prompt, placed[0].place.clone(), None),
             "é # <lora:not:1>\n<lyco:snow:0.5:-1>, <hypernet:h>"
         );
+        for (prompt, without) in [("<lora:x:1>, a fox", "a fox"), ("a, <lora:x:1>, b", "a, b"), ("a <lora:x> b", "a b")]
+        {
+            let placed = placed_adapters(prompt, Dialect::A1111, &[]);
+            assert_eq!(replaced(prompt, placed[0].place.clone(), None), without);
+        }
+        assert_eq!(placed_adapters("<lora:{a|b}:1> <lora:x:{0.5|1}>", Dialect::A1111, &[]), []);
         assert_eq!(placed[1].call.to_string(), "<lyco:snow:te=0.5:unet=-1>");
         assert_eq!(placed_adapters(prompt, Dialect::ComfyUi, &[]), []);
     }

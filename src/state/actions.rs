@@ -25,18 +25,9 @@ impl Studio {
     pub fn apply(&mut self, action: Action, moment: Moment) -> Vec<Effect> {
         match action {
             Action::Generate => return self.generate(moment),
-            Action::TryPrompt(prompt) => {
-                self.replace_prompt(prompt);
-                return self.generate(moment);
-            }
-            Action::RollPrompt => {
-                self.roll_prompt(moment);
-            }
-            Action::TryRandomPrompt => {
-                if self.roll_prompt(moment) {
-                    return self.generate(moment);
-                }
-            }
+            Action::TryPrompt(prompt) => return self.try_prompt(prompt, moment),
+            Action::RollPrompt => _ = self.roll_prompt(moment),
+            Action::TryRandomPrompt => return self.try_random_prompt(moment),
             Action::Stop => return self.stop(),
             Action::DrawSeed => {
                 self.form.seed = moment.random_seed.to_string();
@@ -159,6 +150,15 @@ impl Studio {
         if let Question::SaveAs { id, .. } = question {
             self.canvas.save_dialog_cancelled(*id);
         }
+    }
+
+    fn try_prompt(&mut self, prompt: String, moment: Moment) -> Vec<Effect> {
+        self.replace_prompt(prompt);
+        self.generate(moment)
+    }
+
+    fn try_random_prompt(&mut self, moment: Moment) -> Vec<Effect> {
+        if self.roll_prompt(moment) { self.generate(moment) } else { Vec::new() }
     }
 
     /// What the user wrote there before can be found among the earlier prompts.

@@ -19,15 +19,24 @@ pub fn show(ui: &mut Ui, studio: &mut Studio) {
     let placed = placed_adapters(&form.prompt, form.dialect, &studio.library.files.loras);
     let mut changed = None;
     for (index, adapter) in placed.iter().enumerate() {
-        ui.push_id(("lora", index), |ui| changed = row(ui, adapter).map(|call| (index, call)).or(changed.take()));
+        ui.push_id(("lora", index), |ui| changed = row(ui, adapter).map(|change| (index, change)).or(changed.take()));
     }
-    if let Some((index, call)) = changed {
+    if let Some((index, change)) = changed {
+        let call = match change {
+            Change::Rewritten(call) => Some(call),
+            Change::TakenOff => None,
+        };
         studio.form.prompt = replaced(&studio.form.prompt, placed[index].place.clone(), call.as_ref());
     }
 }
 
-/// What is to stand in place of the call, if it is to change: another call, or none.
-fn row(ui: &mut Ui, adapter: &PlacedAdapter) -> Option<Option<NetworkCall>> {
+/// What becomes of a call.
+enum Change {
+    Rewritten(NetworkCall),
+    TakenOff,
+}
+
+fn row(ui: &mut Ui, adapter: &PlacedAdapter) -> Option<Change> {
     let PlacedAdapter { call, path, .. } = adapter;
     let mut changed = None;
     ui.horizontal(|ui| {
@@ -38,7 +47,7 @@ fn row(ui: &mut Ui, adapter: &PlacedAdapter) -> Option<Option<NetworkCall>> {
             ui.spacing_mut().slider_width = (room - NUMBER_WIDTH - theme::STEP).max(32.0);
             ui.spacing_mut().interact_size.x = NUMBER_WIDTH;
             theme::fill_sliders(ui);
-            let slider = Slider::new(&mut value, 0.0..=2.0).step_by(0.05).fixed_decimals(2);
+            let slider = Slider::new(&mut value, 0.0..=2.0).step_by(0.01).fixed_decimals(2);
             let label = format!("Weight of {}", call.name);
             ui.name_inputs(&label, |ui| {
                 let tip = "How strongly it acts; the model is not loaded again";
@@ -46,7 +55,11 @@ fn row(ui: &mut Ui, adapter: &PlacedAdapter) -> Option<Option<NetworkCall>> {
             });
             if value.to_bits() != weight.to_bits() {
                 let value = (value * 100.0).round() / 100.0;
-                changed = Some(Some(NetworkCall { weight: Some(value), unet_weight: Some(value), ..call.clone() }));
+                changed = Some(Change::Rewritten(NetworkCall {
+                    weight: Some(value),
+                    unet_weight: Some(value),
+                    ..call.clone()
+                }));
             }
         } else {
             let said = match (call.weight, call.unet_weight) {
@@ -57,7 +70,7 @@ fn row(ui: &mut Ui, adapter: &PlacedAdapter) -> Option<Option<NetworkCall>> {
         }
         let tip = if path.is_some() { "Take it out of the prompt" } else { "It is not in the library: take it out" };
         if icon_button(ui, Icon::Cross, &format!("Take {} off", call.name), tip).clicked() {
-            changed = Some(None);
+            changed = Some(Change::TakenOff);
         }
     });
     changed

@@ -180,5 +180,6 @@ fn verify_finds_a_recipes_model_by_its_hash_under_another_name() {
     assert!(text(&calotype(home.path(), &["info", "a.png"]).stdout).contains(&format!("Model hash: {hash}")));
     std::fs::rename(&path, folder.join("after.safetensors")).unwrap();
     let verified = calotype(home.path(), &["verify", "a.png"]);
+    assert_ends(&verified, 0, "");
     assert!(text(&verified.stdout).starts_with("the same: all 4096 pixels agree"), "{verified:?}");
 }

@@ -315,9 +315,9 @@ fn the_loras_of_the_prompt_stand_below_it_with_their_weights() {
         studio.press(Key::ArrowRight);
     };
     weight(&mut studio);
-    assert_eq!(prompt(&mut studio), "a fox <lora:ink:0.55> <lora:nowhere:1>");
+    assert_eq!(prompt(&mut studio), "a fox <lora:ink:0.51> <lora:nowhere:1>");
     studio.click("Take nowhere off");
-    assert_eq!(prompt(&mut studio), "a fox <lora:ink:0.55>");
+    assert_eq!(prompt(&mut studio), "a fox <lora:ink:0.51>");
     studio.click("Take ink off");
     assert_eq!(prompt(&mut studio), "a fox");
 }

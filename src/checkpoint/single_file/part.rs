@@ -17,7 +17,11 @@ pub(in crate::checkpoint) struct FilePart<'a> {
 /// The groups of the norms, which no shape shows: 32 as in every model that is known, or what the widths leave of it.
 pub(in crate::checkpoint) fn norm_groups(widths: &[usize]) -> usize {
     let fits = |groups: &usize| widths.iter().all(|width| width.is_multiple_of(*groups));
-    [32, 16, 8, 4, 2].into_iter().find(fits).unwrap_or(1)
+    let groups = [32, 16, 8, 4, 2].into_iter().find(fits).unwrap_or(1);
+    if groups != 32 {
+        tracing::warn!(groups, "the file does not say how many groups its norms have; the widths leave no more");
+    }
+    groups
 }
 
 impl<'a> FilePart<'a> {
@@ -83,5 +87,17 @@ impl<'a> FilePart<'a> {
     /// A configuration that the shapes came to.
     pub fn config<T: DeserializeOwned>(&self, value: Value) -> Result<T, CheckpointError> {
         serde_json::from_value(value).map_err(|e| self.damaged(&e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::norm_groups;
+
+    #[test]
+    fn norms_have_32_groups_unless_the_widths_forbid_it() {
+        assert_eq!(norm_groups(&[320, 640, 1280]), 32);
+        assert_eq!(norm_groups(&[48, 96]), 16);
+        assert_eq!(norm_groups(&[7, 320]), 1);
     }
 }

@@ -82,8 +82,7 @@ impl TensorFile {
             return Err(CheckpointError::Damaged { problem, path });
         }
         let Header { mut tensors, metadata } = header;
-        scales::note(&source, &mut tensors)
-            .map_err(|problem| CheckpointError::Damaged { problem, path: path.clone() })?;
+        scales::note(&source, &mut tensors).map_err(|source| CheckpointError::Io { source, path: path.clone() })?;
         let opened = source.metadata();
         Ok(Self { path, container, source, tensors, metadata, opened })
     }

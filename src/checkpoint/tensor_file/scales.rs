@@ -5,46 +5,47 @@ use std::collections::HashMap;
 use super::StoredTensor;
 use super::stored::StoredType;
 use crate::checkpoint::files::Source;
-use crate::printable;
 
 /// Behind the name of a layer, where its weight is `LAYER.weight`: ComfyUI's first spelling and its later one.
 const SPELLINGS: [&str; 2] = [".scale_weight", ".weight_scale"];
 
+/// What a weight is whose scale is not one number: it can be listed, and not be read.
+const IN_PIECES: StoredType = StoredType::Other("F8 with a scale for each piece", (1, 1));
+
 /// Gives every weight of 8 bits the scale that stands beside it.
 ///
 /// # Errors
-/// When a scale cannot be read, is no number, or is not one for the whole weight.
-pub(super) fn note(source: &Source, tensors: &mut HashMap<String, StoredTensor>) -> Result<(), String> {
+/// When the file cannot be read.
+pub(super) fn note(source: &Source, tensors: &mut HashMap<String, StoredTensor>) -> std::io::Result<()> {
     let is_eight_bits = |weight: &StoredTensor| matches!(weight.kind, StoredType::F8E4M3 | StoredType::F8E5M2);
     let mut found = Vec::new();
     for (name, scale) in tensors.iter() {
         let Some(layer) = SPELLINGS.iter().find_map(|spelling| name.strip_suffix(spelling)) else { continue };
         let weight = format!("{layer}.weight");
         if tensors.get(&weight).is_some_and(is_eight_bits) {
-            found.push((weight, read(source, name, scale)?));
+            found.push((weight, read(source, scale)?));
         }
     }
     for (weight, scale) in found {
-        if let Some(weight) = tensors.get_mut(&weight) {
-            weight.scale = scale;
+        let Some(weight) = tensors.get_mut(&weight) else { continue };
+        match scale {
+            Some(scale) => weight.scale = scale,
+            None => weight.kind = IN_PIECES,
         }
     }
     Ok(())
 }
 
-fn read(source: &Source, name: &str, scale: &StoredTensor) -> Result<f32, String> {
-    let named = || printable::name(name);
+/// A scale that is one finite number.
+fn read(source: &Source, scale: &StoredTensor) -> std::io::Result<Option<f32>> {
     if scale.stored_count() != 1 {
-        return Err(format!(
-            "\"{}\" scales its weight piece by piece; such files are not read yet, take one of f16",
-            named()
-        ));
+        return Ok(None);
     }
     let mut bytes = vec![0; scale.kind.block().1];
-    source.read_at(scale.offset, &mut bytes).map_err(|error| error.to_string())?;
+    source.read_at(scale.offset, &mut bytes)?;
     let mut value = [f32::NAN];
-    scale.kind.decode(&bytes, &mut value).map_err(|problem| format!("\"{}\": {problem}", named()))?;
-    if value[0].is_finite() { Ok(value[0]) } else { Err(format!("\"{}\" is no number", named())) }
+    let is_read = scale.kind.decode(&bytes, &mut value).is_ok();
+    Ok(Some(value[0]).filter(|value| is_read && value.is_finite()))
 }
 
 #[cfg(test)]
@@ -79,10 +80,11 @@ mod tests {
             let weight = opened.get("a.weight").unwrap();
             assert_eq!(opened.read_f32("a.weight", weight).unwrap(), [0.5, -0.5625]);
         }
-        for (scales, said) in [(&[0.5, 2.0][..], "piece by piece"), (&[f32::NAN], "no number")] {
+        for scales in [&[0.5, 2.0][..], &[f32::NAN]] {
             file(&path, ".weight_scale", scales);
-            let error = TensorFile::open(&ModelFiles::at(&path).unwrap(), "").err().unwrap().to_string();
-            assert!(error.contains(said), "{error}");
+            let opened = TensorFile::open(&ModelFiles::at(&path).unwrap(), "").unwrap();
+            let error = opened.read_f32("a.weight", opened.get("a.weight").unwrap()).unwrap_err().to_string();
+            assert!(error.contains("F8 with a scale for each piece"), "{error}");
         }
     }
 }

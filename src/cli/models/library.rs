@@ -318,11 +318,13 @@ pub(in crate::cli) fn resolve_part(asked: &Path, group: KindGroup) -> Result<Pat
 }
 
 /// The library's model that a recipe names: by its hash, whatever it is called here, else by its name; none where several
-/// could be meant.
+/// could be meant. Hashes are computed for it only when nothing that is known already fits.
 pub(in crate::cli) fn recorded_model(recipe: &ReadRecipe) -> Option<PathBuf> {
+    let index = opened().index(Activity::Idle);
     // Which of several it was cannot be known.
-    let by = |asked: &Option<String>| in_library(asked.as_deref()?).ok().flatten();
-    by(&recipe.model_hash).or_else(|| by(&recipe.model))
+    let by = |asked: &Option<String>| found(&index, asked.as_deref()?).ok().flatten();
+    let known = by(&recipe.model_hash).or_else(|| by(&recipe.model));
+    known.or_else(|| in_library(recipe.model_hash.as_deref()?).ok().flatten())
 }
 
 /// The library's VAE that a recipe names: by its hash, whatever it is called here, else by its name.

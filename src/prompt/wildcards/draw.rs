@@ -61,6 +61,9 @@ pub fn draw(
     let own = if stream == Stream::Prompt { 0 } else { 0x6e65_6761_7469_7665 };
     let mut drawing = Drawing { dialect, files, state: seed.0 ^ own, draws: 0, drawn: String::new() };
     drawing.nodes(&parse(template), 0)?;
+    if drawing.drawn.len() > LONGEST {
+        return Err(WildcardError::Endless);
+    }
     Ok(drawing.drawn)
 }
 
