@@ -21,7 +21,10 @@ embedded![
     "tokenizer/tokenizer.json",
     "tokenizer/tokenizer_config.json",
     "unet/config.json",
-    "unet/diffusion_pytorch_model.safetensors",
+    "unet/diffusion_pytorch_model-00001-of-00003.safetensors",
+    "unet/diffusion_pytorch_model-00002-of-00003.safetensors",
+    "unet/diffusion_pytorch_model-00003-of-00003.safetensors",
+    "unet/diffusion_pytorch_model.safetensors.index.json",
     "vae/config.json",
     "vae/diffusion_pytorch_model.safetensors",
 ];

@@ -87,18 +87,15 @@ pub fn placed_adapters(prompt: &str, dialect: Dialect, files: &[NamedFile]) -> V
 #[must_use]
 pub fn replaced(prompt: &str, place: Range<usize>, call: Option<&NetworkCall>) -> String {
     let (before, after) = (&prompt[..place.start], &prompt[place.end..]);
-    match call {
-        Some(call) => format!("{before}{call}{after}"),
-        None => {
-            let parted = before.trim_end_matches(' ');
-            if parted.is_empty() || parted.ends_with(',') {
-                let after = after.trim_start_matches(' ').strip_prefix(',').unwrap_or(after);
-                format!("{before}{}", after.trim_start_matches(' '))
-            } else {
-                format!("{}{after}", before.strip_suffix(' ').unwrap_or(before))
-            }
-        }
+    if let Some(call) = call {
+        return format!("{before}{call}{after}");
     }
+    let parted = before.trim_end_matches(' ');
+    if !parted.is_empty() && !parted.ends_with(',') {
+        return format!("{}{after}", before.strip_suffix(' ').unwrap_or(before));
+    }
+    let after = after.trim_start_matches(' ').strip_prefix(',').unwrap_or(after);
+    format!("{before}{}", after.trim_start_matches(' '))
 }
 
 /// The embeddings that the prompts call, and a sentence for each that ComfyUI's `embedding:name` names in vain.

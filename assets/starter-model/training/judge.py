@@ -90,8 +90,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=6)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     torch.manual_seed(7)
     random = torch.Generator().manual_seed(7)
     stock = Stock(args.data)
@@ -103,9 +104,11 @@ def main():
     began, step = time.time(), 0
     while (share := (time.time() - began) / (args.minutes * 60)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
+            group["lr"] = 3e-3 * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
         chosen = torch.randint(0, len(cuts), (128,), generator=random)
-        thing, style = judge(batch(cuts, chosen, random))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            thing, style = judge(batch(cuts, chosen, random))
+        thing, style = thing.float(), style.float()
         loss = F.cross_entropy(thing, things[chosen], label_smoothing=0.05) + F.cross_entropy(style, styles[chosen])
         optimizer.zero_grad()
         loss.backward()

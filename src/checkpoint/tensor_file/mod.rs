@@ -164,7 +164,9 @@ impl TensorFile {
         let read = tensor.kind.decode(bytes, out);
         read.map_err(|problem| self.damaged_tensor(name, &format!(": {problem}")))?;
         if tensor.scale != 1.0 {
-            out.iter_mut().for_each(|value| *value *= tensor.scale);
+            for value in out.iter_mut() {
+                *value *= tensor.scale;
+            }
         }
         Ok(())
     }
