@@ -34,17 +34,17 @@ class Block(nn.Module):
 
 
 class Judge(nn.Module):
-    """[N, 3, 64, 64] of -1 to 1 to scores of things and of styles."""
+    """[N, 3, 64, 64] of -1 to 1 to scores of things [N, T], and of the styles that each thing may have [N, T, 3]."""
 
     def __init__(self):
         super().__init__()
         self.blocks = nn.Sequential(Block(3, 32), Block(32, 64), Block(64, 128), Block(128, 256))
-        self.thing, self.style = nn.Linear(256 * 4, len(THINGS)), nn.Linear(256 * 4, len(STYLES))
+        self.thing, self.style = nn.Linear(256 * 4, len(THINGS)), nn.Linear(256 * 4, len(THINGS) * len(STYLES))
 
     def forward(self, x):
         x = F.adaptive_avg_pool2d(self.blocks(x), 2).flatten(1)
         x = F.dropout(x, 0.2, self.training)
-        return self.thing(x), self.style(x)
+        return self.thing(x), self.style(x).unflatten(1, (len(THINGS), len(STYLES)))
 
 
 def cut_outs(stock):
@@ -63,7 +63,7 @@ def batch(cuts, chosen, random):
     rgba = F.grid_sample(cuts[chosen], F.affine_grid(grid, (n, 4, SIDE_PX, SIDE_PX), align_corners=False), align_corners=False)
     ground = torch.rand(n, 3, 1, 1, generator=random)
     x = rgba[:, :3] + ground * (1 - rgba[:, 3:])
-    small = int(torch.randint(36, SIDE_PX + 1, (1,), generator=random))
+    small = int(torch.randint(44, SIDE_PX + 1, (1,), generator=random))
     x = F.interpolate(F.interpolate(x, (small, small), mode="bilinear", antialias=True, align_corners=False),
                       (SIDE_PX, SIDE_PX), mode="bilinear", align_corners=False)
     x = x * draw(0.85, 1.12)[:, None, None, None] + draw(-0.06, 0.06)[:, None, None, None]
@@ -83,7 +83,7 @@ def look(judge, pictures):
     x = torch.stack([torch.from_numpy(np.asarray(p.convert("RGB").resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX), np.float32))
                      for p in pictures]).permute(0, 3, 1, 2) / 127.5 - 1
     thing, style = judge(x)
-    return [(THINGS[t], STYLES[s]) for t, s in zip(thing.argmax(1).tolist(), style.argmax(1).tolist())]
+    return [(THINGS[t], STYLES[s]) for t, s in zip(thing.argmax(1).tolist(), style[torch.arange(len(x)), thing.argmax(1)].argmax(1).tolist())]
 
 
 def main():
@@ -91,6 +91,7 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--more", action="store_true", help="go on from DATA/judge.pt")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(7)
@@ -100,6 +101,9 @@ def main():
     things = torch.tensor([THINGS.index(icon.thing) for icon in stock.icons])
     styles = torch.tensor([STYLES.index(icon.style) for icon in stock.icons])
     judge = Judge()
+    if args.more:
+        kept = torch.load(args.data / "judge.pt")
+        judge.load_state_dict({name: value for name, value in kept.items() if value.shape == judge.state_dict()[name].shape}, strict=False)
     optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=1e-2)
     began, step = time.time(), 0
     while (share := (time.time() - began) / (args.minutes * 60)) < 1:
@@ -108,7 +112,7 @@ def main():
         chosen = torch.randint(0, len(cuts), (128,), generator=random)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             thing, style = judge(batch(cuts, chosen, random))
-        thing, style = thing.float(), style.float()
+        thing, style = thing.float(), style[torch.arange(len(chosen)), things[chosen]].float()
         loss = F.cross_entropy(thing, things[chosen], label_smoothing=0.05) + F.cross_entropy(style, styles[chosen])
         optimizer.zero_grad()
         loss.backward()
@@ -123,6 +127,7 @@ def main():
         chosen = torch.randint(0, len(cuts), (128,), generator=random)
         with torch.no_grad():
             thing, style = judge(batch(cuts, chosen, random))
+            style = style[torch.arange(len(chosen)), things[chosen]]
         right += torch.stack([(thing.argmax(1) == things[chosen]).float().mean(), (style.argmax(1) == styles[chosen]).float().mean()])
     print("on new renders: things %.1f %%, styles %.1f %%" % tuple(right / 40 * 100))
     torch.save(judge.state_dict(), args.data / "judge.pt")
