@@ -27,7 +27,7 @@ pub struct ExportOptions {
 pub struct VerifyOptions {
     /// The picture
     pub image: PathBuf,
-    /// The model that made it [default: the built-in model]
+    /// The model that made it [default: the library's that the recipe names, else the built-in model]
     #[arg(long, value_name = "FOLDER|FILE|NAME|HASH")]
     pub model: Option<PathBuf>,
     /// What stands in for parts of it
