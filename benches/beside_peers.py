@@ -3,11 +3,13 @@
 
     cargo bench --bench parts --no-run            # says where the program is
     python -m venv peers && peers/bin/pip install torch diffusers transformers safetensors openvino
-    peers/bin/python benches/beside_peers.py PROGRAM MODEL_FOLDER [--rounds N] [--parts unet,vae,clip] [--pairs bf16,f32]
+    peers/bin/python benches/beside_peers.py PROGRAM MODEL_FOLDER [--rounds N] [--parts unet,vae,clip,picture]
+        [--pairs bf16,f32,int8:bf16]
 
 MODEL_FOLDER is a diffusers folder of Stable Diffusion 1.5 in f32, whose weights may be random. Each run is a process of its
 own with two threads (THREADS=n): one run to warm up, then the median of three. A round runs each program once; the ratio is
-taken within the round, and the median over the rounds is printed, with the least and the largest.
+taken within the round, and the median over the rounds is printed, with the least and the largest. A picture is both prompts,
+30 guided steps and decoding, once, after a warm-up of each part. int8:bf16 is our int8 beside the others' bf16.
 """
 import argparse
 import json
@@ -19,10 +21,33 @@ import sys
 import time
 
 THREADS = int(os.environ.get("THREADS", "2"))
+STEPS = 30
 
 
 def peer(folder, name, part):
-    """Runs in a process of its own: prints the median of three runs in seconds."""
+    """Runs in a process of its own: prints the median of three runs in seconds, or the time of one picture."""
+    if part == "picture":
+        clip, unet, vae = (piece(folder, name, each) for each in ("clip", "unet", "vae"))
+        for run in (clip, unet, vae):
+            run()
+        start = time.perf_counter()
+        clip()
+        for _ in range(STEPS):
+            unet()
+        vae()
+        return print(json.dumps(time.perf_counter() - start))
+    run = piece(folder, name, part)
+    run()
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps(statistics.median(seconds)))
+
+
+def piece(folder, name, part):
+    """One part of the model, ready to run."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
 
@@ -53,16 +78,8 @@ def peer(folder, name, part):
     if program == "torch":
         if part != "clip":
             model.to(memory_format=torch.channels_last)
-        run = lambda: call(*arguments)
-    else:
-        run = openvino_run(model, call, arguments, precision)
-    run()
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    print(json.dumps(statistics.median(seconds)))
+        return lambda: call(*arguments)
+    return openvino_run(model, call, arguments, precision)
 
 
 def openvino_run(model, call, arguments, precision):
@@ -86,7 +103,8 @@ def openvino_run(model, call, arguments, precision):
 
 
 def ours(program, folder, precision, part):
-    environment = dict(os.environ, PARTS_MODEL=folder, PRECISION=precision, PARTS=part, RUNS="3",
+    environment = dict(os.environ, PARTS_MODEL=folder, PRECISION=precision, PARTS=part,
+                       RUNS="1" if part == "picture" else "3",
                        RAYON_NUM_THREADS=str(THREADS))
     out = subprocess.run([program, "--bench"], env=environment, capture_output=True, text=True, check=True).stdout
     return float(re.search(r"median ([0-9.]+) s", out).group(1))
@@ -104,13 +122,14 @@ def main():
     parser.add_argument("--peers", default="openvino,torch")
     options = parser.parse_args()
     for part in options.parts.split(","):
-        for precision in options.pairs.split(","):
+        for pair in options.pairs.split(","):
+            precision, theirs = pair.split(":") if ":" in pair else (pair, pair)
             times, ratios = {}, {}
             for _ in range(options.rounds):
                 own = ours(options.program, options.folder, precision, part)
                 times.setdefault("ours", []).append(own)
                 for name in options.peers.split(","):
-                    command = [sys.executable, __file__, "--peer", options.folder, f"{name}-{precision}", part]
+                    command = [sys.executable, __file__, "--peer", options.folder, f"{name}-{theirs}", part]
                     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                     seconds = json.loads(found.strip().splitlines()[-1])
                     times.setdefault(name, []).append(seconds)

@@ -17,6 +17,7 @@ use crate::folders;
 use crate::gallery::message as gallery;
 use crate::inference::cancel::CancelToken;
 use crate::inference::message as engine;
+use crate::inference::threads;
 use crate::library::message as library;
 use crate::request::Seed;
 use crate::state::action::{Action, Effect};
@@ -107,6 +108,8 @@ impl App {
         ctx.options_mut(|options| options.zoom_with_keyboard = false);
         let waker = ctx.clone();
         let wake: Wake = Arc::new(move || waker.request_repaint());
+        let studio = Studio::new(persisted);
+        threads::start(studio.settings.threads);
         let mut app = Self {
             engine: Outgoing::new((crew.start_engine)(Arc::clone(&wake))?),
             gallery: Outgoing::new((crew.start_gallery)(Arc::clone(&wake))?),
@@ -114,7 +117,7 @@ impl App {
             downloading: Downloading::default(),
             may_hash: false,
             desktop: Outgoing::new((crew.start_desktop)(Arc::clone(&wake))?),
-            studio: Studio::new(persisted),
+            studio,
             panels: Panels::default(),
             crew,
             wake,

@@ -17,7 +17,7 @@ use crate::inference::device::{DeviceChoice, kernels};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
 use crate::request::{
     ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, ImageSize, MicroConditioning, NoiseSourceKind,
-    PrecisionChoice, SamplerKind, SamplerOptions, Seed, SeedOptions, Steps,
+    PrecisionChoice, SamplerKind, SamplerOptions, Seed, SeedOptions, Steps, ThreadCount,
 };
 
 /// The steps of the picture whose time is told.
@@ -44,7 +44,10 @@ pub struct BenchOptions {
     /// auto or cpu
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: DeviceChoice,
-    /// What the weights are kept in: f32, bf16, or auto, the faster one
+    /// How many threads compute; auto is one for each core
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub threads: ThreadCount,
+    /// What is computed in: f32, bf16, int8, or auto, the faster one of the first two
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub precision: PrecisionChoice,
     /// One JSON object on stdout, times in seconds
@@ -78,7 +81,7 @@ fn measure(options: &BenchOptions) -> Result<Measured, Failure> {
     let model = options.model.as_deref().map(models::resolve).transpose()?;
     let companions = options.companions.resolve()?;
     // A bar, but no lines: there is one answer.
-    let mut session = Session::start(options.device, Report::new(false))?;
+    let mut session = Session::start((options.device, options.threads), Report::new(false))?;
     let source = model.map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
     let started = Instant::now();
     let (facts, _) = session.load((source, companions, options.precision), |_| Ok(()))?;

@@ -87,7 +87,7 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
         None => None,
     };
     let files = KnownFiles::of(&options.networks, &options.lora)?;
-    let session = Session::start(options.device, Report::new(options.json))?;
+    let session = Session::start((options.device, options.threads), Report::new(options.json))?;
     let folder = folders::wildcard_folder();
     let wildcards = typed(options).wildcard_files(folder.clone(), |name| folders::wildcard_lines(&folder, name));
     let model_hash = model.as_deref().and_then(models::short_hash);

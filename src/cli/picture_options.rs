@@ -8,7 +8,7 @@ use super::companions::CompanionOptions;
 use super::networks::NetworkOptions;
 use crate::gallery::message::JpegQuality;
 use crate::inference::device::DeviceChoice;
-use crate::request::Precision;
+use crate::request::{Precision, ThreadCount};
 
 /// `calotype export`.
 #[derive(Debug, Args)]
@@ -42,7 +42,10 @@ pub struct VerifyOptions {
     /// auto or cpu
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: DeviceChoice,
-    /// What the weights are kept in: f32 or bf16 [default: as the file says, else f32]
+    /// How many threads compute; auto is one for each core
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub threads: ThreadCount,
+    /// What is computed in: f32, bf16 or int8 [default: as the file says, else f32]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<Precision>,
     /// Report as one JSON object a line on stdout

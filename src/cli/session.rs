@@ -13,7 +13,7 @@ use crate::inference::cancel::CancelToken;
 use crate::inference::device::{DeviceChoice, faster_precision};
 use crate::inference::message::{Command, Event, Job, JobId, ModelFacts, ModelOrder, ModelSource, Previews};
 use crate::latent_image::{LatentColours, LatentImage};
-use crate::request::{Companions, GenerationRequest, PrecisionChoice};
+use crate::request::{Companions, GenerationRequest, PrecisionChoice, ThreadCount};
 use crate::worker::{Waited, Worker};
 
 /// How long the end waits for the engine's thread.
@@ -62,11 +62,12 @@ pub struct Times {
 
 impl Session {
     /// Starts the engine; from now on Ctrl-C ends the session instead of the process.
-    pub fn start(device: DeviceChoice, report: Report) -> Result<Self, Failure> {
+    pub fn start((device, threads): (DeviceChoice, ThreadCount), report: Report) -> Result<Self, Failure> {
         let cancel = CancelToken::new();
         let on_interrupt = cancel.clone();
         ctrlc::set_handler(move || on_interrupt.cancel())
             .map_err(|e| Failure::Work(format!("no way to catch Ctrl-C: {e}")))?;
+        crate::inference::threads::start(threads);
         let engine = crate::inference::spawn(device, faster_precision(), Arc::new(|| {}))
             .map_err(|e| Failure::Work(format!("the engine's thread could not be started: {e}")))?;
         Ok(Self { engine, cancel, report })

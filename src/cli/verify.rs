@@ -97,7 +97,7 @@ fn render_and_compare(
     let mut other_files = Vec::new();
     let precision = recipe.precision.as_deref().and_then(|name| name.parse().ok());
     let precision = PrecisionChoice::Always(options.precision.or(precision).unwrap_or_default());
-    let mut session = Session::start(options.device, Report::new(options.json))?;
+    let mut session = Session::start((options.device, options.threads), Report::new(options.json))?;
     let (mut notes, mut refusal) = (Vec::new(), None);
     let other = |facts: &ModelFacts| if is_own { None } else { other_model(&recipe, &facts.name) };
     let check = |facts: &ModelFacts| match other(facts) {

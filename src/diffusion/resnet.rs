@@ -51,6 +51,16 @@ impl ResnetBlock {
         })
     }
 
+    /// See [`Linear::quantise`]; the timestep's projection stays as it is.
+    ///
+    /// # Errors
+    /// When the weights are of a type that cannot be.
+    pub fn quantise(&mut self) -> Result<()> {
+        self.conv1.quantise()?;
+        self.conv2.quantise()?;
+        self.shortcut.as_mut().map_or(Ok(()), Linear::quantise)
+    }
+
     /// The input is `[B, C_in, H, W]`, `time` `[1, T]` or `[B, T]` after its SiLU; `[B, C_out, H, W]` comes back.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ impl DeviceChoice {
     #[must_use]
     pub fn label(self) -> String {
         match self {
-            Self::Auto | Self::Cpu => match candle_core::utils::get_num_threads() {
+            Self::Auto | Self::Cpu => match rayon::current_num_threads() {
                 1 => "CPU, 1 thread".to_owned(),
                 threads => format!("CPU, {threads} threads"),
             },
@@ -57,12 +57,13 @@ impl DeviceChoice {
     }
 }
 
-/// candle's name for a precision.
+/// What the weights of a precision are kept in, by candle's name.
 #[must_use]
 pub fn dtype(precision: Precision) -> DType {
     match precision {
         Precision::F32 => DType::F32,
         Precision::Bf16 => DType::BF16,
+        Precision::Int8 => dtype(faster_precision()),
     }
 }
 

@@ -87,7 +87,11 @@ impl Engine<'_> {
         if is_over() {
             return Err(CheckpointError::Cancelled);
         }
-        let (model, live) = self.load_weights(&description, precision, cancel)?;
+        let (mut model, live) = self.load_weights(&description, precision, cancel)?;
+        if precision == Precision::Int8 {
+            let failed = |error| CheckpointError::Model { source: error, path: source.to_string().into() };
+            model.unet.quantise().map_err(failed)?;
+        }
         let colours = fit_colours(&model, source, Interrupt::when(&is_over))?;
         if let (Some(vae), Some(path)) = (&mut facts.vae, description.other_vae.filter(|path| path.is_file())) {
             vae.hash = Some(checkpoint::vae_hash(&path, &|| !is_over())?);
@@ -391,8 +395,9 @@ mod tests {
     #[test]
     fn the_precision_is_chosen_with_the_model_and_left_to_the_machine_it_is_the_one_named_at_the_start() {
         let engine = spawn(DeviceChoice::Cpu, Precision::Bf16, Arc::new(|| {})).unwrap();
-        for (precision, expected) in
-            [(PrecisionChoice::Automatic, Precision::Bf16), (PrecisionChoice::Always(Precision::F32), Precision::F32)]
+        for (precision, expected) in [(PrecisionChoice::Automatic, Precision::Bf16)]
+            .into_iter()
+            .chain(Precision::ALL.map(|p| (PrecisionChoice::Always(p), p)))
         {
             engine.send(Command::Load(ModelOrder { source: tiny(), precision, ..ModelOrder::default() })).unwrap();
             let Event::ModelFound(facts) = next(&engine) else { panic!("not found first") };

@@ -6,6 +6,7 @@ mod engine;
 pub mod message;
 mod networks;
 mod previews;
+pub mod threads;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -68,6 +68,9 @@ impl Networks {
         let written = self.live.apply(&active, stop_wanted).map_err(failed)?;
         if written > 0 {
             tracing::debug!(written, adapters = active.len(), "weights changed");
+            if model.unet.is_quantised() {
+                model.unet.quantise()?;
+            }
         }
         self.forget(&active);
         Ok(brought)

@@ -1,16 +1,19 @@
 //! Two-dimensional convolution: on the CPU a product over the patches of pictures that were made ready in one sweep.
 
+use std::sync::{Arc, OnceLock};
+
 use candle_core::{DType, Result, Tensor, bail};
 use half::bf16;
 
 use super::finish::{Finish, Form};
 use super::input::{Addends, Before, Input, InputValues};
+use super::int8::Int8;
 use super::panel::{Parts, Patches, Value};
 use super::planes::Preparation;
 use super::product::Product;
 use super::tile::Weights;
 use super::values::{Values, is_ours, optional, tensor, written};
-use super::winograd;
+use super::winograd::{self, Factors};
 
 /// A convolution with square kernel, stride and zero padding.
 #[derive(Debug, Clone)]
@@ -19,6 +22,15 @@ pub struct Conv2d {
     bias: Tensor,
     stride: usize,
     padding: usize,
+    quantised: Option<Arc<Quantised>>,
+}
+
+/// Weights in 8 bits.
+#[derive(Debug)]
+struct Quantised {
+    direct: Int8,
+    /// Those of the way with fewer multiplications, once it was taken.
+    transformed: OnceLock<Vec<Int8>>,
 }
 
 impl Conv2d {
@@ -31,7 +43,17 @@ impl Conv2d {
         if height != width || bias.dims1()? != channels_out || stride == 0 {
             bail!("convolution: weight {:?}, bias {:?}, stride {stride}", weight.dims(), bias.dims());
         }
-        Ok(Self { weight, bias, stride, padding })
+        Ok(Self { weight, bias, stride, padding, quantised: None })
+    }
+
+    /// As [`super::Linear::quantise`].
+    ///
+    /// # Errors
+    /// When the weights are of another type.
+    pub fn quantise(&mut self) -> Result<()> {
+        let quantised = |direct| Arc::new(Quantised { direct, transformed: OnceLock::new() });
+        self.quantised = Int8::of_layer(&self.weight)?.map(quantised);
+        Ok(())
     }
 
     /// `x` is `[B, C_in, H, W]`; `[B, C_out, H', W']` comes back.
@@ -84,9 +106,23 @@ impl Conv2d {
         let weight = self.weight.contiguous()?;
         let weight = Values::of(&weight)?;
         let source = (parts, (height, width));
+        if let Some(quantised) = &self.quantised {
+            if is_transformed && channels.is_multiple_of(4) {
+                let weights = weight.weights()?;
+                let points = quantised.transformed.get_or_init(|| winograd::in_bytes(weights, channels_out, channels));
+                return self.transformed::<bf16>(Factors::Bytes(points), preparation, source, out, added);
+            }
+            return preparation.with_planes::<bf16, _>(parts, batch, (height, width), |planes| {
+                self.product(Weights::Int8(&quantised.direct), planes, preparation.framed(), out, added)
+            });
+        }
         match weight.weights()? {
-            Weights::F32(weights) if is_transformed => self.transformed(weights, preparation, source, out, added),
-            Weights::Bf16(weights) if is_transformed => self.transformed(weights, preparation, source, out, added),
+            Weights::F32(weights) if is_transformed => {
+                self.transformed(Factors::Weights(weights), preparation, source, out, added)
+            }
+            Weights::Bf16(weights) if is_transformed => {
+                self.transformed(Factors::Weights(weights), preparation, source, out, added)
+            }
             Weights::F32(weights) => preparation.with_planes::<f32, _>(parts, batch, (height, width), |planes| {
                 self.product(Weights::F32(weights), planes, preparation.framed(), out, added)
             }),
@@ -97,13 +133,14 @@ impl Conv2d {
                     self.product(weights, planes, preparation.framed(), out, added)
                 })
             }
+            Weights::Int8(_) => bail!("convolution: weights in 8 bits come from weights of bf16 or f32"),
         }
     }
 
     /// With fewer multiplications.
     fn transformed<T: winograd::Kind>(
         &self,
-        weights: &[T],
+        factors: Factors<T>,
         preparation: Preparation,
         (parts, size): (Parts<f32>, (usize, usize)),
         out: [usize; 4],
@@ -116,7 +153,7 @@ impl Conv2d {
         self.finished(added, |finish| {
             preparation.with_planes::<T, _>(parts, batch, size, |planes| {
                 let picture = winograd::Picture { planes, height, width, batch, channels, out_height, out_width };
-                tensor(winograd::convolve(picture, weights, channels_out, finish), out.to_vec())
+                tensor(winograd::convolve(picture, factors, channels_out, finish), out.to_vec())
             })
         })
     }
@@ -206,13 +243,17 @@ mod tests {
             // The same with weights of bf16. Each of a sum's terms is of size 0.5 and rounded to 8 bits, on this way once
             // or, transformed, twice.
             let rounded = weight.to_dtype(DType::BF16).unwrap();
-            let conv = Conv2d::new(rounded.clone(), bias.clone(), stride, padding).unwrap();
+            let mut conv = Conv2d::new(rounded.clone(), bias.clone(), stride, padding).unwrap();
             let expected = x.conv2d(&rounded.to_dtype(DType::F32).unwrap(), padding, stride, 1, 1).unwrap();
             let expected = expected.broadcast_add(&bias.reshape((1, (), 1, 1)).unwrap()).unwrap();
             let difference = (conv.forward(&x).unwrap() - &expected).unwrap().abs().unwrap().flatten_all().unwrap();
             let difference = difference.max(0).unwrap().to_scalar::<f32>().unwrap();
             let expected_size = 0.5 * ((channels_in * kernel * kernel) as f32).sqrt();
             assert!(difference < 0.03 * expected_size, "bf16, {side:?} kernel {kernel} stride {stride}: {difference}");
+            conv.quantise().unwrap();
+            let difference = (conv.forward(&x).unwrap() - &expected).unwrap().abs().unwrap().flatten_all().unwrap();
+            let difference = difference.max(0).unwrap().to_scalar::<f32>().unwrap();
+            assert!(difference < 0.06 * expected_size, "int8, {side:?} kernel {kernel} stride {stride}: {difference}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Linear maps of the last axis or over the channels, with or without bias.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Result, Tensor, bail};
 use half::bf16;
 
@@ -7,6 +9,7 @@ use super::activation::geglu;
 use super::conv::even;
 use super::finish::{Finish, Form};
 use super::input::{Addends, Before, Input, InputValues};
+use super::int8::Int8;
 use super::panel::{self, Channels, Rows, Source};
 use super::product::{Block, Product};
 use super::tile::Weights;
@@ -17,6 +20,7 @@ use super::values::{Shared, Stored, Values, is_ours, optional, tensor, written};
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    quantised: Option<Arc<Int8>>,
 }
 
 /// In what a result is kept.
@@ -38,7 +42,17 @@ impl Linear {
         if let Some(bias) = bias.as_ref().filter(|bias| bias.dims() != [out]) {
             bail!("linear: weight {:?}, bias {:?}", weight.dims(), bias.dims());
         }
-        Ok(Self { weight, bias })
+        Ok(Self { weight, bias, quantised: None })
+    }
+
+    /// Has products computed in 8 bits from now on, with the weights as they are now; to be called again when they change.
+    /// On the processor only.
+    ///
+    /// # Errors
+    /// When the weights are of another type.
+    pub fn quantise(&mut self) -> Result<()> {
+        self.quantised = Int8::of_layer(&self.weight)?.map(Arc::new);
+        Ok(())
     }
 
     /// `x` is `[..., in]`; `[..., out]` comes back.
@@ -199,10 +213,14 @@ impl Linear {
         let weight = self.weight.contiguous()?;
         let weight = Values::of(&weight)?;
         let even = match weight.weights()? {
-            Weights::Bf16(values) => even(values, source.inner()),
-            Weights::F32(_) => None,
+            Weights::Bf16(values) if self.quantised.is_none() => even(values, source.inner()),
+            _ => None,
         };
-        let weights = even.as_deref().map_or(weight.weights(), |values| Ok(Weights::Bf16(values)))?;
+        let weights = match (&self.quantised, &even) {
+            (Some(int8), _) => Weights::Int8(int8),
+            (None, Some(values)) => Weights::Bf16(values),
+            (None, None) => weight.weights()?,
+        };
         let partner = (rows < self.weight.dim(0)?).then_some(rows);
         let columns = dims.iter().product::<usize>() / rows.max(1);
         let product = Product { weights, rows, partner, columns };
@@ -235,14 +253,20 @@ mod tests {
             let x = wave(&[dims, &[inputs]].concat(), 0.37);
             let (weight, bias) = (wave(&[outputs, inputs], 0.71), wave(&[outputs], 1.3));
             for bias in [None, Some(bias)] {
-                let linear = Linear::new(weight.clone(), bias.clone()).unwrap();
+                let mut linear = Linear::new(weight.clone(), bias.clone()).unwrap();
                 let found = linear.forward(&x).unwrap();
                 let expected = candle_nn::Linear::new(weight.clone(), bias);
                 let expected = candle_nn::Module::forward(&expected, &x.reshape(((), inputs)).unwrap()).unwrap();
                 assert_eq!(found.dims(), [dims, &[outputs]].concat());
-                let difference = (found.reshape(((), outputs)).unwrap() - expected).unwrap().abs().unwrap();
-                let difference = difference.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+                let most = |found: Tensor| {
+                    let difference = (found.reshape(((), outputs)).unwrap() - &expected).unwrap().abs().unwrap();
+                    difference.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap()
+                };
+                let difference = most(found);
                 assert!(difference < 1e-5, "{dims:?} {inputs} {outputs}: {difference}");
+                linear.quantise().unwrap();
+                let (difference, size) = (most(linear.forward(&x).unwrap()), 0.5 * (inputs as f32).sqrt());
+                assert!(difference < 0.03 * size, "int8, {dims:?} {inputs} {outputs}: {difference}");
             }
         }
     }

@@ -6,6 +6,7 @@ mod conv;
 mod finish;
 mod flash;
 mod input;
+mod int8;
 mod linear;
 mod maths;
 mod matmul;

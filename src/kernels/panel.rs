@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use half::bf16;
 
+use super::int8::{BLOCK_WORDS, ROUNDING, ZERO};
 use super::maths::Maths;
+use super::scratch::with_room;
 use super::tile::{COLUMNS, LANES};
 use super::vector::widest;
 
@@ -96,12 +98,53 @@ pub(super) enum Words {
     F32,
     /// Two values of bf16, the earlier in the low half.
     Bf16Pairs,
+    /// Four bytes, the earliest in the lowest, of blocks with a line of scales behind each.
+    Bytes,
+}
+
+impl Words {
+    /// Lines of [`COLUMNS`] that so many words take, from the beginning of a block on.
+    pub fn lines(self, words: usize) -> usize {
+        words + if self == Self::Bytes { words.div_ceil(BLOCK_WORDS) } else { 0 }
+    }
+
+    /// Divides words into what one tile takes.
+    pub fn pieces(self, words: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let len = if self == Self::Bytes { BLOCK_WORDS } else { words.len().max(1) };
+        words.clone().step_by(len).map(move |start| start..(start + len).min(words.end))
+    }
+}
+
+/// Fills `panel` with `words` of the columns, [`Words::lines`] of them; what is left to the next multiple of [`LANES`]
+/// columns becomes 0.
+pub(super) fn fill<S: Source>(source: &S, kind: Words, words: Range<usize>, columns: Range<usize>, panel: &mut [u32]) {
+    if kind != Words::Bytes {
+        return fill_words(source, kind, words, columns, panel);
+    }
+    // By way of pairs of bf16, a block at a time: the source is read once.
+    with_room(2 * BLOCK_WORDS * COLUMNS, |pairs: &mut [u32]| {
+        let mut panel = panel;
+        for words in kind.pieces(words) {
+            let (block, rest) = panel.split_at_mut((words.len() + 1) * COLUMNS);
+            let pairs = &mut pairs[..2 * words.len() * COLUMNS];
+            let there = 2 * words.start..(2 * words.end).min(source.inner().div_ceil(2));
+            let (filled, missing) = pairs.split_at_mut(there.len() * COLUMNS);
+            fill_words(source, Words::Bf16Pairs, there, columns.clone(), filled);
+            missing.fill(0);
+            quantise(pairs, block);
+            panel = rest;
+        }
+    });
 }
 
 widest! {
-    /// Fills `panel` with `words` of the columns; what is left to the next multiple of [`LANES`] columns becomes 0.
-    pub(super) fill, fill_body, maths M, <S: Source>,
+    fill_words, fill_body, maths M, <S: Source>,
     (source: &S, kind: Words, words: Range<usize>, columns: Range<usize>, panel: &mut [u32])
+}
+
+widest! {
+    /// Pairs of bf16 `[2 * words, COLUMNS]` to a block of bytes: words, and behind them the columns' scales.
+    pub(super) quantise, quantise_body, (pairs: &[u32], block: &mut [u32])
 }
 
 #[inline(always)]
@@ -125,7 +168,7 @@ fn fill_body<M: Maths, S: Source>(
                     *out = value.to_f32().to_bits();
                 }
             }
-            Words::Bf16Pairs => {
+            Words::Bf16Pairs | Words::Bytes => {
                 let low = source.row(2 * word, &place, &mut first);
                 let has_second = 2 * word + 1 < source.inner();
                 let high = if has_second { source.row(2 * word + 1, &place, &mut second) } else { &zeros };
@@ -141,6 +184,39 @@ fn fill_body<M: Maths, S: Source>(
         }
         out[count..filled].fill(0);
     }
+}
+
+#[inline(always)]
+fn quantise_body(pairs: &[u32], block: &mut [u32]) {
+    let (pairs, _) = pairs.as_chunks::<COLUMNS>();
+    let (lines, _) = block.as_chunks_mut::<COLUMNS>();
+    let Some((scales, words)) = lines.split_last_mut() else { return };
+    // The bits of numbers without sign are ordered as the numbers are.
+    let mut most = [0_u32; COLUMNS];
+    for line in pairs {
+        for (most, pair) in most.iter_mut().zip(line) {
+            *most = (*most).max(pair & 0x7fff).max(pair >> 16 & 0x7fff);
+        }
+    }
+    let mut inverse = [0.0_f32; COLUMNS];
+    for ((scale, inverse), most) in scales.iter_mut().zip(&mut inverse).zip(most) {
+        let most = f32::from_bits(most << 16);
+        *scale = (most / 127.0).to_bits();
+        *inverse = if most == 0.0 { 0.0 } else { 127.0 / most };
+    }
+    for (word, [first, second]) in words.iter_mut().zip(pairs.as_chunks::<2>().0) {
+        for i in 0..COLUMNS {
+            let byte = |bits: u32| quantised(f32::from_bits(bits), inverse[i]);
+            let low = byte(first[i] << 16) | byte(first[i] & 0xffff_0000) << 8;
+            word[i] = low | byte(second[i] << 16) << 16 | byte(second[i] & 0xffff_0000) << 24;
+        }
+    }
+}
+
+/// The byte that a value becomes.
+#[inline(always)]
+fn quantised(value: f32, inverse: f32) -> u32 {
+    (value * inverse + (ROUNDING + ZERO as f32)).to_bits() & 0xff
 }
 
 /// What is done to a value of [`Channels`] on its way.

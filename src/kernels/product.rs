@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::int8::BLOCK_WORDS;
 use super::panel::{Source, Words, fill};
 use super::processor::{Instructions, instructions};
 use super::scratch::with_room;
@@ -23,7 +24,7 @@ const MAX_WORDS: usize = 1024;
 /// Tasks for each thread that are aimed at, so that the last ones end together.
 const TASKS_OF_A_THREAD: usize = 4;
 /// Words of a panel that one task fills, where it is filled for many.
-const WORDS_OF_A_FILLING: usize = 128;
+const WORDS_OF_A_FILLING: usize = BLOCK_WORDS;
 /// The fewest rows of weights that are worth a task.
 const LEAST_ROWS: usize = 16 * ROWS;
 
@@ -110,14 +111,16 @@ impl Product<'_> {
             return run(None);
         }
         // Columns that several tasks need are filled once, for all.
-        let of_panel = COLUMNS * walk.row_words;
+        let of_panel = COLUMNS * walk.kind.lines(walk.row_words);
+        let of_part = COLUMNS * walk.kind.lines(WORDS_OF_A_FILLING);
         with_room(self.columns.div_ceil(COLUMNS) * of_panel, |filled: &mut [u32]| {
-            let parts = filled.par_chunks_mut(of_panel).enumerate().flat_map(|(panel, filled)| {
-                filled.par_chunks_mut(WORDS_OF_A_FILLING * COLUMNS).enumerate().map(move |part| (panel, part))
-            });
+            let parts = filled
+                .par_chunks_mut(of_panel)
+                .enumerate()
+                .flat_map(|(panel, filled)| filled.par_chunks_mut(of_part).enumerate().map(move |part| (panel, part)));
             parts.for_each(|(panel, (part, filled))| {
                 let first = part * WORDS_OF_A_FILLING;
-                let words = first..first + filled.len() / COLUMNS;
+                let words = first..(first + WORDS_OF_A_FILLING).min(walk.row_words);
                 let columns = panel * COLUMNS..((panel + 1) * COLUMNS).min(self.columns);
                 fill(source, walk.kind, words, columns, filled);
             });
@@ -153,6 +156,7 @@ impl<'a> Walk<'a> {
         let kind = match product.weights {
             Weights::F32(_) => Words::F32,
             Weights::Bf16(_) => Words::Bf16Pairs,
+            Weights::Int8(_) => Words::Bytes,
         };
         let row_words = inner.div_ceil(product.weights.values_of_a_word());
         let panels = if product.columns <= FEW_PANELS * COLUMNS { FEW_PANELS } else { PANELS };
@@ -175,14 +179,18 @@ impl<'a> Walk<'a> {
         let sides = 1 + usize::from(self.product.partner.is_some());
         let kept = if is_whole { 1 } else { rows.len().div_ceil(ROWS) };
         if filled.is_none() {
-            buffers.panels.resize(buffers.panels.len().max(self.panels * COLUMNS * self.row_words.min(MAX_WORDS)), 0);
+            let lines = self.kind.lines(self.row_words.min(MAX_WORDS));
+            buffers.panels.resize(buffers.panels.len().max(self.panels * COLUMNS * lines), 0);
         }
         buffers.sums.resize(buffers.sums.len().max(kept * sides * of_block), 0.0);
-        let at_once = self.row_words.div_ceil(self.row_words.div_ceil(MAX_WORDS));
+        let mut at_once = self.row_words.div_ceil(self.row_words.div_ceil(MAX_WORDS));
+        if self.kind == Words::Bytes {
+            at_once = at_once.next_multiple_of(BLOCK_WORDS);
+        }
         for first_word in (0..self.row_words).step_by(at_once) {
             let words = first_word..(first_word + at_once).min(self.row_words);
             let (is_first, is_last) = (first_word == 0, words.end == self.row_words);
-            let of_panel = COLUMNS * words.len();
+            let of_panel = COLUMNS * self.kind.lines(words.len());
             for panel in (0..panels).filter(|_| filled.is_none()) {
                 let start = columns.start + panel * COLUMNS;
                 let of_it = start..(start + COLUMNS).min(columns.end);
@@ -195,23 +203,28 @@ impl<'a> Walk<'a> {
                 for (side, sums) in sums.chunks_exact_mut(of_block).enumerate() {
                     let row = row + side * self.product.partner.unwrap_or(0);
                     for (panel, sums) in sums.chunks_exact_mut(ROWS * COLUMNS).take(panels).enumerate() {
+                        let lines = match filled {
+                            Some(filled) => {
+                                let start = (columns.start / COLUMNS + panel) * self.kind.lines(self.row_words);
+                                &filled[(start + self.kind.lines(words.start)) * COLUMNS..][..of_panel]
+                            }
+                            None => &buffers.panels[panel * of_panel..][..of_panel],
+                        };
                         let left = columns.len() - panel * COLUMNS;
-                        let tile = Tile {
+                        let tile = |piece: &Range<usize>| Tile {
                             weights: self.product.weights,
                             row_words: self.row_words,
                             row,
                             rows: count,
-                            word: words.start,
-                            panel: match filled {
-                                Some(filled) => {
-                                    let start = columns.start / COLUMNS + panel;
-                                    &filled[(start * self.row_words + words.start) * COLUMNS..][..of_panel]
-                                }
-                                None => &buffers.panels[panel * of_panel..][..of_panel],
-                            },
+                            word: piece.start,
+                            panel: &lines[self.kind.lines(piece.start - words.start) * COLUMNS..]
+                                [..self.kind.lines(piece.len()) * COLUMNS],
                             vectors: left.min(COLUMNS).div_ceil(LANES),
                         };
-                        multiply(self.instructions, tile, sums, !is_first);
+                        for piece in self.kind.pieces(words.clone()) {
+                            let adds = !is_first || piece.start > words.start;
+                            multiply(self.instructions, tile(&piece), sums, adds);
+                        }
                     }
                 }
                 if is_last {
@@ -230,6 +243,7 @@ mod tests {
     use half::bf16;
 
     use super::*;
+    use crate::kernels::int8::Int8;
     use crate::kernels::panel::{Before, Channels, Parts};
 
     /// Rows, columns and inner lengths on both sides of what a task and a filling take, over two pictures.
@@ -241,12 +255,14 @@ mod tests {
             let x: Vec<f32> = (0..2 * inner * area).map(|i| (i as f32 * 0.37).cos()).collect();
             let parts = Parts { first: &x, first_channels: inner, second: &[], second_channels: 0, area };
             let source = Channels { parts, before: Before::Nothing };
-            for (weights, tolerance) in [(Weights::F32(&weights), 1e-5), (Weights::Bf16(&rounded), 5e-3)] {
-                if matches!(weights, Weights::Bf16(_)) && inner % 2 == 1 {
+            let int8 = Int8::of(Weights::F32(&weights), inner);
+            let kinds = [(Weights::F32(&weights), 1e-5), (Weights::Bf16(&rounded), 5e-3), (Weights::Int8(&int8), 1e-2)];
+            for (kind, tolerance) in kinds {
+                if matches!(kind, Weights::Bf16(_)) && inner % 2 == 1 {
                     continue;
                 }
                 let found = Mutex::new(vec![Vec::new(); 2 * rows * 2 * area]);
-                let product = Product { weights, rows, partner: Some(rows), columns: 2 * area };
+                let product = Product { weights: kind, rows, partner: Some(rows), columns: 2 * area };
                 product.run(&source, &|block| {
                     let mut found = found.lock().unwrap();
                     for panel in block.panels() {
@@ -261,9 +277,9 @@ mod tests {
                         }
                     }
                 });
-                let weight = |row: usize, i: usize| match weights {
-                    Weights::F32(values) => f64::from(values[row * inner + i]),
+                let weight = |row: usize, i: usize| match kind {
                     Weights::Bf16(values) => values[row * inner + i].to_f64(),
+                    _ => f64::from(weights[row * inner + i]),
                 };
                 for (at, found) in found.into_inner().unwrap().iter().enumerate() {
                     let (row, column) = (at / (2 * area), at % (2 * area));

@@ -7,6 +7,7 @@ mod networks;
 mod options;
 mod precision;
 mod text;
+mod threads;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ pub use networks::{AdapterUse, EmbeddingUse, NamedFile, RecordedAdapter, Recorde
 pub use options::{GuidanceRescale, SamplerOptions, SeedOptions, Sigmas, Variation, VariationStrength};
 pub use precision::{Precision, PrecisionChoice, UnknownPrecision};
 pub use text::{ClipSkip, Dialect, Emphasis, Template};
+pub use threads::{NoThreadCount, ThreadCount};
 
 /// One picture, fully determined: the same request on the same build gives the same bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

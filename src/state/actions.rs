@@ -64,6 +64,7 @@ impl Studio {
                 self.settings.repair();
             }
             Action::SetPreviews(choice) => self.set_previews(choice, moment.now_secs),
+            Action::SetThreads(count) => self.settings.threads = count,
             Action::SetJpegQuality(quality) => self.settings.jpeg_quality = quality,
             Action::DismissNotice(id) => self.notices.dismiss(id),
             Action::UseSettings => return self.use_settings(moment.now_secs),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gallery::message::JpegQuality;
 use crate::inference::message::ModelSource;
-use crate::request::{Companions, PrecisionChoice};
+use crate::request::{Companions, PrecisionChoice, ThreadCount};
 use crate::state::previews::PreviewChoice;
 
 /// Which look the window has.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub start_image: Option<PathBuf>,
     /// What weights are kept in.
     pub precision: PrecisionChoice,
+    /// How many threads compute, from the next start on.
+    pub threads: ThreadCount,
     /// How pictures in progress are shown.
     pub previews: PreviewChoice,
     /// How much of a picture an exported JPEG keeps.
@@ -73,6 +75,7 @@ impl Default for Settings {
             recent_models: Vec::new(),
             start_image: None,
             precision: PrecisionChoice::default(),
+            threads: ThreadCount::default(),
             previews: PreviewChoice::default(),
             jpeg_quality: JpegQuality::default(),
         }

@@ -74,8 +74,8 @@ const MAP: &[Room] = &[
     Room {
         name: "inference",
         ours: &["request", "prompt", "latent_image", "worker", "diffusion", "checkpoint", "kernels"],
-        outside: &["candle_core", "crossbeam_channel", "image", "serde", "rayon"],
-        guarded: &["std::time", "std::thread"],
+        outside: &["candle_core", "core_affinity", "crossbeam_channel", "image", "serde", "rayon"],
+        guarded: &["std::env", "std::fs", "std::time", "std::thread"],
     },
     Room {
         name: "gallery",

@@ -8,12 +8,12 @@ fn bench_measures_every_part_of_a_picture() {
     let home = tempfile::tempdir().unwrap();
     let model = fixtures().join("tiny-eps");
     let own = ["bench", "--model", model.to_str().unwrap(), "--width", "64", "--height", "128", "--steps", "3"];
-    let output = calotype(home.path(), &[&own[..], &["--json", "--precision", "f32"]].concat());
+    let output = calotype(home.path(), &[&own[..], &["--json", "--precision", "int8", "--threads", "1"]].concat());
     assert_ends(&output, 0, "");
     let [measured] = &json_lines(&output)[..] else { panic!("{}", text(&output.stdout)) };
     assert_eq!((&measured["event"], &measured["model"]), (&"measured".into(), &"tiny-eps".into()));
     assert_eq!((&measured["width"], &measured["height"]), (&64.into(), &128.into()));
-    assert!(measured["computes_on"].as_str().unwrap().ends_with("f32"), "{measured}");
+    assert!(measured["computes_on"].as_str().unwrap().starts_with("CPU, 1 thread, int8"), "{measured}");
     let steps = measured["steps"].as_array().unwrap();
     assert_eq!((steps.len(), &steps[1]), (3, &measured["step"]), "the median of three");
     for key in ["loading", "prompts", "step", "decoding"] {

@@ -31,6 +31,11 @@ impl Stage {
         }
     }
 
+    fn quantise(&mut self) -> candle_core::Result<()> {
+        self.resnet.quantise()?;
+        self.transformer.as_mut().map_or(Ok(()), SpatialTransformer::quantise)
+    }
+
     fn project_context(&self, context: &Tensor, out: &mut Vec<(Tensor, Tensor)>) -> candle_core::Result<()> {
         self.transformer.as_ref().map_or(Ok(()), |t| t.project_context(context, out))
     }
@@ -102,6 +107,11 @@ impl DownBlock {
         Ok(Self { stages, downsample })
     }
 
+    pub fn quantise(&mut self) -> candle_core::Result<()> {
+        self.stages.iter_mut().try_for_each(Stage::quantise)?;
+        self.downsample.as_mut().map_or(Ok(()), Conv2d::quantise)
+    }
+
     /// Pushes every intermediate result onto `skips`.
     pub fn forward(&self, x: Tensor, skips: &mut Vec<Tensor>, pass: &Pass) -> Result<Tensor, DiffusionError> {
         let mut h = x;
@@ -143,6 +153,11 @@ impl MidBlock {
             Mid::Resnet => Self { first: resnet("resnets.0")?, transformer: None, last: None },
             Mid::Nothing => Self { first: None, transformer: None, last: None },
         })
+    }
+
+    pub fn quantise(&mut self) -> candle_core::Result<()> {
+        [&mut self.first, &mut self.last].into_iter().flatten().try_for_each(ResnetBlock::quantise)?;
+        self.transformer.as_mut().map_or(Ok(()), SpatialTransformer::quantise)
     }
 
     pub fn forward(&self, x: Tensor, pass: &Pass) -> Result<Tensor, DiffusionError> {
@@ -194,6 +209,11 @@ impl UpBlock {
         let upsample =
             (index > 0).then(|| conv3x3(&vb.pp("upsamplers.0.conv"), level.channels, level.channels)).transpose()?;
         Ok(Self { stages, upsample })
+    }
+
+    pub fn quantise(&mut self) -> candle_core::Result<()> {
+        self.stages.iter_mut().try_for_each(Stage::quantise)?;
+        self.upsample.as_mut().map_or(Ok(()), Conv2d::quantise)
     }
 
     /// Takes its skips off the end of `skips` and grows to the size of the next one that remains.

@@ -33,6 +33,7 @@ pub struct UNet {
     norm_out: GroupNorm,
     conv_out: Conv2d,
     config: UNetConfig,
+    is_quantised: bool,
 }
 
 /// The prompt as every cross-attention needs it: computed once a picture, used at every step.
@@ -79,7 +80,28 @@ impl UNet {
             norm_out: group_norm(&vb.pp("conv_norm_out"), groups, outer, eps)?,
             conv_out: conv3x3(&vb.pp("conv_out"), outer, config.out_channels)?,
             config: config.clone(),
+            is_quantised: false,
         })
+    }
+
+    /// Has the products of all levels computed in 8 bits from now on, with the weights as they are now; to be called again
+    /// when they change. The first and the last convolution, the timestep's embedding and the keys and values of the prompt
+    /// stay as they are: they are a small part of the work, and the picture shows most of what is lost there.
+    ///
+    /// # Errors
+    /// When the weights are of a type that cannot be.
+    pub fn quantise(&mut self) -> Result<(), DiffusionError> {
+        self.down.iter_mut().try_for_each(DownBlock::quantise)?;
+        self.mid.quantise()?;
+        self.up.iter_mut().try_for_each(UpBlock::quantise)?;
+        self.is_quantised = true;
+        Ok(())
+    }
+
+    /// True after [`UNet::quantise`].
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        self.is_quantised
     }
 
     /// What it was built from.

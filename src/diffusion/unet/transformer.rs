@@ -49,6 +49,18 @@ impl SpatialTransformer {
         })
     }
 
+    /// See [`Linear::quantise`]; what makes the prompt's keys and values stays as it is.
+    pub fn quantise(&mut self) -> candle_core::Result<()> {
+        self.proj_in.quantise()?;
+        self.proj_out.quantise()?;
+        for layer in &mut self.layers {
+            let (own, cross) = (&mut layer.own, &mut layer.cross);
+            let maps = [&mut own.q, &mut own.k, &mut own.v, &mut own.out, &mut cross.q, &mut cross.out];
+            maps.into_iter().chain([&mut layer.ff_in, &mut layer.ff_out]).try_for_each(Linear::quantise)?;
+        }
+        Ok(())
+    }
+
     /// `x` is `[B, C, H, W]`; the same shape comes back.
     pub fn forward(
         &self,

@@ -5,21 +5,26 @@
 //! `M` is 4 for weights of f32. For bf16 it is 2: its transforms only add, so that rounding costs little.
 //!
 //! Tiles are the columns of `(M + 2)^2` products. A band of tiles goes through three sweeps: transform, multiply, transform
-//! back. The weights are transformed at each call: that is a small part of the work where pixels are many, and keeps no
-//! second copy of them.
+//! back. Weights of f32 and bf16 are transformed at each call: that is a small part of the work where pixels are many, and
+//! keeps no second copy of them. Those of 8 bits are quantised after their transform, as the tiles are, each product's with
+//! scales of its own; they are kept.
 
 #![expect(clippy::inline_always, reason = "only what is inlined is compiled for its caller's processor features")]
 
 mod transform;
+mod weights;
 
 use std::ops::Range;
 
 use half::bf16;
 use rayon::prelude::*;
 
-use self::transform::{Grid, Lanes, back_tile, picture_tile, weight_tile};
+use self::transform::{Grid, Lanes, back_tile, picture_tile};
+pub(super) use self::weights::{Factors, in_bytes};
 use super::finish::{Finish, Form, add};
+use super::int8::BLOCK_WORDS;
 use super::maths::Maths;
+use super::panel::{Words, quantise};
 use super::processor::instructions;
 use super::scratch::with_room;
 use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
@@ -89,15 +94,20 @@ pub(super) fn filling<T: Kind>(height: usize, width: usize) -> (usize, usize) {
     (height.next_multiple_of(T::M) - height, width.next_multiple_of(T::M) - width)
 }
 
-/// The convolution `[B, channels_out, out_height, out_width]` with `weights` `[channels_out, C, 3, 3]`.
-pub(super) fn convolve<T: Kind>(picture: Picture<T>, weights: &[T], channels_out: usize, finish: Finish) -> Vec<f32> {
+/// The convolution `[B, channels_out, out_height, out_width]`.
+pub(super) fn convolve<T: Kind>(
+    picture: Picture<T>,
+    factors: Factors<T>,
+    channels_out: usize,
+    finish: Finish,
+) -> Vec<f32> {
     let area = picture.out_height * picture.out_width;
     #[expect(unsafe_code, reason = "the result is written once")]
     // SAFETY: the tiles cover every pixel, the rows every channel.
     unsafe {
         written::<f32>(picture.batch * channels_out * area, |room| {
             let form = Form { rows: channels_out, area };
-            Walk::new(picture, channels_out).run(weights, &Target { finish, form, room });
+            Walk::new(picture, channels_out).run(factors, &Target { finish, form, room });
         })
     }
 }
@@ -150,48 +160,52 @@ impl<'a, T: Kind> Walk<'a, T> {
         self.picture.batch * self.rows * self.columns
     }
 
-    fn run(&self, weights: &[T], target: &Target) {
-        let (of_tiles, of_sums) = (self.words * COLUMNS, self.channels_out * COLUMNS);
-        with_room(self.points * self.channels_out * self.picture.channels, |matrices| {
+    fn run(&self, factors: Factors<T>, target: &Target) {
+        let weights = match factors {
+            Factors::Weights(weights) => weights,
+            Factors::Bytes(points) => return self.with_bands(&|point| Weights::Int8(&points[point]), target),
+        };
+        let of_matrix = self.channels_out * self.picture.channels;
+        with_room(self.points * of_matrix, |matrices| {
             self.transform_matrices(weights, matrices);
-            with_room(self.points * self.panels * of_tiles, |tiles| {
-                with_room(self.points * self.panels * of_sums, |sums| {
-                    self.run_bands(matrices, tiles, sums, target);
-                });
+            let matrices = &*matrices;
+            self.with_bands(&|point| T::weights(&matrices[point * of_matrix..][..of_matrix]), target);
+        });
+    }
+
+    fn with_bands<'m>(&self, matrix: &(impl Fn(usize) -> Weights<'m> + Sync), target: &Target) {
+        let (of_tiles, of_sums) = (self.words * COLUMNS, self.channels_out * COLUMNS);
+        with_room(self.points * self.panels * of_tiles, |tiles| {
+            with_room(self.points * self.panels * of_sums, |sums| {
+                self.run_bands(matrix, tiles, sums, target);
             });
         });
     }
 
-    fn run_bands(&self, matrices: &[T], tiles: &mut [u32], sums: &mut [f32], target: &Target) {
+    fn run_bands<'m>(
+        &self,
+        matrix: &(impl Fn(usize) -> Weights<'m> + Sync),
+        tiles: &mut [u32],
+        sums: &mut [f32],
+        target: &Target,
+    ) {
         for first in (0..self.tiles()).step_by(self.panels * COLUMNS) {
             let band = first..(first + self.panels * COLUMNS).min(self.tiles());
             self.transform(&band, tiles);
             let vectors = |panel: usize| (band.len() - panel * COLUMNS).min(COLUMNS).div_ceil(LANES);
             let panels = band.len().div_ceil(COLUMNS);
-            self.multiply(matrices, tiles, sums, panels, &vectors);
+            if let Weights::Int8(_) = matrix(0) {
+                let lines = Words::Bytes.lines(self.words / 2);
+                with_room(self.points * self.panels * lines * COLUMNS, |bytes| {
+                    self.quantise(tiles, panels, bytes);
+                    self.multiply((matrix, Words::Bytes), bytes, sums, panels, &vectors);
+                });
+            } else {
+                // Of these, too, a word is a line.
+                self.multiply((matrix, Words::F32), tiles, sums, panels, &vectors);
+            }
             self.transform_back(&band, sums, target);
         }
-    }
-
-    /// Fills the weights' matrices, `[points, channels_out, C]`.
-    fn transform_matrices(&self, weights: &[T], matrices: &mut [T]) {
-        let (channels, rows) = (self.picture.channels, self.channels_out);
-        let room = Shared::of(matrices);
-        weights.par_chunks_exact(channels * 9).enumerate().with_min_len(4).for_each_init(
-            Vec::new,
-            |out, (row, weights)| {
-                out.resize(self.points * channels, T::default());
-                transform_weights(weights, out);
-                for (point, values) in out.chunks_exact(channels).enumerate() {
-                    #[expect(unsafe_code, reason = "tasks write from many threads")]
-                    // SAFETY: rows are different.
-                    let part = unsafe { room.part((point * rows + row) * channels, channels) };
-                    for (out, value) in part.iter_mut().zip(values) {
-                        out.write(*value);
-                    }
-                }
-            },
-        );
     }
 
     /// Runs of a panel that begins with tile `first`.
@@ -229,16 +243,33 @@ impl<'a, T: Kind> Walk<'a, T> {
         });
     }
 
+    /// Pairs of bf16 `[points, panels, words, COLUMNS]` to bytes `[points, panels, lines, COLUMNS]`.
+    fn quantise(&self, tiles: &[u32], panels: usize, bytes: &mut [u32]) {
+        let words = self.words / 2;
+        let of_panel = Words::Bytes.lines(words) * COLUMNS;
+        bytes.par_chunks_exact_mut(of_panel).zip(tiles.par_chunks_exact(self.words * COLUMNS)).enumerate().for_each(
+            |(place, (bytes, pairs))| {
+                if place % self.panels < panels {
+                    let blocks = bytes.chunks_mut((BLOCK_WORDS + 1) * COLUMNS);
+                    for (block, pairs) in blocks.zip(pairs.chunks(2 * BLOCK_WORDS * COLUMNS)) {
+                        quantise(pairs, block);
+                    }
+                }
+            },
+        );
+    }
+
     /// Fills `[points, panels, channels_out, COLUMNS]`.
-    fn multiply(
+    fn multiply<'m>(
         &self,
-        matrices: &[T],
+        (matrix, kind): (&(impl Fn(usize) -> Weights<'m> + Sync), Words),
         tiles: &[u32],
         sums: &mut [f32],
         panels: usize,
         vectors: &(impl Fn(usize) -> usize + Sync),
     ) {
-        let of_matrix = self.channels_out * self.picture.channels;
+        let words = if kind == Words::Bytes { self.words / 2 } else { self.words };
+        let of_panel = kind.lines(words) * COLUMNS;
         // A task some rows of one matrix, for all panels.
         let share = 16 * ROWS;
         let instructions = instructions();
@@ -247,19 +278,20 @@ impl<'a, T: Kind> Walk<'a, T> {
             .flat_map(|point| (0..self.channels_out).step_by(share).map(move |row| (point, row)))
             .collect();
         tasks.into_par_iter().with_max_len(1).for_each(|(point, first)| {
-            let weights = T::weights(&matrices[point * of_matrix..][..of_matrix]);
+            let weights = matrix(point);
             let end = (first + share).min(self.channels_out);
             for row in (first..end).step_by(ROWS) {
                 let rows = ROWS.min(end - row);
                 for panel in 0..panels {
                     let place = point * self.panels + panel;
-                    let tile = Tile {
+                    let lines = &tiles[place * of_panel..][..of_panel];
+                    let tile = |piece: &Range<usize>| Tile {
                         weights,
-                        row_words: self.words,
+                        row_words: words,
                         row,
                         rows,
-                        word: 0,
-                        panel: &tiles[place * self.words * COLUMNS..][..self.words * COLUMNS],
+                        word: piece.start,
+                        panel: &lines[kind.lines(piece.start) * COLUMNS..][..kind.lines(piece.len()) * COLUMNS],
                         vectors: vectors(panel),
                     };
                     #[expect(unsafe_code, reason = "tasks write from many threads")]
@@ -267,7 +299,9 @@ impl<'a, T: Kind> Walk<'a, T> {
                     let out = unsafe {
                         room.part(((place * self.channels_out) + row) * COLUMNS, rows * COLUMNS).assume_init_mut()
                     };
-                    multiply(instructions, tile, out, false);
+                    for piece in kind.pieces(0..words) {
+                        multiply(instructions, tile(&piece), out, piece.start > 0);
+                    }
                 }
             }
         });
@@ -328,11 +362,6 @@ widest! {
 widest! {
     /// Transforms sums, a point's `of_point` behind the last one's, into lines `[M, COLUMNS * M]`.
     transform_sums, transform_sums_body, <T: Kind>, (sums: &[f32], of_point: usize, lines: &mut [f32])
-}
-
-widest! {
-    /// Transforms one row of weights `[C, 3, 3]` into `[points, C]`.
-    transform_weights, transform_weights_body, <T: Kind>, (weights: &[T], out: &mut [T])
 }
 
 #[inline(always)]
@@ -444,30 +473,6 @@ fn sum_lanes<const N: usize>(sums: &[f32], of_point: usize, lines: &mut [f32]) {
                 for j in 0..m {
                     out[t * m + j] = tile[i][j].0[t];
                 }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn transform_weights_body<T: Kind>(weights: &[T], out: &mut [T]) {
-    if T::M == 2 { weight_lanes::<T, 4>(weights, out) } else { weight_lanes::<T, 6>(weights, out) }
-}
-
-#[inline(always)]
-fn weight_lanes<T: Kind, const N: usize>(weights: &[T], out: &mut [T]) {
-    let channels = weights.len() / 9;
-    for first in (0..channels).step_by(LANES) {
-        let count = LANES.min(channels - first);
-        let mut g = [[Lanes::ZERO; 3]; 3];
-        for (tap, lanes) in g.iter_mut().flatten().enumerate() {
-            for (lane, weight) in lanes.0[..count].iter_mut().zip(weights[first * 9 + tap..].iter().step_by(9)) {
-                *lane = weight.to_f32();
-            }
-        }
-        for (point, lanes) in weight_tile::<N>(&g).iter().flatten().enumerate() {
-            for (out, value) in out[point * channels + first..][..count].iter_mut().zip(lanes.0) {
-                *out = T::from_f32(value);
             }
         }
     }

@@ -132,6 +132,23 @@ fn taking_all_off_gives_back_every_bit_of_weights_in_bf16_too() {
 }
 
 #[test]
+fn in_8_bits_a_lora_acts_once_the_weights_are_quantised_again_and_off_it_leaves_no_trace() {
+    let mut changing = Changing::new();
+    let exact = values(&changing.unet());
+    changing.model.unet.quantise().unwrap();
+    let before = values(&changing.unet());
+    let error = relative_error(&before, &exact);
+    assert!(error > 0.0 && error < 0.03, "8 bits change the U-Net's output by {error:.4}");
+    let adapter = changing.read(FORMULAS[0]);
+    changing.apply(&[active(&adapter, 0.8)]);
+    changing.model.unet.quantise().unwrap();
+    assert!(relative_error(&values(&changing.unet()), &before) > 2.0 * error, "the LoRA acts");
+    changing.apply(&[]);
+    changing.model.unet.quantise().unwrap();
+    assert_eq!(values(&changing.unet()), before);
+}
+
+#[test]
 fn a_lora_for_all_three_networks_of_xl_draws_the_references_picture() {
     let (model, mut live) = load("tiny-xl");
     let adapter = Arc::new(Adapter::read(&adapter_file("xl-kohya"), &live).unwrap());

@@ -1,15 +1,19 @@
 //! The innermost product: up to six rows of weights by a panel of up to 64 columns, kept in registers.
 //!
-//! Both operands are made of 32-bit words: a value of f32, or two values of bf16 that follow each other along the inner
-//! length. A row of weights is used as it lies in the model's own tensor, a word at a time for all columns; so weights
-//! need no second arrangement in memory, and an adapter can change them where they are. A panel holds, word after word,
-//! that word of each of its columns: `panel[word * COLUMNS + column]`.
+//! Both operands are made of 32-bit words: a value of f32, or two of bf16 or four bytes that follow each other along the
+//! inner length. A row of f32 or bf16 is used as it lies in the model's own tensor, a word at a time for all columns; so
+//! weights need no second arrangement in memory, and an adapter can change them where they are. A panel holds, word after
+//! word, that word of each of its columns: `panel[word * COLUMNS + column]`, and for bytes the columns' scales behind them.
 
 #![expect(unsafe_code, reason = "registers are addressed through intrinsics and pointers")]
 #![expect(clippy::inline_always, reason = "only what is inlined is compiled for its caller's processor features")]
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use half::bf16;
 
+use super::int8::{BLOCK_WORDS, Int8};
 use super::processor::Instructions;
 
 /// The most rows of weights of one tile.
@@ -24,6 +28,7 @@ pub(super) const LANES: usize = 16;
 pub(super) enum Weights<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
+    Int8(&'a Int8),
 }
 
 impl Weights<'_> {
@@ -32,13 +37,15 @@ impl Weights<'_> {
         match self {
             Self::F32(_) => 1,
             Self::Bf16(_) => 2,
+            Self::Int8(_) => 4,
         }
     }
 
-    fn len(self) -> usize {
+    pub fn len(self) -> usize {
         match self {
             Self::F32(values) => values.len(),
             Self::Bf16(values) => values.len(),
+            Self::Int8(int8) => int8.values().len(),
         }
     }
 
@@ -46,6 +53,7 @@ impl Weights<'_> {
         match self {
             Self::F32(values) => values.as_ptr().cast(),
             Self::Bf16(values) => values.as_ptr().cast(),
+            Self::Int8(int8) => int8.values().as_ptr().cast(),
         }
     }
 }
@@ -62,7 +70,8 @@ pub(super) struct Tile<'a> {
     pub rows: usize,
     /// The first word of each row that takes part.
     pub word: usize,
-    /// As many words as there are, `[words, COLUMNS]`.
+    /// As many words as there are, `[words, COLUMNS]`; for [`Weights::Int8`] of one block, and behind them one line more:
+    /// the columns' scales, as the bits of f32.
     pub panel: &'a [u32],
     /// How many times [`LANES`] columns are computed, 1 to 4.
     pub vectors: usize,
@@ -74,7 +83,8 @@ pub(super) struct Tile<'a> {
 /// When the tile reaches beyond its slices: a fault of the caller.
 #[inline]
 pub(super) fn multiply(instructions: Instructions, tile: Tile, sums: &mut [f32], adds: bool) {
-    let words = tile.panel.len() / COLUMNS;
+    let lines = tile.panel.len() / COLUMNS;
+    let words = if matches!(tile.weights, Weights::Int8(_)) { lines - 1 } else { lines };
     let values = tile.weights.values_of_a_word();
     assert!((1..=ROWS).contains(&tile.rows) && (1..=COLUMNS / LANES).contains(&tile.vectors), "a tile's size");
     assert!(sums.len() >= tile.rows * COLUMNS, "the sums of a tile");
@@ -89,6 +99,16 @@ pub(super) fn multiply(instructions: Instructions, tile: Tile, sums: &mut [f32],
         match tile.weights {
             Weights::F32(_) => run::<false>(instructions, of, (tile.rows, tile.vectors), sums, adds),
             Weights::Bf16(_) => run::<true>(instructions, of, (tile.rows, tile.vectors), sums, adds),
+            Weights::Int8(int8) => {
+                let (blocks, block) = (int8.blocks(), tile.word / BLOCK_WORDS);
+                assert!(tile.word.is_multiple_of(BLOCK_WORDS) && words <= BLOCK_WORDS, "a tile of one block");
+                let first = tile.row * blocks + block;
+                assert!(first + (tile.rows - 1) * blocks < int8.scales().len(), "the scales of a tile");
+                let scales = int8.scales().as_ptr().add(first);
+                let offsets = int8.offsets().as_ptr().add(first);
+                let of = Bytes { of, scales, offsets, blocks };
+                run_bytes(instructions, of, (tile.rows, tile.vectors), sums, adds);
+            }
         }
     }
 }
@@ -108,6 +128,31 @@ impl Pointers {
     unsafe fn weight(self, row: usize, word: usize) -> u32 {
         // SAFETY: the caller's.
         unsafe { self.weights.add(row * self.stride + word * 4).cast::<u32>().read_unaligned() }
+    }
+}
+
+/// The same of bytes; scales and offsets are those of the first row, `blocks` from row to row.
+#[derive(Clone, Copy)]
+struct Bytes {
+    of: Pointers,
+    scales: *const f32,
+    offsets: *const i32,
+    blocks: usize,
+}
+
+impl Bytes {
+    /// A row's scale and offset.
+    #[inline(always)]
+    unsafe fn of_row(self, row: usize) -> (f32, i32) {
+        // SAFETY: the caller's.
+        unsafe { (*self.scales.add(row * self.blocks), *self.offsets.add(row * self.blocks)) }
+    }
+
+    /// The columns' scales.
+    #[inline(always)]
+    unsafe fn column_scales(self) -> *const f32 {
+        // SAFETY: they are behind the words.
+        unsafe { self.of.panel.add(self.of.words * COLUMNS).cast() }
     }
 }
 
@@ -158,117 +203,26 @@ unsafe fn run<const BF16: bool>(
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::{
-        __m512, __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-        _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
-    };
-
-    use super::{COLUMNS, LANES, Pointers};
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn begin<const ROWS: usize, const VECTORS: usize>(
-        sums: *const f32,
-        adds: bool,
-    ) -> [[__m512; VECTORS]; ROWS] {
-        let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-        if adds {
-            for (row, acc) in acc.iter_mut().enumerate() {
-                for (vector, acc) in acc.iter_mut().enumerate() {
-                    // SAFETY: inside the sums.
-                    *acc = unsafe { _mm512_loadu_ps(sums.add(row * COLUMNS + vector * LANES)) };
-                }
+#[inline]
+unsafe fn run_bytes(instructions: Instructions, of: Bytes, size: (usize, usize), sums: *mut f32, adds: bool) {
+    // SAFETY: the caller's.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        match instructions {
+            Instructions::Avx512Bf16 | Instructions::Avx512 if is_x86_feature_detected!("avx512vnni") => {
+                return by_size!(size, byte_quads, [], (of, sums, adds));
             }
-        }
-        acc
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn end<const ROWS: usize, const VECTORS: usize>(acc: [[__m512; VECTORS]; ROWS], sums: *mut f32) {
-        for (row, acc) in acc.iter().enumerate() {
-            for (vector, acc) in acc.iter().enumerate() {
-                // SAFETY: inside the sums.
-                unsafe { _mm512_storeu_ps(sums.add(row * COLUMNS + vector * LANES), *acc) };
+            Instructions::Avx512Bf16 | Instructions::Avx512 | Instructions::Avx2 => {
+                return by_size!(size, plain_bytes_avx2, [], (of, sums, adds));
             }
+            Instructions::Portable => {}
         }
-    }
-
-    /// f32 with AVX-512.
-    #[target_feature(enable = "avx512f")]
-    pub unsafe fn avx512<const ROWS: usize, const VECTORS: usize>(of: Pointers, sums: *mut f32, adds: bool) {
-        // SAFETY: the caller's.
-        unsafe {
-            let mut acc = begin::<ROWS, VECTORS>(sums, adds);
-            for word in 0..of.words {
-                let mut columns = [_mm512_setzero_ps(); VECTORS];
-                for (vector, columns) in columns.iter_mut().enumerate() {
-                    *columns = _mm512_loadu_ps(of.panel.add(word * COLUMNS + vector * LANES).cast());
-                }
-                for (row, acc) in acc.iter_mut().enumerate() {
-                    let weight = _mm512_set1_ps(f32::from_bits(of.weight(row, word)));
-                    for (acc, columns) in acc.iter_mut().zip(columns) {
-                        *acc = _mm512_fmadd_ps(columns, weight, *acc);
-                    }
-                }
-            }
-            end(acc, sums);
-        }
-    }
-
-    /// Pairs of bf16 with AVX-512's own instruction for them.
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    pub unsafe fn bf16_pairs<const ROWS: usize, const VECTORS: usize>(of: Pointers, sums: *mut f32, adds: bool) {
-        let pairs = |words: __m512i| {
-            // SAFETY: both are 512 bits of any value.
-            unsafe { std::mem::transmute::<__m512i, __m512bh>(words) }
-        };
-        // SAFETY: the caller's.
-        unsafe {
-            let mut acc = begin::<ROWS, VECTORS>(sums, adds);
-            for word in 0..of.words {
-                let mut columns = [pairs(_mm512_set1_epi32(0)); VECTORS];
-                for (vector, columns) in columns.iter_mut().enumerate() {
-                    *columns = pairs(_mm512_loadu_si512(of.panel.add(word * COLUMNS + vector * LANES).cast()));
-                }
-                for (row, acc) in acc.iter_mut().enumerate() {
-                    let weight = pairs(_mm512_set1_epi32(of.weight(row, word).cast_signed()));
-                    for (acc, columns) in acc.iter_mut().zip(columns) {
-                        *acc = _mm512_dpbf16_ps(*acc, columns, weight);
-                    }
-                }
-            }
-            end(acc, sums);
-        }
-    }
-
-    /// The plain form, with AVX-512's registers.
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-    pub unsafe fn plain_avx512<const ROWS: usize, const VECTORS: usize, const BF16: bool>(
-        of: Pointers,
-        sums: *mut f32,
-        adds: bool,
-    ) {
-        // SAFETY: the caller's.
-        unsafe { super::plain::<ROWS, VECTORS, BF16, true>(of, sums, adds) }
-    }
-
-    /// The plain form, with AVX2's registers.
-    #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn plain_avx2<const ROWS: usize, const VECTORS: usize, const BF16: bool>(
-        of: Pointers,
-        sums: *mut f32,
-        adds: bool,
-    ) {
-        // SAFETY: the caller's.
-        unsafe { super::plain::<ROWS, VECTORS, BF16, true>(of, sums, adds) }
+        by_size!(size, plain_bytes, [], (of, sums, adds));
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::{avx512, bf16_pairs, plain_avx2, plain_avx512};
+use self::x86::{avx512, bf16_pairs, byte_quads, plain_avx2, plain_avx512, plain_bytes_avx2};
 
 /// Sixteen columns at a time as an array that the compiler puts into registers; `FUSED` where a multiplication and an
 /// addition are one instruction.
@@ -311,6 +265,38 @@ unsafe fn plain<const ROWS: usize, const VECTORS: usize, const BF16: bool, const
     }
 }
 
+/// As [`plain`], for bytes.
+#[inline(always)]
+unsafe fn plain_bytes<const ROWS: usize, const VECTORS: usize>(bytes: Bytes, sums: *mut f32, adds: bool) {
+    let of = bytes.of;
+    // SAFETY: the caller's.
+    unsafe {
+        for vector in 0..VECTORS {
+            let mut acc = [[0_i32; LANES]; ROWS];
+            for (row, acc) in acc.iter_mut().enumerate() {
+                acc.fill(-bytes.of_row(row).1);
+            }
+            for word in 0..of.words {
+                let columns = of.panel.add(word * COLUMNS + vector * LANES).cast::<[u32; LANES]>().read();
+                for (row, acc) in acc.iter_mut().enumerate() {
+                    let weight = of.weight(row, word).to_le_bytes().map(|byte| i32::from(byte.cast_signed()));
+                    for (acc, column) in acc.iter_mut().zip(columns) {
+                        for (byte, weight) in weight.iter().enumerate() {
+                            *acc += (column >> (8 * byte) & 0xff).cast_signed() * weight;
+                        }
+                    }
+                }
+            }
+            let scales = bytes.column_scales().add(vector * LANES).cast::<[f32; LANES]>().read();
+            for (row, acc) in acc.iter().enumerate() {
+                let at = sums.add(row * COLUMNS + vector * LANES).cast::<[f32; LANES]>();
+                let (scale, sums) = (bytes.of_row(row).0, if adds { at.read() } else { [0.0; LANES] });
+                at.write(std::array::from_fn(|i| sums[i] + acc[i] as f32 * (scale * scales[i])));
+            }
+        }
+    }
+}
+
 /// The second value of a pair.
 #[inline(always)]
 fn high(pair: u32) -> f32 {
@@ -340,13 +326,14 @@ mod tests {
             let value = |row: usize, i: usize| match kind {
                 Weights::F32(values) => f64::from(values[row * row_words * of_word + i]),
                 Weights::Bf16(values) => values[row * row_words * of_word + i].to_f64(),
+                Weights::Int8(_) => panic!("has a test of its own"),
             };
             // Value i of a column, and the word that it stands in.
             let column = |column: usize, i: usize| bf16::from_f32(number(column * 31 + i * 7));
             let panel: Vec<u32> = (0..words * COLUMNS)
                 .map(|at| match kind {
                     Weights::F32(_) => column(at % COLUMNS, at / COLUMNS).to_f32().to_bits(),
-                    Weights::Bf16(_) => {
+                    _ => {
                         let half = |i| u32::from(column(at % COLUMNS, at / COLUMNS * 2 + i).to_bits());
                         half(0) | half(1) << 16
                     }
@@ -368,6 +355,48 @@ mod tests {
                         let expected = if is_inside && !adds { sum } else { sum + 0.5 };
                         let difference = (f64::from(*found) - expected).abs();
                         assert!(difference < 3e-6, "{set:?} {rows}x{vectors} ({r}, {c}): {found} {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// As above, for both blocks of rows of bytes; integers are exact, so that only the scales round.
+    #[test]
+    fn every_tile_of_bytes_is_the_sum_of_its_products() {
+        let row_words = BLOCK_WORDS + 3;
+        let weights: Vec<f32> = (0..(ROWS + 1) * row_words * 4).map(number).collect();
+        let int8 = Int8::of(Weights::F32(&weights), row_words * 4);
+        for word in [0, BLOCK_WORDS] {
+            let words = (row_words - word).min(BLOCK_WORDS);
+            let byte = |column: usize, i: usize| ((column * 31 + i * 77) % 255 + 1) as u32;
+            let scale = |column: usize| 0.01 + column as f32 * 1e-3;
+            let mut panel: Vec<u32> = (0..words * COLUMNS)
+                .map(|at| (0..4).map(|i| byte(at % COLUMNS, at / COLUMNS * 4 + i) << (8 * i)).sum())
+                .collect();
+            panel.extend((0..COLUMNS).map(|column| scale(column).to_bits()));
+            for set in ALL.into_iter().filter(|set| *set <= instructions()) {
+                for (rows, vectors, adds) in
+                    (1..=ROWS).flat_map(|rows| (1..=4).flat_map(move |v| [(rows, v, false), (rows, v, true)]))
+                {
+                    let weights = Weights::Int8(&int8);
+                    let tile = Tile { weights, row_words, row: 1, rows, word, panel: &panel, vectors };
+                    let mut sums = vec![0.5_f32; ROWS * COLUMNS];
+                    multiply(set, tile, &mut sums, adds);
+                    for (at, found) in sums.iter().enumerate() {
+                        let (r, c) = (at / COLUMNS, at % COLUMNS);
+                        let is_inside = r < rows && c < vectors * LANES;
+                        let weight = |i: usize| i64::from(int8.values()[((1 + r) * row_words + word) * 4 + i]);
+                        let sum: i64 = (0..words * 4).map(|i| weight(i) * (i64::from(byte(c, i)) - 128)).sum();
+                        let of_row = int8.scales()[(1 + r) * int8.blocks() + word / BLOCK_WORDS];
+                        let sum = sum as f64 * f64::from(of_row) * f64::from(scale(c));
+                        let expected = match (is_inside, adds) {
+                            (true, true) => sum + 0.5,
+                            (true, false) => sum,
+                            (false, _) => 0.5,
+                        };
+                        let difference = (f64::from(*found) - expected).abs();
+                        assert!(difference < 1e-6 * sum.abs().max(1.0), "{set:?} {rows}x{vectors}: {found} {expected}");
                     }
                 }
             }
