@@ -16,7 +16,10 @@ macro_rules! widest {
     ) => {
         $(#[$doc])*
         #[inline]
-        #[expect(unsafe_code, reason = "calls functions that need processor features")]
+        #[cfg_attr(
+            target_arch = "x86_64",
+            expect(unsafe_code, reason = "calls functions that need processor features")
+        )]
         $vis fn $name$(<$generic: $bound>)?($($arg: $kind),*) $(-> $out)? {
             #[inline]
             fn portable$(<$generic: $bound>)?($($arg: $kind),*) $(-> $out)? {

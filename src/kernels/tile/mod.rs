@@ -8,6 +8,8 @@
 #![expect(unsafe_code, reason = "registers are addressed through intrinsics and pointers")]
 #![expect(clippy::inline_always, reason = "only what is inlined is compiled for its caller's processor features")]
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -199,6 +201,14 @@ unsafe fn run<const BF16: bool>(
             Instructions::Avx2 => return by_size!(size, plain_avx2, [BF16], (of, sums, adds)),
             Instructions::Portable => {}
         }
+        #[cfg(target_arch = "aarch64")]
+        match instructions {
+            Instructions::NeonBf16 if BF16 => return by_size!(size, neon_bf16_pairs, [], (of, sums, adds)),
+            Instructions::NeonBf16 | Instructions::Neon if !BF16 => {
+                return by_size!(size, neon, [], (of, sums, adds));
+            }
+            _ => {}
+        }
         by_size!(size, plain, [BF16, { cfg!(target_arch = "aarch64") }], (of, sums, adds));
     }
 }
@@ -217,10 +227,16 @@ unsafe fn run_bytes(instructions: Instructions, of: Bytes, size: (usize, usize),
             }
             Instructions::Portable => {}
         }
+        #[cfg(target_arch = "aarch64")]
+        if instructions != Instructions::Portable && std::arch::is_aarch64_feature_detected!("dotprod") {
+            return by_size!(size, neon_byte_quads, [], (of, sums, adds));
+        }
         by_size!(size, plain_bytes, [], (of, sums, adds));
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+use self::neon::{neon, neon_bf16_pairs, neon_byte_quads};
 #[cfg(target_arch = "x86_64")]
 use self::x86::{avx512, bf16_pairs, byte_quads, plain_avx2, plain_avx512, plain_bytes_avx2};
 
@@ -308,9 +324,6 @@ mod tests {
     use super::*;
     use crate::kernels::processor::instructions;
 
-    const ALL: [Instructions; 4] =
-        [Instructions::Portable, Instructions::Avx2, Instructions::Avx512, Instructions::Avx512Bf16];
-
     fn number(i: usize) -> f32 {
         (i as f32 * 0.37).sin()
     }
@@ -339,7 +352,7 @@ mod tests {
                     }
                 })
                 .collect();
-            for set in ALL.into_iter().filter(|set| *set <= instructions()) {
+            for set in Instructions::ALL.into_iter().filter(|set| *set <= instructions()) {
                 for (rows, vectors, adds) in
                     (1..=ROWS).flat_map(|rows| (1..=4).flat_map(move |v| [(rows, v, false), (rows, v, true)]))
                 {
@@ -375,7 +388,7 @@ mod tests {
                 .map(|at| (0..4).map(|i| byte(at % COLUMNS, at / COLUMNS * 4 + i) << (8 * i)).sum())
                 .collect();
             panel.extend((0..COLUMNS).map(|column| scale(column).to_bits()));
-            for set in ALL.into_iter().filter(|set| *set <= instructions()) {
+            for set in Instructions::ALL.into_iter().filter(|set| *set <= instructions()) {
                 for (rows, vectors, adds) in
                     (1..=ROWS).flat_map(|rows| (1..=4).flat_map(move |v| [(rows, v, false), (rows, v, true)]))
                 {
