@@ -77,6 +77,8 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         "seed_resize": recipe.seed_resize.map(|size| size.to_string()),
         "noise_seed_delta": recipe.noise_delta,
         "guidance_rescale": recipe.guidance_rescale.map(GuidanceRescale::get),
+        "guidance_from": unusual(recipe.accelerations.guidance_interval.from(), 0.0),
+        "guidance_to": unusual(recipe.accelerations.guidance_interval.to(), 1.0),
         "eta": recipe.sampler_options.eta(),
         "s_churn": unusual(recipe.sampler_options.churn(), 0.0),
         "s_tmin": unusual(recipe.sampler_options.churn_from(), 0.0),

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::conditioning::{Conditioning, Guidance};
+use super::conditioning::{Conditioning, Guidance, Moment};
 use super::prediction::Prediction;
 use super::sampler::Denoised;
 use super::schedule::NoiseLevel;
@@ -25,7 +25,7 @@ pub struct Denoiser<'a> {
 
 impl Denoiser<'_> {
     /// The clean latents that the model sees behind `x` `[1, C, H, W]` in f32 at `level`, where `x = x0 + sigma * noise`;
-    /// `call` counts the picture's calls from 0 and says which of the prompts' texts are in force.
+    /// `moment` says which of the prompts' texts are in force, and whether they guide.
     ///
     /// # Errors
     /// When the device fails or `interrupt` says stop.
@@ -33,7 +33,7 @@ impl Denoiser<'_> {
         &self,
         x: &Tensor,
         level: NoiseLevel,
-        call: usize,
+        moment: Moment,
         interrupt: Interrupt,
     ) -> Result<Denoised, DiffusionError> {
         // The network was trained on latents of unit variance.
@@ -41,14 +41,15 @@ impl Denoiser<'_> {
         if let Some(beside) = &self.beside {
             input = Tensor::cat(&[&input, beside], 1)?;
         }
+        let (guidance, passes) = self.conditioning.at(moment);
         let mut rows = Vec::new();
-        for pass in self.conditioning.passes(call) {
+        for pass in passes {
             // [1, C, H, W] -> [rows, C, H, W]
             let input = Tensor::cat(&vec![&input; pass.rows], 0)?;
             rows.push(self.unet.forward(&input, level.timestep, &pass.context, interrupt)?.to_dtype(DType::F32)?);
         }
         let rows = Tensor::cat(&rows, 0)?;
-        let Guidance::ClassifierFree { scale, rescale, weights, keeps_unguided } = &self.conditioning.guidance else {
+        let Guidance::ClassifierFree { scale, rescale, weights, keeps_unguided } = guidance else {
             return Ok(self.prediction.denoised(x, &rows, level.sigma)?.into());
         };
         let uncond = rows.narrow(0, 0, 1)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
-use super::conditioning::{REFINER_NUMBERS, Reader, XL_NUMBERS};
+use super::conditioning::{Moment, REFINER_NUMBERS, Reader, XL_NUMBERS};
 use super::denoiser::Denoiser;
 use super::first_noise::first_noise;
 use super::noise::NoiseSource;
@@ -20,7 +20,7 @@ use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::{LearnedWord, Tokenizer};
-use crate::request::{GenerationRequest, ImageSize};
+use crate::request::{GenerationRequest, GuidanceInterval, ImageSize};
 
 /// A model with all its parts, ready to draw.
 pub struct StableDiffusion {
@@ -57,6 +57,7 @@ pub struct Generation<'a> {
     denoiser: Denoiser<'a>,
     sampler: Sampler,
     first_step: usize,
+    guidance_interval: GuidanceInterval,
 }
 
 /// What a step has shown.
@@ -178,7 +179,8 @@ impl StableDiffusion {
         };
         let denoiser = self.denoiser(request, interrupt)?;
         let sampler = Sampler::start(solver(request), schedule, noise, start, &self.device)?;
-        Ok(Generation { model: self, denoiser, sampler, first_step })
+        let guidance_interval = request.accelerations.guidance_interval;
+        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
     }
 
     /// Goes on with a picture from a state that [`Generation::state`] gave for the same request.
@@ -200,7 +202,8 @@ impl StableDiffusion {
         }
         let sampler = Sampler::restore(solver(request), schedule, state, &self.device)?;
         let denoiser = self.denoiser(request, interrupt)?;
-        Ok(Generation { model: self, denoiser, sampler, first_step })
+        let guidance_interval = request.accelerations.guidance_interval;
+        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
     }
 
     /// The levels that a request visits, and the step that it starts at.
@@ -306,9 +309,11 @@ impl Generation<'_> {
     pub fn advance(&mut self, interrupt: Interrupt) -> Result<Option<Progress>, DiffusionError> {
         let denoiser = &self.denoiser;
         let mut call = self.sampler.calls();
+        let (done, all) = (self.sampler.step() - self.first_step, self.sampler.steps() - self.first_step);
+        let is_guided = self.guidance_interval.holds(done, all);
         let mut denoise = |x: &Tensor, level| {
             call += 1;
-            denoiser.denoise(x, level, call - 1, interrupt)
+            denoiser.denoise(x, level, Moment { call: call - 1, is_guided }, interrupt)
         };
         let Some(denoised) = self.sampler.advance(&mut denoise)? else { return Ok(None) };
         let count = |steps: usize| u32::try_from(steps - self.first_step).unwrap_or(u32::MAX);

@@ -34,6 +34,8 @@ const KEYS: Keys = &[
     ("Sigma tmax", Field::ChurnTo),
     ("Sigma noise", Field::NoiseFactor),
     ("Guidance rescale", Field::GuidanceRescale),
+    ("Guidance from", Field::GuidanceFrom),
+    ("Guidance to", Field::GuidanceTo),
     ("Sigmas", Field::Sigmas),
     ("Told original size", Field::OriginalSize),
     ("Told crop", Field::Crop),
@@ -415,6 +417,7 @@ mod tests {
                 (recipe.guidance_rescale, recipe.variation_seed, recipe.variation_strength, recipe.seed_resize),
                 (truth.guidance_rescale, truth.variation_seed, truth.variation_strength, truth.seed_resize)
             );
+            prop_assert_eq!(recipe.accelerations, truth.accelerations);
             prop_assert_eq!((recipe.noise_delta, recipe.emphasis), (truth.noise_delta, truth.emphasis));
             prop_assert_eq!(
                 (recipe.steps, recipe.guidance, recipe.sampler, recipe.schedule, recipe.seed, recipe.size, recipe.strength),

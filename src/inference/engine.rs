@@ -268,8 +268,8 @@ mod tests {
     use crate::inference::message::JobId;
     use crate::inference::spawn;
     use crate::request::{
-        ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, MicroConditioning, NoiseSourceKind,
-        PrecisionChoice, SamplerOptions, Seed, SeedOptions,
+        Accelerations, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, MicroConditioning,
+        NoiseSourceKind, PrecisionChoice, SamplerOptions, Seed, SeedOptions,
     };
     use crate::worker::{Waited, Worker};
 
@@ -299,6 +299,7 @@ mod tests {
             clip_skip: ClipSkip::default(),
             emphasis: Emphasis::default(),
             guidance_rescale: GuidanceRescale::default(),
+            accelerations: Accelerations::default(),
             sampler_options: SamplerOptions::default(),
             sigmas: None,
             seed_options: SeedOptions::default(),

@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::gallery::foreign::{json, names};
 use crate::gallery::record::{ReadLora, ReadRecipe};
 use crate::request::{
-    ClipSkip, GuidanceRescale, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps, Strength,
+    ClipSkip, GuidanceInterval, GuidanceRescale, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps,
+    Strength,
 };
 
 /// A hostile file may have thousands of keys; people read a few.
@@ -68,6 +69,10 @@ pub enum Field {
     NoiseFactor,
     /// How far guidance is kept from changing the prediction's deviation.
     GuidanceRescale,
+    /// The share of the steps from which on guidance acts.
+    GuidanceFrom,
+    /// The share up to which it acts.
+    GuidanceTo,
     /// Noise levels written by hand.
     Sigmas,
     /// The size that Stable Diffusion XL was told the picture had before.
@@ -155,6 +160,7 @@ impl Gathering {
             Field::GuidanceRescale => {
                 fill(&mut recipe.guidance_rescale, parsed(text).and_then(|share| GuidanceRescale::new(share).ok()))
             }
+            Field::GuidanceFrom | Field::GuidanceTo => self.acceleration(field, text),
             Field::Sigmas => fill(&mut recipe.sigmas, parsed(text)),
             Field::OriginalSize => fill(&mut recipe.micro_conditioning.original_size, text.trim().parse().ok()),
             Field::TargetSize => fill(&mut recipe.micro_conditioning.target_size, text.trim().parse().ok()),
@@ -190,6 +196,21 @@ impl Gathering {
         let Some(changed) = parsed(text).and_then(|number| with(number).ok()) else { return false };
         *options = changed;
         true
+    }
+
+    /// What makes a picture sooner and another one; false when no request may say it.
+    fn acceleration(&mut self, field: Field, text: &str) -> bool {
+        let faster = &mut self.recipe.accelerations;
+        let interval = faster.guidance_interval;
+        let changed = parsed(text).and_then(|share| {
+            let (from, to) =
+                if field == Field::GuidanceFrom { (share, interval.to()) } else { (interval.from(), share) };
+            GuidanceInterval::new(from, to).ok()
+        });
+        changed.is_some_and(|changed| {
+            faster.guidance_interval = changed;
+            true
+        })
     }
 
     /// True when the text encoder's last layer is known already.

@@ -1,0 +1,24 @@
+//! What may be typed to have a picture sooner that is another one.
+
+use clap::Args;
+
+use crate::request::{Accelerations, GuidanceInterval, RequestError};
+
+/// Off unless typed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Faster, with another picture")]
+pub struct AccelerationOptions {
+    /// Guide only from this share of the steps on, 0 to 1; outside of the interval a step takes half the time
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, hide_default_value = true, allow_negative_numbers = true)]
+    pub guidance_from: f64,
+    /// Guide only up to this share of the steps, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, hide_default_value = true, allow_negative_numbers = true)]
+    pub guidance_to: f64,
+}
+
+impl AccelerationOptions {
+    /// All of them, checked.
+    pub(super) fn accelerations(&self) -> Result<Accelerations, RequestError> {
+        Ok(Accelerations { guidance_interval: GuidanceInterval::new(self.guidance_from, self.guidance_to)? })
+    }
+}

@@ -1,0 +1,96 @@
+//! Pictures made sooner, and others, against the reference of each way; and that each leaves the picture as it is where
+//! it is off.
+
+use calotype::diffusion::Interrupt;
+use calotype::diffusion::pipeline::StableDiffusion;
+use calotype::request::{Accelerations, GenerationRequest, GuidanceInterval, GuidanceScale, SamplerKind};
+use serde_json::Value;
+
+use super::pictures::{draw, plain_request, request_of};
+use super::{golden, golden_json, model, relative_error, values};
+
+fn accelerations_of(case: &Value) -> Accelerations {
+    let number = |key: &str, usual: f64| case[key].as_f64().unwrap_or(usual);
+    let interval = GuidanceInterval::new(number("guidance_from", 0.0), number("guidance_to", 1.0)).unwrap();
+    Accelerations { guidance_interval: interval }
+}
+
+fn with(accelerations: Accelerations) -> GenerationRequest {
+    GenerationRequest { accelerations, ..plain_request() }
+}
+
+fn guided(from: f64, to: f64) -> Accelerations {
+    Accelerations { guidance_interval: GuidanceInterval::new(from, to).unwrap() }
+}
+
+/// Goes on from every step's state, as text and back; each must end in the same picture.
+fn assert_resumes(model: &StableDiffusion, request: &GenerationRequest) {
+    let whole = draw(model, request, None);
+    let mut generation = model.begin(request, None, Interrupt::never()).unwrap();
+    while generation.advance(Interrupt::never()).unwrap().is_some() {
+        let state = serde_json::to_string(&generation.state().unwrap()).unwrap();
+        let state = serde_json::from_str(&state).unwrap();
+        let mut resumed = model.resume(request, &state, Interrupt::never()).unwrap();
+        while resumed.advance(Interrupt::never()).unwrap().is_some() {}
+        assert_eq!(values(&resumed.latents().unwrap()), whole.0, "from step {}", state.step);
+    }
+}
+
+#[test]
+fn accelerated_pictures_are_those_of_the_references() {
+    let tensors = golden("accelerations");
+    let models = ["tiny-eps", "tiny-v"].map(|name| (name, model(name)));
+    for case in golden_json("accelerations").as_array().unwrap() {
+        let key = case["key"].as_str().unwrap();
+        let model = &models.iter().find(|(name, _)| case["model"] == *name).unwrap().1;
+        let request = GenerationRequest { accelerations: accelerations_of(case), ..request_of(case) };
+        let error = relative_error(&draw(model, &request, None).0, &values(&tensors[&format!("{key}.latents")]));
+        eprintln!("{key}: latents' relative error {error:.2e}");
+        assert!(error < 2e-5, "{key}: {error:e}");
+    }
+}
+
+#[test]
+fn guidance_in_all_steps_is_plain_and_in_none_the_prompt_alone() {
+    let model = model("tiny-eps");
+    let plain = draw(&model, &plain_request(), None);
+    assert_eq!(draw(&model, &with(guided(0.0, 1.0)), None), plain);
+    let alone = GenerationRequest { guidance: GuidanceScale::new(1.0).unwrap(), ..plain_request() };
+    assert_eq!(draw(&model, &with(guided(0.5, 0.5)), None), draw(&model, &alone, None));
+    assert!(draw(&model, &with(guided(0.4, 0.8)), None) != plain);
+    // Where the prompt is the only one to steer, there is nothing to leave out.
+    let accelerations = guided(0.4, 0.8);
+    assert_eq!(draw(&model, &GenerationRequest { accelerations, ..alone.clone() }, None), draw(&model, &alone, None));
+}
+
+#[test]
+fn outside_of_the_interval_several_prompts_are_weighed_at_a_scale_of_one() {
+    let model = model("tiny-eps");
+    for (sampler, prompt) in [
+        (SamplerKind::Euler, "a red cat AND a dog :0.5"),
+        (SamplerKind::EulerCfgPp, "a red cat AND a dog :0.5"),
+        (SamplerKind::Euler, "a red cat :0.7"),
+    ] {
+        let request = GenerationRequest { sampler, prompt: prompt.to_owned(), ..plain_request() };
+        let at_one = GenerationRequest { guidance: GuidanceScale::new(1.0).unwrap(), ..request.clone() };
+        let outside = GenerationRequest { accelerations: guided(0.0, 0.0), ..request };
+        assert_eq!(draw(&model, &outside, None), draw(&model, &at_one, None), "{} {prompt}", sampler.name());
+    }
+}
+
+#[test]
+fn every_sampler_goes_on_with_a_picture_guided_in_part() {
+    let model = model("tiny-eps");
+    for &sampler in SamplerKind::ALL {
+        let request = GenerationRequest { sampler, ..with(guided(0.3, 0.7)) };
+        let whole = draw(&model, &request, None);
+        let mut generation = model.begin(&request, None, Interrupt::never()).unwrap();
+        for _ in 0..2 {
+            generation.advance(Interrupt::never()).unwrap();
+        }
+        let mut resumed = model.resume(&request, &generation.state().unwrap(), Interrupt::never()).unwrap();
+        while resumed.advance(Interrupt::never()).unwrap().is_some() {}
+        assert_eq!(values(&resumed.latents().unwrap()), whole.0, "{}", sampler.name());
+    }
+    assert_resumes(&model, &with(guided(0.3, 0.7)));
+}

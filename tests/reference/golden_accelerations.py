@@ -1,0 +1,73 @@
+"""Pictures made sooner, and others, by the references of the three ways: diffusers' guider for guidance in a part of the
+steps, DeepCache 0.1.1 and tomesd 0.1.3 by their authors. The last two need `pip install --no-deps DeepCache==0.1.1
+tomesd==0.1.3` beside the packages of README.md.
+
+    python golden_accelerations.py      # writes fixtures/golden/accelerations.safetensors, .json
+"""
+
+import json
+import os
+import pathlib
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+import torch
+from diffusers.guiders import ClassifierFreeGuidance
+
+import golden_models
+import tiny_models
+from golden_pictures import BAD, HOUSE, SAMPLERS, make, request
+from make_fixtures import FIXTURES, GOLDEN, quiet
+
+# (model, sampler, further arguments of `request`, beginning, end)
+INTERVALS = [
+    ("tiny-eps", "euler", {"negative": BAD}, 0.25, 0.75),
+    ("tiny-eps", "ddim", {"prompt": HOUSE}, 0.0, 0.6),
+    ("tiny-v", "dpmpp_2m_karras", {"prompt": HOUSE, "negative": BAD}, 0.3, 1.0),
+]
+
+
+def guided_in_part(pipe, wanted, start, stop):
+    """The final latents; the guider says which steps it guides, and how."""
+    cls, options = SAMPLERS[wanted["sampler"]]
+    scheduler = cls.from_config(pipe.scheduler.config, **options)
+    scheduler.set_timesteps(wanted["steps"])
+    cond, uncond = pipe.encode_prompt(wanted["prompt"], "cpu", 1, True, wanted["negative_prompt"] or "")
+    guider = ClassifierFreeGuidance(guidance_scale=wanted["guidance_scale"], start=start, stop=stop)
+    shape = (1, 4, wanted["height"] // 4, wanted["width"] // 4)
+    generator = torch.Generator("cpu").manual_seed(wanted["seed"])
+    latents = torch.randn(shape, generator=generator) * scheduler.init_noise_sigma
+    for step, t in enumerate(scheduler.timesteps):
+        guider.set_state(step=step, num_inference_steps=wanted["steps"], timestep=t)
+        x = scheduler.scale_model_input(latents, t)
+        predict = lambda text: pipe.unet(x, t, encoder_hidden_states=text).sample  # noqa: B023, E731
+        away = predict(uncond) if guider._is_cfg_enabled() else None
+        latents = scheduler.step(guider.forward(predict(cond), away).pred, t, latents).prev_sample
+    return latents
+
+
+def intervals(pipes):
+    for model, sampler, more, start, stop in INTERVALS:
+        wanted = request(model, sampler, **more)
+        wanted |= {"key": f"{model}.{sampler}.guided_{start}_{stop}", "guidance_from": start, "guidance_to": stop}
+        yield wanted, guided_in_part(pipes[model], wanted, start, stop)
+
+
+def main():
+    quiet()
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    pipes = {name: tiny_models.load(FIXTURES / name) for name in golden_models.MODELS}
+    tensors, rows = {}, []
+    for wanted, latents in [*intervals(pipes)]:
+        plain, _ = make(pipes[wanted["model"]], wanted)
+        moved = ((latents - plain).abs().max() / plain.abs().max()).item()
+        print(f"{wanted['key']}: {moved:.2f} away from the plain picture")
+        assert moved > 0.01
+        tensors[f"{wanted['key']}.latents"] = latents
+        rows.append(json.dumps(wanted))
+    golden_models.save(GOLDEN / "accelerations.safetensors", tensors)
+    (GOLDEN / "accelerations.json").write_text("[\n" + ",\n".join(rows) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()
