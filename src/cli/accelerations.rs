@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::request::{Accelerations, GuidanceInterval, RequestError};
+use crate::request::{Accelerations, BlockCaching, GuidanceInterval, RequestError};
 
 /// Off unless typed.
 #[derive(Debug, Args)]
@@ -14,11 +14,21 @@ pub struct AccelerationOptions {
     /// Guide only up to this share of the steps, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 1.0, hide_default_value = true, allow_negative_numbers = true)]
     pub guidance_to: f64,
+    /// Evaluate the deep blocks of the U-Net in one of N evaluations only (DeepCache), 2 to 10; 1 is off
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true, allow_negative_numbers = true)]
+    pub deep_cache: u32,
+    /// How deep the other evaluations go, 0 to 11: the skip connection, counted from the outermost
+    #[arg(long, value_name = "B", default_value_t = 0, hide_default_value = true, requires = "deep_cache")]
+    pub deep_cache_branch: u32,
 }
 
 impl AccelerationOptions {
     /// All of them, checked.
     pub(super) fn accelerations(&self) -> Result<Accelerations, RequestError> {
-        Ok(Accelerations { guidance_interval: GuidanceInterval::new(self.guidance_from, self.guidance_to)? })
+        let caching = (self.deep_cache != 1).then(|| BlockCaching::new(self.deep_cache, self.deep_cache_branch));
+        Ok(Accelerations {
+            guidance_interval: GuidanceInterval::new(self.guidance_from, self.guidance_to)?,
+            block_caching: caching.transpose()?,
+        })
     }
 }

@@ -17,8 +17,8 @@ use super::session::{Ordered, Session, Times};
 use crate::inference::device::{DeviceChoice, kernels};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
 use crate::request::{
-    Accelerations, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, ImageSize, MicroConditioning,
-    NoiseSourceKind, PrecisionChoice, SamplerKind, SamplerOptions, Seed, SeedOptions, Steps,
+    Accelerations, BlockCaching, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, ImageSize,
+    MicroConditioning, NoiseSourceKind, PrecisionChoice, SamplerKind, SamplerOptions, Seed, SeedOptions, Steps,
 };
 
 /// The steps of the picture whose time is told.
@@ -39,7 +39,7 @@ pub struct BenchOptions {
     /// Height in pixels [default: the model's]
     #[arg(long, value_name = "N", value_parser = side)]
     pub height: Option<u32>,
-    /// How many steps are measured, after one that is not
+    /// How many steps are measured, after one that is not; with --deep-cache as many more as fill its interval
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub steps: u32,
     /// auto or cpu
@@ -113,10 +113,11 @@ fn request(
     let usage = |error: crate::request::RequestError| Failure::Usage(error.to_string());
     let defaults = &facts.defaults;
     let (width, height) = (defaults.size.width(), defaults.size.height());
+    let interval = accelerations.block_caching.map_or(1, BlockCaching::interval);
     let size = ImageSize::new(options.width.unwrap_or(width), options.height.unwrap_or(height)).map_err(usage)?;
     Ok(GenerationRequest {
         size,
-        steps: Steps::new(options.steps + 1).map_err(usage)?,
+        steps: Steps::new(options.steps.next_multiple_of(interval) + 1).map_err(usage)?,
         guidance: defaults.guidance,
         sampler: SamplerKind::Euler,
         schedule: defaults.schedule,

@@ -3,10 +3,11 @@
 use candle_core::{DType, Tensor};
 
 use super::conditioning::{Conditioning, Guidance, Moment};
+use super::deep_cache::DeepCache;
 use super::prediction::Prediction;
 use super::sampler::Denoised;
 use super::schedule::NoiseLevel;
-use super::unet::UNet;
+use super::unet::{Evaluation, UNet};
 use super::{DiffusionError, Interrupt};
 
 /// U-Net, prediction type and guidance together.
@@ -19,6 +20,8 @@ pub struct Denoiser<'a> {
     pub conditioning: Conditioning,
     /// What an inpainting model sees beside the latents, `[1, C + 1, H, W]`: the mask and what it leaves of a picture.
     pub beside: Option<Tensor>,
+    /// What is kept of the deep blocks, where they are not evaluated each time.
+    pub deep_cache: Option<DeepCache>,
     /// What the network computes in; everything around it is f32.
     pub dtype: DType,
 }
@@ -30,7 +33,7 @@ impl Denoiser<'_> {
     /// # Errors
     /// When the device fails or `interrupt` says stop.
     pub fn denoise(
-        &self,
+        &mut self,
         x: &Tensor,
         level: NoiseLevel,
         moment: Moment,
@@ -42,11 +45,19 @@ impl Denoiser<'_> {
             input = Tensor::cat(&[&input, beside], 1)?;
         }
         let (guidance, passes) = self.conditioning.at(moment);
+        if let Some(cache) = &mut self.deep_cache {
+            cache.begin(moment);
+        }
         let mut rows = Vec::new();
-        for pass in passes {
+        for (index, pass) in passes.iter().enumerate() {
             // [1, C, H, W] -> [rows, C, H, W]
             let input = Tensor::cat(&vec![&input; pass.rows], 0)?;
-            rows.push(self.unet.forward(&input, level.timestep, &pass.context, interrupt)?.to_dtype(DType::F32)?);
+            let evaluation = Evaluation { timestep: level.timestep, context: &pass.context, interrupt };
+            let predicted = match &mut self.deep_cache {
+                Some(cache) => cache.predict(self.unet, index, &input, &evaluation)?,
+                None => self.unet.evaluate(&input, &evaluation)?,
+            };
+            rows.push(predicted.to_dtype(DType::F32)?);
         }
         let rows = Tensor::cat(&rows, 0)?;
         let Guidance::ClassifierFree { scale, rescale, weights, keeps_unguided } = guidance else {

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
 use super::conditioning::{Moment, REFINER_NUMBERS, Reader, XL_NUMBERS};
+use super::deep_cache::DeepCache;
 use super::denoiser::Denoiser;
 use super::first_noise::first_noise;
 use super::noise::NoiseSource;
@@ -201,7 +202,10 @@ impl StableDiffusion {
             return Err(DiffusionError::State("its step is one that this request skips".to_owned()));
         }
         let sampler = Sampler::restore(solver(request), schedule, state, &self.device)?;
-        let denoiser = self.denoiser(request, interrupt)?;
+        let mut denoiser = self.denoiser(request, interrupt)?;
+        if let (Some(cache), Some(deep)) = (&mut denoiser.deep_cache, &state.deep) {
+            cache.restore(deep, self.dtype, &self.device)?;
+        }
         let guidance_interval = request.accelerations.guidance_interval;
         Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
     }
@@ -246,7 +250,9 @@ impl StableDiffusion {
         let conditioning = reader.read(request, interrupt)?;
         let prediction = self.noise_schedule.prediction();
         let beside = if self.is_inpainting() { Some(self.all_masked(request.size, interrupt)?) } else { None };
-        Ok(Denoiser { unet: &self.unet, prediction, conditioning, beside, dtype: self.dtype })
+        let caching = request.accelerations.block_caching;
+        let deep_cache = caching.map(|caching| DeepCache::new(caching, &self.unet)).transpose()?;
+        Ok(Denoiser { unet: &self.unet, prediction, conditioning, beside, deep_cache, dtype: self.dtype })
     }
 
     /// What an inpainting model sees when the whole picture is its to paint: a mask of ones, and the latents of a grey
@@ -307,7 +313,7 @@ impl Generation<'_> {
     /// # Errors
     /// When the numbers fail or `interrupt` says stop.
     pub fn advance(&mut self, interrupt: Interrupt) -> Result<Option<Progress>, DiffusionError> {
-        let denoiser = &self.denoiser;
+        let denoiser = &mut self.denoiser;
         let mut call = self.sampler.calls();
         let (done, all) = (self.sampler.step() - self.first_step, self.sampler.steps() - self.first_step);
         let is_guided = self.guidance_interval.holds(done, all);
@@ -335,7 +341,11 @@ impl Generation<'_> {
     /// # Errors
     /// When the device fails.
     pub fn state(&self) -> Result<SamplerState, DiffusionError> {
-        self.sampler.state()
+        let deep = match &self.denoiser.deep_cache {
+            Some(cache) => cache.state(self.sampler.calls())?,
+            None => None,
+        };
+        Ok(SamplerState { deep, ..self.sampler.state()? })
     }
 
     /// The latents as they stand, in the U-Net's scale, `[1, C, H, W]`.

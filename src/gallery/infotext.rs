@@ -119,6 +119,10 @@ fn accelerations(request: &GenerationRequest) -> Vec<(&'static str, String)> {
         pairs.push(("Guidance from", interval.from().to_string()));
         pairs.push(("Guidance to", interval.to().to_string()));
     }
+    if let Some(caching) = request.accelerations.block_caching {
+        pairs.push(("DeepCache interval", caching.interval().to_string()));
+        pairs.push(("DeepCache branch", caching.branch().to_string()));
+    }
     pairs
 }
 

@@ -36,6 +36,8 @@ const KEYS: Keys = &[
     ("Guidance rescale", Field::GuidanceRescale),
     ("Guidance from", Field::GuidanceFrom),
     ("Guidance to", Field::GuidanceTo),
+    ("DeepCache interval", Field::CachingInterval),
+    ("DeepCache branch", Field::CachingBranch),
     ("Sigmas", Field::Sigmas),
     ("Told original size", Field::OriginalSize),
     ("Told crop", Field::Crop),

@@ -12,6 +12,9 @@ pub struct Accelerations {
     /// The steps in which the prompt is weighed against the negative one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub guidance_interval: GuidanceInterval,
+    /// What is kept of one evaluation of the U-Net for the next ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_caching: Option<BlockCaching>,
 }
 
 impl Accelerations {
@@ -21,6 +24,9 @@ impl Accelerations {
         let mut facts = Vec::new();
         if !is_default(&self.guidance_interval) {
             facts.push(("Guidance interval", self.guidance_interval.to_string()));
+        }
+        if let Some(caching) = &self.block_caching {
+            facts.push(("Block caching", caching.to_string()));
         }
         facts
     }
@@ -100,6 +106,75 @@ impl std::fmt::Display for GuidanceInterval {
     }
 }
 
+/// The U-Net's deep blocks are evaluated every so many times only, the outermost ones each time (DeepCache, Ma et al. 2023,
+/// arXiv:2312.00858).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawCaching", into = "RawCaching")]
+pub struct BlockCaching {
+    interval: u32,
+    branch: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawCaching {
+    interval: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    branch: u32,
+}
+
+impl TryFrom<RawCaching> for BlockCaching {
+    type Error = RequestError;
+
+    fn try_from(raw: RawCaching) -> Result<Self, Self::Error> {
+        Self::new(raw.interval, raw.branch)
+    }
+}
+
+impl From<BlockCaching> for RawCaching {
+    fn from(caching: BlockCaching) -> Self {
+        Self { interval: caching.interval, branch: caching.branch }
+    }
+}
+
+impl BlockCaching {
+    /// The smallest interval.
+    pub const LEAST_INTERVAL: u32 = 2;
+    /// The largest interval.
+    pub const MOST_INTERVAL: u32 = 10;
+    /// The innermost branch of Stable Diffusion 1 and 2; other models may have fewer.
+    pub const LAST_BRANCH: u32 = 11;
+
+    /// Every `interval`-th evaluation, 2 to 10, is a whole one; the others go down to the skip connection `branch`, 0 to
+    /// 11, counted from the outermost.
+    ///
+    /// # Errors
+    /// [`RequestError::Number`] when one is out of range.
+    pub fn new(interval: u32, branch: u32) -> Result<Self, RequestError> {
+        let (least, most) = (Self::LEAST_INTERVAL.into(), Self::MOST_INTERVAL.into());
+        number("the interval of block caching", interval.into(), least, most)?;
+        number("the branch of block caching", branch.into(), 0.0, Self::LAST_BRANCH.into())?;
+        Ok(Self { interval, branch })
+    }
+
+    /// From one whole evaluation to the next.
+    #[must_use]
+    pub fn interval(self) -> u32 {
+        self.interval
+    }
+
+    /// How deep the others go.
+    #[must_use]
+    pub fn branch(self) -> u32 {
+        self.branch
+    }
+}
+
+impl std::fmt::Display for BlockCaching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "one evaluation in {} is whole, the others of branch {}", self.interval, self.branch)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,9 +182,12 @@ mod tests {
     #[test]
     fn what_is_off_is_not_written_and_what_is_on_survives() {
         assert_eq!(serde_json::to_string(&Accelerations::default()).unwrap(), "{}");
-        let on = Accelerations { guidance_interval: GuidanceInterval::new(0.1, 0.8).unwrap() };
+        let on = Accelerations {
+            guidance_interval: GuidanceInterval::new(0.1, 0.8).unwrap(),
+            block_caching: BlockCaching::new(3, 0).ok(),
+        };
         let text = serde_json::to_string(&on).unwrap();
-        assert_eq!(text, r#"{"guidance_interval":{"from":0.1,"to":0.8}}"#);
+        assert_eq!(text, r#"{"guidance_interval":{"from":0.1,"to":0.8},"block_caching":{"interval":3}}"#);
         assert_eq!(serde_json::from_str::<Accelerations>(&text).unwrap(), on);
     }
 
@@ -121,6 +199,14 @@ mod tests {
         }
         let error = serde_json::from_str::<GuidanceInterval>(r#"{"from":0.5,"to":0.4}"#).unwrap_err().to_string();
         assert!(error.contains("the end of guidance must be from 0.5 to 1, not 0.4"), "{error}");
+    }
+
+    #[test]
+    fn caching_that_keeps_nothing_or_a_branch_that_no_model_has_is_refused() {
+        assert!(BlockCaching::new(2, 11).is_ok());
+        for (interval, branch) in [(1, 0), (11, 0), (3, 12)] {
+            assert!(BlockCaching::new(interval, branch).is_err(), "{interval} {branch}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod blocks;
 mod config;
 pub mod embedding;
+mod evaluation;
 mod plan;
 mod transformer;
 
@@ -15,9 +16,10 @@ pub use config::UNetConfig;
 use self::blocks::{DownBlock, Loader, MidBlock, UpBlock, project_all};
 pub use self::embedding::Added;
 use self::embedding::{AddedEmbedding, TimeEmbedding};
+pub use self::evaluation::Evaluation;
 use super::layers::{conv3x3, group_norm};
 use super::{DiffusionError, Interrupt};
-use crate::kernels::{Addends, Before, Conv2d, GroupNorm, Input};
+use crate::kernels::{Conv2d, GroupNorm};
 
 /// The U-Net with its weights.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub struct PreparedContext {
 /// What every block of one evaluation is told.
 struct Pass<'a> {
     /// `[1, T]` or `[B, T]`, after its SiLU.
-    time: &'a Tensor,
+    time: Tensor,
     context: &'a PreparedContext,
     interrupt: Interrupt<'a>,
 }
@@ -119,18 +121,6 @@ impl UNet {
         context: &PreparedContext,
         interrupt: Interrupt,
     ) -> Result<Tensor, DiffusionError> {
-        let time = self.time_embedding.forward_silu(timestep, context.added.as_ref(), x.device())?;
-        let pass = Pass { time: &time, context, interrupt };
-        let mut h = self.conv_in.forward(x)?;
-        let mut skips = vec![h.clone()];
-        for block in &self.down {
-            h = block.forward(h, &mut skips, &pass)?;
-        }
-        h = self.mid.forward(h, &pass)?;
-        for block in &self.up {
-            h = block.forward(h, &mut skips, &pass)?;
-        }
-        interrupt.check()?;
-        Ok(self.conv_out.apply(Input::from(&h).after(Before::NormSilu(&self.norm_out)), Addends::NONE)?)
+        self.evaluate(x, &Evaluation { timestep, context, interrupt })
     }
 }

@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::gallery::foreign::{json, names};
 use crate::gallery::record::{ReadLora, ReadRecipe};
 use crate::request::{
-    ClipSkip, GuidanceInterval, GuidanceRescale, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps,
-    Strength,
+    Accelerations, BlockCaching, ClipSkip, GuidanceInterval, GuidanceRescale, GuidanceScale, ImageSize, SamplerKind,
+    ScheduleKind, Seed, Steps, Strength,
 };
 
 /// A hostile file may have thousands of keys; people read a few.
@@ -73,6 +73,10 @@ pub enum Field {
     GuidanceFrom,
     /// The share up to which it acts.
     GuidanceTo,
+    /// From one whole evaluation of the U-Net to the next.
+    CachingInterval,
+    /// How deep the evaluations between them go; comes after the interval.
+    CachingBranch,
     /// Noise levels written by hand.
     Sigmas,
     /// The size that Stable Diffusion XL was told the picture had before.
@@ -160,7 +164,9 @@ impl Gathering {
             Field::GuidanceRescale => {
                 fill(&mut recipe.guidance_rescale, parsed(text).and_then(|share| GuidanceRescale::new(share).ok()))
             }
-            Field::GuidanceFrom | Field::GuidanceTo => self.acceleration(field, text),
+            Field::GuidanceFrom | Field::GuidanceTo | Field::CachingInterval | Field::CachingBranch => {
+                self.acceleration(field, text)
+            }
             Field::Sigmas => fill(&mut recipe.sigmas, parsed(text)),
             Field::OriginalSize => fill(&mut recipe.micro_conditioning.original_size, text.trim().parse().ok()),
             Field::TargetSize => fill(&mut recipe.micro_conditioning.target_size, text.trim().parse().ok()),
@@ -201,14 +207,20 @@ impl Gathering {
     /// What makes a picture sooner and another one; false when no request may say it.
     fn acceleration(&mut self, field: Field, text: &str) -> bool {
         let faster = &mut self.recipe.accelerations;
-        let interval = faster.guidance_interval;
-        let changed = parsed(text).and_then(|share| {
-            let (from, to) =
-                if field == Field::GuidanceFrom { (share, interval.to()) } else { (interval.from(), share) };
-            GuidanceInterval::new(from, to).ok()
-        });
+        let (interval, caching) = (faster.guidance_interval, faster.block_caching);
+        let guided =
+            |from, to| Some(Accelerations { guidance_interval: GuidanceInterval::new(from, to).ok()?, ..*faster });
+        let cached = |caching: Option<BlockCaching>| Some(Accelerations { block_caching: Some(caching?), ..*faster });
+        let changed = match field {
+            Field::GuidanceFrom => parsed(text).and_then(|share| guided(share, interval.to())),
+            Field::GuidanceTo => parsed(text).and_then(|share| guided(interval.from(), share)),
+            Field::CachingInterval => cached(parsed(text).and_then(|interval| BlockCaching::new(interval, 0).ok())),
+            _ => cached(
+                caching.zip(parsed(text)).and_then(|(old, branch)| BlockCaching::new(old.interval(), branch).ok()),
+            ),
+        };
         changed.is_some_and(|changed| {
-            faster.guidance_interval = changed;
+            *faster = changed;
             true
         })
     }

@@ -3,7 +3,10 @@
 
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
-use calotype::request::{Accelerations, GenerationRequest, GuidanceInterval, GuidanceScale, SamplerKind};
+use calotype::diffusion::unet::Evaluation;
+use calotype::request::{
+    Accelerations, BlockCaching, GenerationRequest, GuidanceInterval, GuidanceScale, SamplerKind, Steps,
+};
 use serde_json::Value;
 
 use super::pictures::{draw, plain_request, request_of};
@@ -12,7 +15,9 @@ use super::{golden, golden_json, model, relative_error, values};
 fn accelerations_of(case: &Value) -> Accelerations {
     let number = |key: &str, usual: f64| case[key].as_f64().unwrap_or(usual);
     let interval = GuidanceInterval::new(number("guidance_from", 0.0), number("guidance_to", 1.0)).unwrap();
-    Accelerations { guidance_interval: interval }
+    let whole = |key: &str| case[key].as_u64().map(|number| u32::try_from(number).unwrap());
+    let caching = whole("deep_cache").map(|n| BlockCaching::new(n, whole("deep_cache_branch").unwrap()).unwrap());
+    Accelerations { guidance_interval: interval, block_caching: caching }
 }
 
 fn with(accelerations: Accelerations) -> GenerationRequest {
@@ -20,7 +25,11 @@ fn with(accelerations: Accelerations) -> GenerationRequest {
 }
 
 fn guided(from: f64, to: f64) -> Accelerations {
-    Accelerations { guidance_interval: GuidanceInterval::new(from, to).unwrap() }
+    Accelerations { guidance_interval: GuidanceInterval::new(from, to).unwrap(), ..Accelerations::default() }
+}
+
+fn cached(interval: u32, branch: u32) -> Accelerations {
+    Accelerations { block_caching: BlockCaching::new(interval, branch).ok(), ..Accelerations::default() }
 }
 
 /// Goes on from every step's state, as text and back; each must end in the same picture.
@@ -46,7 +55,8 @@ fn accelerated_pictures_are_those_of_the_references() {
         let request = GenerationRequest { accelerations: accelerations_of(case), ..request_of(case) };
         let error = relative_error(&draw(model, &request, None).0, &values(&tensors[&format!("{key}.latents")]));
         eprintln!("{key}: latents' relative error {error:.2e}");
-        assert!(error < 2e-5, "{key}: {error:e}");
+        // Measured: 5.7e-7 to 1.4e-5.
+        assert!(error < 5e-5, "{key}: {error:e}");
     }
 }
 
@@ -79,10 +89,11 @@ fn outside_of_the_interval_several_prompts_are_weighed_at_a_scale_of_one() {
 }
 
 #[test]
-fn every_sampler_goes_on_with_a_picture_guided_in_part() {
+fn every_sampler_goes_on_with_an_accelerated_picture() {
     let model = model("tiny-eps");
+    let accelerations = Accelerations { guidance_interval: guided(0.3, 0.7).guidance_interval, ..cached(3, 1) };
     for &sampler in SamplerKind::ALL {
-        let request = GenerationRequest { sampler, ..with(guided(0.3, 0.7)) };
+        let request = GenerationRequest { sampler, accelerations, ..plain_request() };
         let whole = draw(&model, &request, None);
         let mut generation = model.begin(&request, None, Interrupt::never()).unwrap();
         for _ in 0..2 {
@@ -93,4 +104,51 @@ fn every_sampler_goes_on_with_a_picture_guided_in_part() {
         assert_eq!(values(&resumed.latents().unwrap()), whole.0, "{}", sampler.name());
     }
     assert_resumes(&model, &with(guided(0.3, 0.7)));
+    assert_resumes(&model, &with(cached(3, 0)));
+    assert_resumes(&model, &with(accelerations));
+}
+
+#[test]
+fn around_the_deep_blocks_of_the_same_evaluation_the_outermost_give_the_same_bytes() {
+    let tensors = golden("unet");
+    for name in ["tiny-eps", "tiny-v"] {
+        let unet = &model(name).unet;
+        for case in ["even", "odd"] {
+            let get = |key: &str| &tensors[&format!("{name}.{case}.{key}")];
+            let context = &unet.prepare_context(get("context"), None).unwrap();
+            let evaluation = Evaluation { timestep: 501.0, context, interrupt: Interrupt::never() };
+            let whole = values(&unet.evaluate(get("sample"), &evaluation).unwrap());
+            for branch in 0..unet.branches() {
+                let (keeping, deep) = unet.evaluate_keeping(get("sample"), &evaluation, branch).unwrap();
+                assert_eq!(values(&keeping), whole, "{name} {case} {branch}");
+                let around = unet.evaluate_outermost(get("sample"), &evaluation, branch, &deep).unwrap();
+                assert_eq!(values(&around), whole, "{name} {case} {branch}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_evaluations_of_a_cached_picture_are_whole() {
+    let model = model("tiny-eps");
+    let plain = draw(&model, &plain_request(), None);
+    assert!(draw(&model, &with(cached(2, 0)), None) != plain);
+    // One step needs one evaluation.
+    let one = |accelerations| GenerationRequest { steps: Steps::new(1).unwrap(), ..with(accelerations) };
+    assert_eq!(draw(&model, &one(cached(2, 0)), None), draw(&model, &one(Accelerations::default()), None));
+}
+
+#[test]
+fn a_branch_that_the_model_has_not_and_damaged_deep_features_are_refused() {
+    let model = model("tiny-eps");
+    let begin = |branch| model.begin(&with(cached(2, branch)), None, Interrupt::never());
+    assert_eq!(model.unet.branches(), 4);
+    let error = begin(4).err().unwrap().to_string();
+    assert!(error.contains("this model has the branches 0 to 3, not 4"), "{error}");
+    let mut generation = begin(3).unwrap();
+    generation.advance(Interrupt::never()).unwrap();
+    let mut state = generation.state().unwrap();
+    state.deep.as_mut().unwrap().passes[0].values.pop();
+    let error = model.resume(&with(cached(2, 3)), &state, Interrupt::never()).err().unwrap().to_string();
+    assert!(error.contains("deep features"), "{error}");
 }
