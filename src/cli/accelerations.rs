@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::request::{Accelerations, BlockCaching, GuidanceInterval, RequestError};
+use crate::request::{Accelerations, BlockCaching, GuidanceInterval, RequestError, TokenMerging};
 
 /// Off unless typed.
 #[derive(Debug, Args)]
@@ -20,6 +20,9 @@ pub struct AccelerationOptions {
     /// How deep the other evaluations go, 0 to 11: the skip connection, counted from the outermost
     #[arg(long, value_name = "B", default_value_t = 0, hide_default_value = true, requires = "deep_cache")]
     pub deep_cache_branch: u32,
+    /// Join this share of the tokens before attention, 0 to 0.75 (ToMe); counts where a model attends on its finest level
+    #[arg(long, value_name = "RATIO", default_value_t = 0.0, hide_default_value = true, allow_negative_numbers = true)]
+    pub token_merging: f64,
 }
 
 impl AccelerationOptions {
@@ -29,6 +32,7 @@ impl AccelerationOptions {
         Ok(Accelerations {
             guidance_interval: GuidanceInterval::new(self.guidance_from, self.guidance_to)?,
             block_caching: caching.transpose()?,
+            token_merging: TokenMerging::new(self.token_merging)?,
         })
     }
 }

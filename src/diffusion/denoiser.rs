@@ -9,6 +9,7 @@ use super::sampler::Denoised;
 use super::schedule::NoiseLevel;
 use super::unet::{Evaluation, UNet};
 use super::{DiffusionError, Interrupt};
+use crate::request::TokenMerging;
 
 /// U-Net, prediction type and guidance together.
 pub struct Denoiser<'a> {
@@ -22,6 +23,8 @@ pub struct Denoiser<'a> {
     pub beside: Option<Tensor>,
     /// What is kept of the deep blocks, where they are not evaluated each time.
     pub deep_cache: Option<DeepCache>,
+    /// The share of the tokens that the network joins.
+    pub token_merging: TokenMerging,
     /// What the network computes in; everything around it is f32.
     pub dtype: DType,
 }
@@ -52,7 +55,8 @@ impl Denoiser<'_> {
         for (index, pass) in passes.iter().enumerate() {
             // [1, C, H, W] -> [rows, C, H, W]
             let input = Tensor::cat(&vec![&input; pass.rows], 0)?;
-            let evaluation = Evaluation { timestep: level.timestep, context: &pass.context, interrupt };
+            let (timestep, context, token_merging) = (level.timestep, &pass.context, self.token_merging);
+            let evaluation = Evaluation { timestep, context, token_merging, interrupt };
             let predicted = match &mut self.deep_cache {
                 Some(cache) => cache.predict(self.unet, index, &input, &evaluation)?,
                 None => self.unet.evaluate(&input, &evaluation)?,

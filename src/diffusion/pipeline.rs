@@ -21,7 +21,7 @@ use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::{LearnedWord, Tokenizer};
-use crate::request::{GenerationRequest, GuidanceInterval, ImageSize};
+use crate::request::{Accelerations, GenerationRequest, GuidanceInterval, ImageSize};
 
 /// A model with all its parts, ready to draw.
 pub struct StableDiffusion {
@@ -250,9 +250,10 @@ impl StableDiffusion {
         let conditioning = reader.read(request, interrupt)?;
         let prediction = self.noise_schedule.prediction();
         let beside = if self.is_inpainting() { Some(self.all_masked(request.size, interrupt)?) } else { None };
-        let caching = request.accelerations.block_caching;
+        let Accelerations { block_caching: caching, token_merging, .. } = request.accelerations;
         let deep_cache = caching.map(|caching| DeepCache::new(caching, &self.unet)).transpose()?;
-        Ok(Denoiser { unet: &self.unet, prediction, conditioning, beside, deep_cache, dtype: self.dtype })
+        let (unet, dtype) = (&self.unet, self.dtype);
+        Ok(Denoiser { unet, prediction, conditioning, beside, deep_cache, token_merging, dtype })
     }
 
     /// What an inpainting model sees when the whole picture is its to paint: a mask of ones, and the latents of a grey

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::gallery::record::PictureRecord;
 use crate::request::{
     ClipSkip, Crop, Dialect, Emphasis, GenerationRequest, GuidanceInterval, NoiseSourceKind, RecordedVae, SamplerKind,
-    SamplerOptions, ScheduleKind,
+    SamplerOptions, ScheduleKind, TokenMerging,
 };
 
 /// What opens the negative prompt.
@@ -122,6 +122,10 @@ fn accelerations(request: &GenerationRequest) -> Vec<(&'static str, String)> {
     if let Some(caching) = request.accelerations.block_caching {
         pairs.push(("DeepCache interval", caching.interval().to_string()));
         pairs.push(("DeepCache branch", caching.branch().to_string()));
+    }
+    let share = request.accelerations.token_merging;
+    if share != TokenMerging::default() {
+        pairs.push(("Token merging ratio", share.get().to_string()));
     }
     pairs
 }

@@ -38,6 +38,7 @@ const KEYS: Keys = &[
     ("Guidance to", Field::GuidanceTo),
     ("DeepCache interval", Field::CachingInterval),
     ("DeepCache branch", Field::CachingBranch),
+    ("Token merging ratio", Field::TokenMerging),
     ("Sigmas", Field::Sigmas),
     ("Told original size", Field::OriginalSize),
     ("Told crop", Field::Crop),
@@ -280,6 +281,14 @@ mod tests {
         let with = |name| read(&format!("Steps: 20, Sampler: Euler, Emphasis: {name}"));
         assert_eq!((with("No norm").emphasis, with("No norm").not_understood.len()), (Some(Emphasis::NoNorm), 0));
         assert_eq!((with("None").emphasis, with("None").not_understood), (None, vec!["Emphasis: None".to_owned()]));
+    }
+
+    #[test]
+    fn token_merging_is_understood_as_far_as_it_goes_here() {
+        let with = |ratio| read(&format!("Steps: 20, Sampler: Euler, Token merging ratio: {ratio}"));
+        let half = with("0.5");
+        assert_eq!((half.accelerations.token_merging.get(), half.not_understood.len()), (0.5, 0));
+        assert_eq!(with("0.9").not_understood, ["Token merging ratio: 0.9"]);
     }
 
     #[test]

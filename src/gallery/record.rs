@@ -328,7 +328,7 @@ pub(super) mod samples {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::request::{BlockCaching, GuidanceInterval, ImageToImage};
+    use crate::request::{BlockCaching, GuidanceInterval, ImageToImage, TokenMerging};
 
     /// A plain record.
     pub fn fox() -> PictureRecord {
@@ -452,10 +452,12 @@ pub(super) mod samples {
     fn any_accelerations() -> impl Strategy<Value = Accelerations> {
         let interval = proptest::option::of((0.0..=0.5_f64, 0.5..=1.0_f64));
         let caching = proptest::option::of((2_u32..=10, 0_u32..=11));
-        (interval, caching).prop_map(|(interval, caching)| Accelerations {
+        let merging = prop_oneof![Just(0.0), 0.0..=TokenMerging::MOST];
+        (interval, caching, merging).prop_map(|(interval, caching, merging)| Accelerations {
             guidance_interval: interval
                 .map_or_else(GuidanceInterval::default, |(from, to)| GuidanceInterval::new(from, to).unwrap()),
             block_caching: caching.map(|(interval, branch)| BlockCaching::new(interval, branch).unwrap()),
+            token_merging: TokenMerging::new(merging).unwrap(),
         })
     }
 }

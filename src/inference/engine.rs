@@ -16,7 +16,9 @@ use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{keep_freed_memory, release_memory};
 use crate::latent_image::LatentColours;
-use crate::request::{Companions, GuidanceScale, ImageSize, Precision, RecordedVae, SamplerKind, ScheduleKind, Steps};
+use crate::request::{
+    Companions, GuidanceScale, ImageSize, Precision, RecordedVae, SamplerKind, ScheduleKind, Steps, TokenMerging,
+};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
@@ -173,7 +175,7 @@ impl Engine<'_> {
         };
         let BroughtTo { warnings, adapters, embeddings } = networks.bring_to(model, job, &wanted)?;
         let rough = self.previewer.bring_to(job.preview_decoder.as_deref(), *latents);
-        for text in warnings.into_iter().chain(rough) {
+        for text in warnings.into_iter().chain(rough).chain(idle_merging(model, job)) {
             self.outbox.send(Event::Warned { job: job.id, text });
         }
         let vae = vae.clone();
@@ -201,6 +203,13 @@ impl Engine<'_> {
         self.outbox.send(Event::Decoding { job: job.id });
         generation.decode(interrupt)
     }
+}
+
+/// What is to be said of token merging that changes nothing.
+fn idle_merging(model: &StableDiffusion, job: &Job) -> Option<String> {
+    let is_asked = job.request.accelerations.token_merging != TokenMerging::default();
+    (is_asked && !model.unet.attends_on_finest_level())
+        .then(|| "token merging changes nothing here: this model has no attention on its finest level".to_owned())
 }
 
 fn fit_colours(

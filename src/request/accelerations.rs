@@ -15,6 +15,9 @@ pub struct Accelerations {
     /// What is kept of one evaluation of the U-Net for the next ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_caching: Option<BlockCaching>,
+    /// How many tokens are joined before attention.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub token_merging: TokenMerging,
 }
 
 impl Accelerations {
@@ -27,6 +30,9 @@ impl Accelerations {
         }
         if let Some(caching) = &self.block_caching {
             facts.push(("Block caching", caching.to_string()));
+        }
+        if !is_default(&self.token_merging) {
+            facts.push(("Token merging ratio", self.token_merging.get().to_string()));
         }
         facts
     }
@@ -175,6 +181,45 @@ impl std::fmt::Display for BlockCaching {
     }
 }
 
+/// The share of the tokens that join others before the self-attention on the finest level of the U-Net, 0 (none) to 0.75
+/// (three of each square of four): Bolya & Hoffman 2023, arXiv:2303.17604.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct TokenMerging(f64);
+
+impl TokenMerging {
+    /// The largest share.
+    pub const MOST: f64 = 0.75;
+
+    /// Checks the range; not-a-number is refused.
+    ///
+    /// # Errors
+    /// [`RequestError::Number`] outside of it.
+    pub fn new(share: f64) -> Result<Self, RequestError> {
+        number("the token merging ratio", share, 0.0, Self::MOST).map(Self)
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for TokenMerging {
+    type Error = RequestError;
+
+    fn try_from(share: f64) -> Result<Self, Self::Error> {
+        Self::new(share)
+    }
+}
+
+impl From<TokenMerging> for f64 {
+    fn from(share: TokenMerging) -> Self {
+        share.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,9 +230,13 @@ mod tests {
         let on = Accelerations {
             guidance_interval: GuidanceInterval::new(0.1, 0.8).unwrap(),
             block_caching: BlockCaching::new(3, 0).ok(),
+            token_merging: TokenMerging::new(0.5).unwrap(),
         };
         let text = serde_json::to_string(&on).unwrap();
-        assert_eq!(text, r#"{"guidance_interval":{"from":0.1,"to":0.8},"block_caching":{"interval":3}}"#);
+        assert_eq!(
+            text,
+            r#"{"guidance_interval":{"from":0.1,"to":0.8},"block_caching":{"interval":3},"token_merging":0.5}"#
+        );
         assert_eq!(serde_json::from_str::<Accelerations>(&text).unwrap(), on);
     }
 
@@ -207,6 +256,12 @@ mod tests {
         for (interval, branch) in [(1, 0), (11, 0), (3, 12)] {
             assert!(BlockCaching::new(interval, branch).is_err(), "{interval} {branch}");
         }
+    }
+
+    #[test]
+    fn no_more_than_three_of_four_tokens_may_join() {
+        assert!(TokenMerging::new(0.75).is_ok());
+        assert!(TokenMerging::new(0.8).is_err() && TokenMerging::new(f64::NAN).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use accelerations::{Accelerations, BlockCaching, GuidanceInterval};
+pub use accelerations::{Accelerations, BlockCaching, GuidanceInterval, TokenMerging};
 pub use companions::{Companions, RecordedVae};
 pub use kinds::{NoiseSourceKind, PredictionOverride, SamplerKind, ScheduleKind};
 pub use micro_conditioning::{Crop, LONGEST_TOLD, MicroConditioning, ToldSize};

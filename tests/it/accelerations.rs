@@ -13,6 +13,7 @@ fn ways() -> Vec<(&'static [&'static str], serde_json::Value)> {
             json!({"guidance_interval": {"from": 0.25, "to": 0.75}}),
         ),
         (&["--deep-cache", "3", "--deep-cache-branch", "1"], json!({"block_caching": {"interval": 3, "branch": 1}})),
+        (&["--token-merging", "0.5"], json!({"token_merging": 0.5})),
     ]
 }
 
@@ -44,6 +45,7 @@ fn what_no_acceleration_can_be_is_wrong_usage() {
         (&["--guidance-from", "0.5", "--guidance-to", "0.25"][..], "the end of guidance must be from 0.5 to 1"),
         (&["--deep-cache", "11"], "the interval of block caching must be from 2 to 10, not 11"),
         (&["--deep-cache", "2", "--deep-cache-branch", "12"], "from 0 to 11"),
+        (&["--token-merging", "0.9"], "the token merging ratio must be from 0 to 0.75, not 0.9"),
         (&["--guidance-from", "-1"], "the beginning of guidance must be from 0 to 1"),
     ] {
         assert_ends(&generate(home.path(), options), 2, hint);
@@ -64,4 +66,14 @@ fn bench_measures_whole_intervals_and_tells_the_mean() {
     assert!((measured["step"].as_f64().unwrap() - steps.iter().sum::<f64>() / 4.0).abs() < 1e-9, "{measured}");
     let said = text(&calotype(home.path(), &own).stdout);
     assert!(said.contains("block caching: one evaluation in 2 is whole") && said.contains("mean of 4"), "{said}");
+}
+
+#[test]
+fn token_merging_that_changes_nothing_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let model = fixtures().join("tiny-xl");
+    let small = ["--steps", "1", "--width", "64", "--height", "64", "--token-merging", "0.5", "--output", "xl.png"];
+    let own = ["generate", "--model", model.to_str().unwrap(), "a red cat"];
+    assert_ends(&calotype(home.path(), &[&own[..], &small].concat()), 0, "token merging changes nothing here");
+    assert!(!text(&generate(home.path(), &["--token-merging", "0.5", "--output", "a.png"]).stderr).contains("nothing"));
 }

@@ -1,6 +1,6 @@
 //! The folded settings of the window: which are there, and what they do to the request.
 
-use calotype::request::{Accelerations, BlockCaching, GuidanceInterval, SamplerKind};
+use calotype::request::{Accelerations, BlockCaching, GuidanceInterval, SamplerKind, TokenMerging};
 use calotype::state::Persisted;
 use calotype::state::form::Form;
 use egui_kittest::kittest::Queryable as _;
@@ -50,12 +50,14 @@ fn what_makes_a_picture_sooner_is_folded_away_and_said_where_it_is_on() {
     studio.assert_sees_not("Caching");
     studio.window().get_by_label("Faster, with another picture").click();
     studio.window().run();
-    ["Guided from", "Guided up to", "Caching"].iter().for_each(|row| studio.assert_sees(row));
+    for row in ["Guided from", "Guided up to", "Caching", "Merging"] {
+        studio.assert_sees(row);
+    }
     studio.assert_sees_not("Cached branch");
     let accelerations = Accelerations {
         guidance_interval: GuidanceInterval::new(0.29, 0.8).unwrap(),
         block_caching: BlockCaching::new(3, 1).ok(),
-        ..Accelerations::default()
+        token_merging: TokenMerging::new(0.35).unwrap(),
     };
     let mut studio = with_form(|form| form.fine.accelerations = accelerations);
     studio.window().get_by_label("More settings (changed)").click();

@@ -10,9 +10,11 @@ import os
 import pathlib
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+import tomesd
 import torch
 from DeepCache import DeepCacheSDHelper
 from diffusers.guiders import ClassifierFreeGuidance
+from safetensors.torch import load_file
 
 import golden_models
 import tiny_models
@@ -36,6 +38,13 @@ CACHINGS = [
     ("tiny-v", "ddim", {"prompt": HOUSE}, 3, 2),
     ("tiny-v", "ddim", {"negative": BAD, "size": (72, 104)}, 4, 3),
     ("tiny-v", "euler", {}, 2, 7),
+]
+
+# (model, sampler, further arguments of `request`, ratio)
+MERGINGS = [
+    ("tiny-eps", "ddim", {"negative": BAD}, 0.5),
+    ("tiny-v", "euler", {"prompt": HOUSE}, 0.25),
+    ("tiny-eps", "dpmpp_2m_karras", {"negative": BAD, "size": (72, 104)}, 0.75),
 ]
 
 
@@ -76,13 +85,43 @@ def cachings(pipes):
         yield wanted, latents
 
 
+def mergings(pipes):
+    for model, sampler, more, ratio in MERGINGS:
+        wanted = request(model, sampler, **more)
+        wanted |= {"key": f"{wanted['key']}.merged_{ratio}", "token_merging": ratio}
+        tomesd.apply_patch(pipes[model], ratio=ratio, use_rand=False)
+        latents, _ = make(pipes[model], wanted)
+        # Two places may be alike to the last bits: a picture in which other arithmetic joins other tokens is no measure.
+        with torch.backends.mkldnn.flags(enabled=False):
+            other, _ = make(pipes[model], wanted)
+        assert (other - latents).abs().max() < 2e-5 * latents.abs().max()
+        tomesd.remove_patch(pipes[model])
+        yield wanted, latents
+
+
+def merged_evaluations(pipes):
+    """Of the inputs of unet.safetensors."""
+    inputs, outputs = load_file(GOLDEN / "unet.safetensors"), {}
+    for model, pipe in pipes.items():
+        for case in ("even", "odd"):
+            sample, timestep, context = (inputs[f"{model}.{case}.{key}"] for key in ("sample", "timestep", "context"))
+            t = int(timestep) if case == "even" else timestep
+            for ratio in (0.25, 0.5, 0.75):
+                tomesd.apply_patch(pipe, ratio=ratio, use_rand=False)
+                merged = pipe.unet(sample, t, encoder_hidden_states=context).sample
+                tomesd.remove_patch(pipe)
+                assert (merged - inputs[f"{model}.{case}.output"]).abs().max() > 0.005
+                outputs[f"{model}.{case}.merged_{ratio}"] = merged
+    return outputs
+
+
 def main():
     quiet()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     pipes = {name: tiny_models.load(FIXTURES / name) for name in golden_models.MODELS}
-    tensors, rows = {}, []
-    for wanted, latents in [*intervals(pipes), *cachings(pipes)]:
+    tensors, rows = merged_evaluations(pipes), []
+    for wanted, latents in [*intervals(pipes), *cachings(pipes), *mergings(pipes)]:
         plain, _ = make(pipes[wanted["model"]], wanted)
         moved = ((latents - plain).abs().max() / plain.abs().max()).item()
         print(f"{wanted['key']}: {moved:.3f} away from the plain picture")

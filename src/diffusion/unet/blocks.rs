@@ -27,7 +27,7 @@ impl Stage {
         match &self.transformer {
             Some(transformer) => {
                 pass.interrupt.check()?;
-                transformer.forward(&h, pass.context, pass.interrupt)
+                transformer.forward(&h, pass)
             }
             None => Ok(h),
         }
@@ -104,6 +104,11 @@ impl DownBlock {
         Ok(Self { stages, downsample })
     }
 
+    /// Whether there is attention in it.
+    pub fn attends(&self) -> bool {
+        self.stages.iter().any(|stage| stage.transformer.is_some())
+    }
+
     /// Pushes every intermediate result onto `skips`, until there are `most`.
     pub fn forward(
         &self,
@@ -161,7 +166,7 @@ impl MidBlock {
         }
         if let Some(transformer) = &self.transformer {
             pass.interrupt.check()?;
-            h = transformer.forward(&h, pass.context, pass.interrupt)?;
+            h = transformer.forward(&h, pass)?;
         }
         if let Some(last) = &self.last {
             pass.interrupt.check()?;
@@ -202,6 +207,11 @@ impl UpBlock {
         let upsample =
             (index > 0).then(|| conv3x3(&vb.pp("upsamplers.0.conv"), level.channels, level.channels)).transpose()?;
         Ok(Self { stages, upsample })
+    }
+
+    /// Whether there is attention in it.
+    pub fn attends(&self) -> bool {
+        self.stages.iter().any(|stage| stage.transformer.is_some())
     }
 
     /// How many residual blocks it has, each with a skip of its own.

@@ -4,9 +4,12 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
+use super::blocks::{DownBlock, UpBlock};
+use super::token_merging::Merging;
 use super::{Pass, PreparedContext, UNet};
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{Addends, Before, Input};
+use crate::request::TokenMerging;
 
 /// What an evaluation is told beside the latents.
 pub struct Evaluation<'a> {
@@ -14,6 +17,8 @@ pub struct Evaluation<'a> {
     pub timestep: f64,
     /// Of the same batch as the latents.
     pub context: &'a PreparedContext,
+    /// The share of the tokens that are joined before the self-attentions of the finest level.
+    pub token_merging: TokenMerging,
     /// Whether it shall go on.
     pub interrupt: Interrupt<'a>,
 }
@@ -34,7 +39,13 @@ impl UNet {
     /// How many results of the way down the way up takes in again: the branches, from the outermost in.
     #[must_use]
     pub fn branches(&self) -> usize {
-        self.up.iter().map(|block| block.stages()).sum()
+        self.up.iter().map(UpBlock::stages).sum()
+    }
+
+    /// Whether the finest level has attention, without which token merging changes nothing.
+    #[must_use]
+    pub fn attends_on_finest_level(&self) -> bool {
+        self.down.first().is_some_and(DownBlock::attends) || self.up.last().is_some_and(UpBlock::attends)
     }
 
     /// As [`UNet::evaluate`], and what comes up to where the branch `branch` joins, `[B, C, H, W]`.
@@ -74,9 +85,10 @@ impl UNet {
     }
 
     fn pass<'a>(&self, x: &Tensor, evaluation: &Evaluation<'a>) -> Result<Pass<'a>, DiffusionError> {
-        let &Evaluation { timestep, context, interrupt } = evaluation;
+        let &Evaluation { timestep, context, token_merging, interrupt } = evaluation;
+        let (_, _, height, width) = x.dims4()?;
         let time = self.time_embedding.forward_silu(timestep, context.added.as_ref(), x.device())?;
-        Ok(Pass { time, context, interrupt })
+        Ok(Pass { time, context, merging: Merging::new(token_merging, (height, width)), interrupt })
     }
 
     /// The stage of the way up, counted from the innermost, that takes in the branch.

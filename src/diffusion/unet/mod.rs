@@ -6,6 +6,7 @@ mod config;
 pub mod embedding;
 mod evaluation;
 mod plan;
+mod token_merging;
 mod transformer;
 
 use candle_core::Tensor;
@@ -17,9 +18,11 @@ use self::blocks::{DownBlock, Loader, MidBlock, UpBlock, project_all};
 pub use self::embedding::Added;
 use self::embedding::{AddedEmbedding, TimeEmbedding};
 pub use self::evaluation::Evaluation;
+use self::token_merging::Merging;
 use super::layers::{conv3x3, group_norm};
 use super::{DiffusionError, Interrupt};
 use crate::kernels::{Conv2d, GroupNorm};
+use crate::request::TokenMerging;
 
 /// The U-Net with its weights.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ struct Pass<'a> {
     /// `[1, T]` or `[B, T]`, after its SiLU.
     time: Tensor,
     context: &'a PreparedContext,
+    /// What is joined before the self-attentions of the finest level.
+    merging: Option<Merging>,
     interrupt: Interrupt<'a>,
 }
 
@@ -121,6 +126,6 @@ impl UNet {
         context: &PreparedContext,
         interrupt: Interrupt,
     ) -> Result<Tensor, DiffusionError> {
-        self.evaluate(x, &Evaluation { timestep, context, interrupt })
+        self.evaluate(x, &Evaluation { timestep, context, token_merging: TokenMerging::default(), interrupt })
     }
 }

@@ -8,7 +8,7 @@ use crate::gallery::foreign::{json, names};
 use crate::gallery::record::{ReadLora, ReadRecipe};
 use crate::request::{
     Accelerations, BlockCaching, ClipSkip, GuidanceInterval, GuidanceRescale, GuidanceScale, ImageSize, SamplerKind,
-    ScheduleKind, Seed, Steps, Strength,
+    ScheduleKind, Seed, Steps, Strength, TokenMerging,
 };
 
 /// A hostile file may have thousands of keys; people read a few.
@@ -77,6 +77,8 @@ pub enum Field {
     CachingInterval,
     /// How deep the evaluations between them go; comes after the interval.
     CachingBranch,
+    /// The share of the tokens that join others.
+    TokenMerging,
     /// Noise levels written by hand.
     Sigmas,
     /// The size that Stable Diffusion XL was told the picture had before.
@@ -164,9 +166,11 @@ impl Gathering {
             Field::GuidanceRescale => {
                 fill(&mut recipe.guidance_rescale, parsed(text).and_then(|share| GuidanceRescale::new(share).ok()))
             }
-            Field::GuidanceFrom | Field::GuidanceTo | Field::CachingInterval | Field::CachingBranch => {
-                self.acceleration(field, text)
-            }
+            Field::GuidanceFrom
+            | Field::GuidanceTo
+            | Field::CachingInterval
+            | Field::CachingBranch
+            | Field::TokenMerging => self.acceleration(field, text),
             Field::Sigmas => fill(&mut recipe.sigmas, parsed(text)),
             Field::OriginalSize => fill(&mut recipe.micro_conditioning.original_size, text.trim().parse().ok()),
             Field::TargetSize => fill(&mut recipe.micro_conditioning.target_size, text.trim().parse().ok()),
@@ -211,9 +215,11 @@ impl Gathering {
         let guided =
             |from, to| Some(Accelerations { guidance_interval: GuidanceInterval::new(from, to).ok()?, ..*faster });
         let cached = |caching: Option<BlockCaching>| Some(Accelerations { block_caching: Some(caching?), ..*faster });
+        let merged = |token_merging| Some(Accelerations { token_merging, ..*faster });
         let changed = match field {
             Field::GuidanceFrom => parsed(text).and_then(|share| guided(share, interval.to())),
             Field::GuidanceTo => parsed(text).and_then(|share| guided(interval.from(), share)),
+            Field::TokenMerging => parsed(text).and_then(|share| merged(TokenMerging::new(share).ok()?)),
             Field::CachingInterval => cached(parsed(text).and_then(|interval| BlockCaching::new(interval, 0).ok())),
             _ => cached(
                 caching.zip(parsed(text)).and_then(|(old, branch)| BlockCaching::new(old.interval(), branch).ok()),

@@ -5,19 +5,20 @@ use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::diffusion::unet::Evaluation;
 use calotype::request::{
-    Accelerations, BlockCaching, GenerationRequest, GuidanceInterval, GuidanceScale, SamplerKind, Steps,
+    Accelerations, BlockCaching, GenerationRequest, GuidanceInterval, GuidanceScale, SamplerKind, Steps, TokenMerging,
 };
 use serde_json::Value;
 
 use super::pictures::{draw, plain_request, request_of};
-use super::{golden, golden_json, model, relative_error, values};
+use super::{assert_close, golden, golden_json, model, relative_error, values};
 
 fn accelerations_of(case: &Value) -> Accelerations {
     let number = |key: &str, usual: f64| case[key].as_f64().unwrap_or(usual);
     let interval = GuidanceInterval::new(number("guidance_from", 0.0), number("guidance_to", 1.0)).unwrap();
     let whole = |key: &str| case[key].as_u64().map(|number| u32::try_from(number).unwrap());
     let caching = whole("deep_cache").map(|n| BlockCaching::new(n, whole("deep_cache_branch").unwrap()).unwrap());
-    Accelerations { guidance_interval: interval, block_caching: caching }
+    let token_merging = TokenMerging::new(number("token_merging", 0.0)).unwrap();
+    Accelerations { guidance_interval: interval, block_caching: caching, token_merging }
 }
 
 fn with(accelerations: Accelerations) -> GenerationRequest {
@@ -30,6 +31,10 @@ fn guided(from: f64, to: f64) -> Accelerations {
 
 fn cached(interval: u32, branch: u32) -> Accelerations {
     Accelerations { block_caching: BlockCaching::new(interval, branch).ok(), ..Accelerations::default() }
+}
+
+fn merged(share: f64) -> Accelerations {
+    Accelerations { token_merging: TokenMerging::new(share).unwrap(), ..Accelerations::default() }
 }
 
 /// Goes on from every step's state, as text and back; each must end in the same picture.
@@ -91,7 +96,11 @@ fn outside_of_the_interval_several_prompts_are_weighed_at_a_scale_of_one() {
 #[test]
 fn every_sampler_goes_on_with_an_accelerated_picture() {
     let model = model("tiny-eps");
-    let accelerations = Accelerations { guidance_interval: guided(0.3, 0.7).guidance_interval, ..cached(3, 1) };
+    let accelerations = Accelerations {
+        guidance_interval: guided(0.3, 0.7).guidance_interval,
+        token_merging: merged(0.5).token_merging,
+        ..cached(3, 1)
+    };
     for &sampler in SamplerKind::ALL {
         let request = GenerationRequest { sampler, accelerations, ..plain_request() };
         let whole = draw(&model, &request, None);
@@ -116,7 +125,8 @@ fn around_the_deep_blocks_of_the_same_evaluation_the_outermost_give_the_same_byt
         for case in ["even", "odd"] {
             let get = |key: &str| &tensors[&format!("{name}.{case}.{key}")];
             let context = &unet.prepare_context(get("context"), None).unwrap();
-            let evaluation = Evaluation { timestep: 501.0, context, interrupt: Interrupt::never() };
+            let token_merging = TokenMerging::new(0.5).unwrap();
+            let evaluation = Evaluation { timestep: 501.0, context, token_merging, interrupt: Interrupt::never() };
             let whole = values(&unet.evaluate(get("sample"), &evaluation).unwrap());
             for branch in 0..unet.branches() {
                 let (keeping, deep) = unet.evaluate_keeping(get("sample"), &evaluation, branch).unwrap();
@@ -151,4 +161,47 @@ fn a_branch_that_the_model_has_not_and_damaged_deep_features_are_refused() {
     state.deep.as_mut().unwrap().passes[0].values.pop();
     let error = model.resume(&with(cached(2, 3)), &state, Interrupt::never()).err().unwrap().to_string();
     assert!(error.contains("deep features"), "{error}");
+}
+
+#[test]
+fn merged_evaluations_are_those_of_the_reference() {
+    let (inputs, tensors) = (golden("unet"), golden("accelerations"));
+    for name in ["tiny-eps", "tiny-v"] {
+        let unet = &model(name).unet;
+        for case in ["even", "odd"] {
+            let get = |key: &str| &inputs[&format!("{name}.{case}.{key}")];
+            let context = &unet.prepare_context(get("context"), None).unwrap();
+            let timestep = f64::from(values(get("timestep"))[0]);
+            for share in [0.25, 0.5, 0.75] {
+                let token_merging = TokenMerging::new(share).unwrap();
+                let evaluation = Evaluation { timestep, context, token_merging, interrupt: Interrupt::never() };
+                let found = unet.evaluate(get("sample"), &evaluation).unwrap();
+                let key = format!("{name}.{case}.merged_{share}");
+                assert_close(&key, &found, &tensors[&key], 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn merging_of_no_token_is_plain_and_the_number_of_threads_changes_no_byte() {
+    let model = model("tiny-v");
+    let plain = draw(&model, &plain_request(), None);
+    assert_eq!(draw(&model, &with(merged(0.0)), None), plain);
+    // Less than one of 256.
+    assert_eq!(draw(&model, &with(merged(0.003)), None), plain);
+    let half = draw(&model, &with(merged(0.5)), None);
+    assert!(half != plain);
+    for threads in [1, 2, 3, 7] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| draw(&model, &with(merged(0.5)), None)), half, "{threads} threads");
+    }
+}
+
+#[test]
+fn merging_on_a_model_without_attention_on_its_finest_level_is_plain() {
+    assert!(model("tiny-eps").unet.attends_on_finest_level());
+    let model = model("tiny-xl");
+    assert!(!model.unet.attends_on_finest_level());
+    assert_eq!(draw(&model, &with(merged(0.5)), None), draw(&model, &plain_request(), None));
 }
