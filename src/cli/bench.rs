@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::accelerations::AccelerationOptions;
 use super::companions::CompanionOptions;
 use super::models;
 use super::networks::Networks;
@@ -16,8 +17,9 @@ use super::session::{Ordered, Session, Times};
 use crate::inference::device::{DeviceChoice, kernels};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
 use crate::request::{
-    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, ImageSize, MicroConditioning, NoiseSourceKind,
-    PrecisionChoice, SamplerKind, SamplerOptions, Seed, SeedOptions, Steps, ThreadCount,
+    Accelerations, BlockCaching, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, ImageSize,
+    MicroConditioning, NoiseSourceKind, PrecisionChoice, SamplerKind, SamplerOptions, Seed, SeedOptions, Steps,
+    ThreadCount,
 };
 
 /// The steps of the picture whose time is told.
@@ -38,7 +40,7 @@ pub struct BenchOptions {
     /// Height in pixels [default: the model's]
     #[arg(long, value_name = "N", value_parser = side)]
     pub height: Option<u32>,
-    /// How many steps are measured, after one that is not
+    /// How many steps are measured, after one that is not; with --deep-cache as many more as fill its interval
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub steps: u32,
     /// auto or cpu
@@ -50,6 +52,9 @@ pub struct BenchOptions {
     /// What is computed in: f32, bf16, int8, or auto, the faster one of the first two
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub precision: PrecisionChoice,
+    /// What makes it sooner and another picture
+    #[command(flatten)]
+    pub faster: AccelerationOptions,
     /// One JSON object on stdout, times in seconds
     #[arg(long)]
     pub json: bool,
@@ -59,6 +64,7 @@ pub struct BenchOptions {
 struct Measured {
     facts: Box<ModelFacts>,
     size: ImageSize,
+    accelerations: Accelerations,
     loading: f64,
     times: Times,
     /// Of each step but the first, the shortest first.
@@ -78,6 +84,7 @@ pub(super) fn run(options: &BenchOptions) -> Result<(), Failure> {
 }
 
 fn measure(options: &BenchOptions) -> Result<Measured, Failure> {
+    let accelerations = options.faster.accelerations().map_err(|error| Failure::Usage(error.to_string()))?;
     let model = options.model.as_deref().map(models::resolve).transpose()?;
     let companions = options.companions.resolve()?;
     // A bar, but no lines: there is one answer.
@@ -86,7 +93,7 @@ fn measure(options: &BenchOptions) -> Result<Measured, Failure> {
     let started = Instant::now();
     let (facts, _) = session.load((source, companions, options.precision), |_| Ok(()))?;
     let loading = started.elapsed().as_secs_f64();
-    let request = request(options, &facts)?;
+    let request = request(options, &facts, accelerations)?;
     let size = request.size;
     let networks = Networks { adapters: Vec::new(), embeddings: Vec::new() };
     let ordered = Ordered { request, start_image: None, networks, preview_decoder: None };
@@ -98,24 +105,30 @@ fn measure(options: &BenchOptions) -> Result<Measured, Failure> {
     session.end();
     let mut steps: Vec<f64> = ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
     steps.sort_by(f64::total_cmp);
-    Ok(Measured { facts, size, loading, times: drawn?.times, steps })
+    Ok(Measured { facts, size, accelerations, loading, times: drawn?.times, steps })
 }
 
 /// What most pictures are: guided, one evaluation of the network a step.
-fn request(options: &BenchOptions, facts: &ModelFacts) -> Result<GenerationRequest, Failure> {
+fn request(
+    options: &BenchOptions,
+    facts: &ModelFacts,
+    accelerations: Accelerations,
+) -> Result<GenerationRequest, Failure> {
     let usage = |error: crate::request::RequestError| Failure::Usage(error.to_string());
     let defaults = &facts.defaults;
     let (width, height) = (defaults.size.width(), defaults.size.height());
+    let interval = accelerations.block_caching.map_or(1, BlockCaching::interval);
     let size = ImageSize::new(options.width.unwrap_or(width), options.height.unwrap_or(height)).map_err(usage)?;
     Ok(GenerationRequest {
         size,
-        steps: Steps::new(options.steps + 1).map_err(usage)?,
+        steps: Steps::new(options.steps.next_multiple_of(interval) + 1).map_err(usage)?,
         guidance: defaults.guidance,
         sampler: SamplerKind::Euler,
         schedule: defaults.schedule,
         prompt: "a photograph of an astronaut riding a horse".to_owned(),
         negative_prompt: String::new(),
         guidance_rescale: GuidanceRescale::default(),
+        accelerations,
         sampler_options: SamplerOptions::default(),
         sigmas: None,
         noise_source: NoiseSourceKind::TorchCpu,
@@ -131,8 +144,13 @@ fn request(options: &BenchOptions, facts: &ModelFacts) -> Result<GenerationReque
 }
 
 impl Measured {
-    fn median(&self) -> f64 {
-        self.steps[self.steps.len() / 2]
+    /// The median where all steps are alike, else the mean, which counts the long and the short ones; with its name.
+    fn typical(&self) -> (f64, &'static str) {
+        if self.accelerations == Accelerations::default() {
+            (self.steps[self.steps.len() / 2], "median")
+        } else {
+            (self.steps.iter().sum::<f64>() / self.steps.len() as f64, "mean")
+        }
     }
 
     fn to_json(&self) -> Value {
@@ -146,7 +164,8 @@ impl Measured {
             "height": self.size.height(),
             "loading": self.loading,
             "prompts": prompts,
-            "step": self.median(),
+            "accelerations": self.accelerations,
+            "step": self.typical().0,
             "steps": self.steps,
             "decoding": decoding,
             "most_memory_bytes": most_memory(),
@@ -158,17 +177,21 @@ impl std::fmt::Display for Measured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Times { prompts, decoding } = self.times;
         let (least, most) = (self.steps[0], self.steps[self.steps.len() - 1]);
+        let (typical, kind) = self.typical();
         writeln!(f, "model      {}", self.facts.name)?;
         writeln!(f, "computes   {}, kernels {}", self.facts.computes_on, kernels())?;
         writeln!(f, "size       {}, guided", self.size)?;
+        for (name, value) in self.accelerations.facts() {
+            writeln!(f, "faster     {}: {value}", name.to_lowercase())?;
+        }
         writeln!(f, "loading    {:.3} s", self.loading)?;
         writeln!(f, "prompts    {prompts:.3} s")?;
-        writeln!(f, "step       {:.3} s, median of {} ({least:.3} to {most:.3})", self.median(), self.steps.len())?;
+        writeln!(f, "step       {typical:.3} s, {kind} of {} ({least:.3} to {most:.3})", self.steps.len())?;
         writeln!(f, "decoding   {decoding:.3} s")?;
         if let Some(bytes) = most_memory() {
             writeln!(f, "memory     {} MiB at most", bytes >> 20)?;
         }
-        let whole = prompts + USUAL_STEPS * self.median() + decoding;
+        let whole = prompts + USUAL_STEPS * typical + decoding;
         write!(f, "so a picture of {USUAL_STEPS} steps takes about {whole:.1} s")
     }
 }

@@ -74,6 +74,7 @@ fn start(options: &GenerateOptions) -> Result<Run<'_>, Failure> {
     .and_then(|()| options.previews.as_deref().map_or(Ok(()), store::check_folder))
     .map_err(|error| Failure::Usage(error.for_people()))?;
     options.fine.sampler_options().map_err(|error| Failure::Usage(error.to_string()))?;
+    options.faster.accelerations().map_err(|error| Failure::Usage(error.to_string()))?;
     if let (Some(strength), Some(steps)) = (options.strength, options.steps) {
         strength.steps_taken(steps).map_err(|error| Failure::Usage(error.to_string()))?;
     }
@@ -223,6 +224,7 @@ fn request(options: &GenerateOptions, facts: &ModelFacts, seed: Seed) -> Result<
         steps,
         guidance: options.guidance.unwrap_or(defaults.guidance),
         guidance_rescale: options.fine.guidance_rescale,
+        accelerations: options.faster.accelerations().map_err(|e| e.to_string())?,
         sampler: options.sampler.unwrap_or(defaults.sampler),
         sampler_options: options.fine.sampler_options().map_err(|e| e.to_string())?,
         schedule: options.schedule.unwrap_or(defaults.schedule),

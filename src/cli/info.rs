@@ -10,8 +10,8 @@ use super::report::{print_error, print_text};
 use crate::gallery::record::{ReadRecipe, differences};
 use crate::gallery::{Said, read_recipe};
 use crate::request::{
-    Crop, Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind, PredictionOverride,
-    SamplerKind, ScheduleKind, Sigmas, Steps, Strength,
+    Accelerations, Crop, Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, NoiseSourceKind,
+    PredictionOverride, SamplerKind, ScheduleKind, Sigmas, Steps, Strength,
 };
 
 pub(super) fn run(options: &InfoOptions) -> Result<(), Failure> {
@@ -77,6 +77,7 @@ fn as_json(recipe: &ReadRecipe) -> Value {
         "seed_resize": recipe.seed_resize.map(|size| size.to_string()),
         "noise_seed_delta": recipe.noise_delta,
         "guidance_rescale": recipe.guidance_rescale.map(GuidanceRescale::get),
+        "accelerations": Some(recipe.accelerations).filter(|faster| *faster != Accelerations::default()),
         "eta": recipe.sampler_options.eta(),
         "s_churn": unusual(recipe.sampler_options.churn(), 0.0),
         "s_tmin": unusual(recipe.sampler_options.churn_from(), 0.0),

@@ -1,5 +1,6 @@
 //! The command line: the same engine without a window.
 
+mod accelerations;
 mod bench;
 mod companions;
 mod export;

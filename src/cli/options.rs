@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::accelerations::AccelerationOptions;
 use super::bench::BenchOptions;
 use super::companions::CompanionOptions;
 use super::models::ModelsCommand;
@@ -145,6 +146,9 @@ pub struct GenerateOptions {
     /// The solver's numbers, and how noise grows out of the seed
     #[command(flatten)]
     pub fine: FineOptions,
+    /// What makes it sooner and another picture
+    #[command(flatten)]
+    pub faster: AccelerationOptions,
     /// Apply this LoRA to every picture, with a weight behind a colon [default: 1]; may be given several times
     #[arg(long, value_name = "FILE[:WEIGHT]")]
     pub lora: Vec<LoraOption>,

@@ -8,7 +8,7 @@ use super::unet::{Added, PreparedContext, UNet};
 use super::weighting::{self, WeightedStates};
 use super::{DiffusionError, Interrupt};
 use crate::prompt::{Chunk, Entry, ParsedPrompt, Part, Tokenizer, empty_chunk};
-use crate::request::{Dialect, Emphasis, GenerationRequest, SamplerKind, ToldSize};
+use crate::request::{Dialect, Emphasis, GenerationRequest, GuidanceInterval, SamplerKind, ToldSize};
 
 /// How the rows of a context are weighed against each other.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,7 @@ pub enum Guidance {
 }
 
 /// Rows of texts of one length, which go through the U-Net together.
+#[derive(Clone)]
 pub struct Pass {
     /// How many rows.
     pub rows: usize,
@@ -37,14 +38,29 @@ pub struct Pass {
     pub context: PreparedContext,
 }
 
+/// Where in a picture the model is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Counts the calls of the model from 0 at the picture's first step.
+    pub call: usize,
+    /// Whether the step lies in the interval of guidance.
+    pub is_guided: bool,
+}
+
 /// The prompts of one picture, ready for the U-Net.
 pub struct Conditioning {
-    /// How the rows are weighed.
-    pub guidance: Guidance,
-    /// One for each combination of texts that is in force at some call, the rows in order.
-    contexts: Vec<Vec<Pass>>,
+    guided: Steering,
+    /// Outside of the interval of guidance, where there is such a place.
+    unguided: Option<Steering>,
     /// The index of the context at each call.
     calls: Vec<usize>,
+}
+
+/// The rows of a picture and what becomes of them.
+struct Steering {
+    guidance: Guidance,
+    /// One for each combination of texts that is in force at some call, the rows in order.
+    contexts: Vec<Vec<Pass>>,
 }
 
 /// The parts of the model that read.
@@ -77,11 +93,12 @@ fn calls_per_step(sampler: SamplerKind) -> usize {
 }
 
 impl Conditioning {
-    /// The passes at a call of the model, counted from 0 at the picture's first step.
+    /// How the rows are weighed at a moment, and their passes.
     #[must_use]
-    pub fn passes(&self, call: usize) -> &[Pass] {
+    pub fn at(&self, moment: Moment) -> (&Guidance, &[Pass]) {
+        let steering = self.unguided.as_ref().filter(|_| !moment.is_guided).unwrap_or(&self.guided);
         // Past the last number of every schedule its first text is in force again.
-        &self.contexts[self.calls.get(call).copied().unwrap_or(0)]
+        (&steering.guidance, &steering.contexts[self.calls.get(moment.call).copied().unwrap_or(0)])
     }
 }
 
@@ -118,14 +135,22 @@ impl Reader<'_> {
                 combinations.push(entries);
             }
         }
-        let prepare = |entries: &Vec<usize>| {
-            let texts: Vec<&Text> = rows.iter().zip(entries).map(|(row, &entry)| &row[entry]).collect();
-            let is_guided = guidance != Guidance::PromptOnly;
-            let row = |(index, text)| Row { text, numbers: self.numbers(request, is_guided && index == 0) };
-            self.passes(&texts.into_iter().enumerate().map(row).collect::<Vec<_>>())
+        let prepare = |guidance: Guidance, first: usize| {
+            let has_negative = guidance != Guidance::PromptOnly;
+            let passes = |entries: &Vec<usize>| {
+                let texts = rows.iter().zip(entries).skip(first).map(|(row, &entry)| &row[entry]);
+                let row = |(index, text)| Row { text, numbers: self.numbers(request, has_negative && index == 0) };
+                self.passes(&texts.enumerate().map(row).collect::<Vec<_>>())
+            };
+            let contexts = combinations.iter().map(passes).collect::<Result<_, _>>()?;
+            Ok::<_, DiffusionError>(Steering { guidance, contexts })
         };
-        let contexts = combinations.iter().map(prepare).collect::<Result<_, _>>()?;
-        Ok(Conditioning { guidance, contexts, calls })
+        let unguided = match outside(&guidance, request) {
+            // The negative prompt stands in front.
+            Some(guidance @ Guidance::PromptOnly) => Some(prepare(guidance, 1)?),
+            other => other.map(|guidance| prepare(guidance, 0)).transpose()?,
+        };
+        Ok(Conditioning { guided: prepare(guidance, 0)?, unguided, calls })
     }
 
     /// Neighbouring rows `[1, T, D]` of the same T share a pass; a negative prompt of another length has its own, as in
@@ -277,6 +302,24 @@ impl Reader<'_> {
             text.states = Tensor::from_vec(weighted.states, like.shape(), like.device())?.to_dtype(like.dtype())?;
         }
         Ok(texts)
+    }
+}
+
+/// What guidance comes to outside of its interval: a scale of 1, for which a single prompt needs no negative one. None
+/// where it acts everywhere or nowhere.
+fn outside(guidance: &Guidance, request: &GenerationRequest) -> Option<Guidance> {
+    if request.accelerations.guidance_interval == GuidanceInterval::default() {
+        return None;
+    }
+    match guidance {
+        Guidance::PromptOnly => None,
+        Guidance::ClassifierFree { weights, .. } if weights[..] == [1.0] => Some(Guidance::PromptOnly),
+        Guidance::ClassifierFree { weights, keeps_unguided, .. } => Some(Guidance::ClassifierFree {
+            scale: 1.0,
+            rescale: 0.0,
+            weights: weights.clone(),
+            keeps_unguided: *keeps_unguided,
+        }),
     }
 }
 

@@ -2,12 +2,14 @@
 
 use candle_core::{DType, Tensor};
 
-use super::conditioning::{Conditioning, Guidance};
+use super::conditioning::{Conditioning, Guidance, Moment};
+use super::deep_cache::DeepCache;
 use super::prediction::Prediction;
 use super::sampler::Denoised;
 use super::schedule::NoiseLevel;
-use super::unet::UNet;
+use super::unet::{Evaluation, UNet};
 use super::{DiffusionError, Interrupt};
+use crate::request::TokenMerging;
 
 /// U-Net, prediction type and guidance together.
 pub struct Denoiser<'a> {
@@ -19,21 +21,25 @@ pub struct Denoiser<'a> {
     pub conditioning: Conditioning,
     /// What an inpainting model sees beside the latents, `[1, C + 1, H, W]`: the mask and what it leaves of a picture.
     pub beside: Option<Tensor>,
+    /// What is kept of the deep blocks, where they are not evaluated each time.
+    pub deep_cache: Option<DeepCache>,
+    /// The share of the tokens that the network joins.
+    pub token_merging: TokenMerging,
     /// What the network computes in; everything around it is f32.
     pub dtype: DType,
 }
 
 impl Denoiser<'_> {
     /// The clean latents that the model sees behind `x` `[1, C, H, W]` in f32 at `level`, where `x = x0 + sigma * noise`;
-    /// `call` counts the picture's calls from 0 and says which of the prompts' texts are in force.
+    /// `moment` says which of the prompts' texts are in force, and whether they guide.
     ///
     /// # Errors
     /// When the device fails or `interrupt` says stop.
     pub fn denoise(
-        &self,
+        &mut self,
         x: &Tensor,
         level: NoiseLevel,
-        call: usize,
+        moment: Moment,
         interrupt: Interrupt,
     ) -> Result<Denoised, DiffusionError> {
         // The network was trained on latents of unit variance.
@@ -41,14 +47,24 @@ impl Denoiser<'_> {
         if let Some(beside) = &self.beside {
             input = Tensor::cat(&[&input, beside], 1)?;
         }
+        let (guidance, passes) = self.conditioning.at(moment);
+        if let Some(cache) = &mut self.deep_cache {
+            cache.begin(moment);
+        }
         let mut rows = Vec::new();
-        for pass in self.conditioning.passes(call) {
+        for (index, pass) in passes.iter().enumerate() {
             // [1, C, H, W] -> [rows, C, H, W]
             let input = Tensor::cat(&vec![&input; pass.rows], 0)?;
-            rows.push(self.unet.forward(&input, level.timestep, &pass.context, interrupt)?.to_dtype(DType::F32)?);
+            let (timestep, context, token_merging) = (level.timestep, &pass.context, self.token_merging);
+            let evaluation = Evaluation { timestep, context, token_merging, interrupt };
+            let predicted = match &mut self.deep_cache {
+                Some(cache) => cache.predict(self.unet, index, &input, &evaluation)?,
+                None => self.unet.evaluate(&input, &evaluation)?,
+            };
+            rows.push(predicted.to_dtype(DType::F32)?);
         }
         let rows = Tensor::cat(&rows, 0)?;
-        let Guidance::ClassifierFree { scale, rescale, weights, keeps_unguided } = &self.conditioning.guidance else {
+        let Guidance::ClassifierFree { scale, rescale, weights, keeps_unguided } = guidance else {
             return Ok(self.prediction.denoised(x, &rows, level.sigma)?.into());
         };
         let uncond = rows.narrow(0, 0, 1)?;

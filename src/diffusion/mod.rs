@@ -3,6 +3,7 @@
 pub mod brownian;
 pub mod conditioning;
 pub mod config;
+pub mod deep_cache;
 pub mod denoiser;
 mod error;
 pub mod first_noise;

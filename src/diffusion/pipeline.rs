@@ -5,7 +5,8 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
-use super::conditioning::{REFINER_NUMBERS, Reader, XL_NUMBERS};
+use super::conditioning::{Moment, REFINER_NUMBERS, Reader, XL_NUMBERS};
+use super::deep_cache::DeepCache;
 use super::denoiser::Denoiser;
 use super::first_noise::first_noise;
 use super::noise::NoiseSource;
@@ -20,7 +21,7 @@ use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::{LearnedWord, Tokenizer};
-use crate::request::{GenerationRequest, ImageSize};
+use crate::request::{Accelerations, GenerationRequest, GuidanceInterval, ImageSize};
 
 /// A model with all its parts, ready to draw.
 pub struct StableDiffusion {
@@ -57,6 +58,7 @@ pub struct Generation<'a> {
     denoiser: Denoiser<'a>,
     sampler: Sampler,
     first_step: usize,
+    guidance_interval: GuidanceInterval,
 }
 
 /// What a step has shown.
@@ -178,7 +180,8 @@ impl StableDiffusion {
         };
         let denoiser = self.denoiser(request, interrupt)?;
         let sampler = Sampler::start(solver(request), schedule, noise, start, &self.device)?;
-        Ok(Generation { model: self, denoiser, sampler, first_step })
+        let guidance_interval = request.accelerations.guidance_interval;
+        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
     }
 
     /// Goes on with a picture from a state that [`Generation::state`] gave for the same request.
@@ -199,8 +202,12 @@ impl StableDiffusion {
             return Err(DiffusionError::State("its step is one that this request skips".to_owned()));
         }
         let sampler = Sampler::restore(solver(request), schedule, state, &self.device)?;
-        let denoiser = self.denoiser(request, interrupt)?;
-        Ok(Generation { model: self, denoiser, sampler, first_step })
+        let mut denoiser = self.denoiser(request, interrupt)?;
+        if let (Some(cache), Some(deep)) = (&mut denoiser.deep_cache, &state.deep) {
+            cache.restore(deep, self.dtype, &self.device)?;
+        }
+        let guidance_interval = request.accelerations.guidance_interval;
+        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
     }
 
     /// The levels that a request visits, and the step that it starts at.
@@ -243,7 +250,10 @@ impl StableDiffusion {
         let conditioning = reader.read(request, interrupt)?;
         let prediction = self.noise_schedule.prediction();
         let beside = if self.is_inpainting() { Some(self.all_masked(request.size, interrupt)?) } else { None };
-        Ok(Denoiser { unet: &self.unet, prediction, conditioning, beside, dtype: self.dtype })
+        let Accelerations { block_caching: caching, token_merging, .. } = request.accelerations;
+        let deep_cache = caching.map(|caching| DeepCache::new(caching, &self.unet)).transpose()?;
+        let (unet, dtype) = (&self.unet, self.dtype);
+        Ok(Denoiser { unet, prediction, conditioning, beside, deep_cache, token_merging, dtype })
     }
 
     /// What an inpainting model sees when the whole picture is its to paint: a mask of ones, and the latents of a grey
@@ -304,11 +314,13 @@ impl Generation<'_> {
     /// # Errors
     /// When the numbers fail or `interrupt` says stop.
     pub fn advance(&mut self, interrupt: Interrupt) -> Result<Option<Progress>, DiffusionError> {
-        let denoiser = &self.denoiser;
+        let denoiser = &mut self.denoiser;
         let mut call = self.sampler.calls();
+        let (done, all) = (self.sampler.step() - self.first_step, self.sampler.steps() - self.first_step);
+        let is_guided = self.guidance_interval.holds(done, all);
         let mut denoise = |x: &Tensor, level| {
             call += 1;
-            denoiser.denoise(x, level, call - 1, interrupt)
+            denoiser.denoise(x, level, Moment { call: call - 1, is_guided }, interrupt)
         };
         let Some(denoised) = self.sampler.advance(&mut denoise)? else { return Ok(None) };
         let count = |steps: usize| u32::try_from(steps - self.first_step).unwrap_or(u32::MAX);
@@ -330,7 +342,11 @@ impl Generation<'_> {
     /// # Errors
     /// When the device fails.
     pub fn state(&self) -> Result<SamplerState, DiffusionError> {
-        self.sampler.state()
+        let deep = match &self.denoiser.deep_cache {
+            Some(cache) => cache.state(self.sampler.calls())?,
+            None => None,
+        };
+        Ok(SamplerState { deep, ..self.sampler.state()? })
     }
 
     /// The latents as they stand, in the U-Net's scale, `[1, C, H, W]`.

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use crate::gallery::record::PictureRecord;
 use crate::request::{
-    ClipSkip, Crop, Dialect, Emphasis, GenerationRequest, NoiseSourceKind, RecordedVae, SamplerKind, SamplerOptions,
-    ScheduleKind,
+    ClipSkip, Crop, Dialect, Emphasis, GenerationRequest, GuidanceInterval, NoiseSourceKind, RecordedVae, SamplerKind,
+    SamplerOptions, ScheduleKind, TokenMerging,
 };
 
 /// What opens the negative prompt.
@@ -91,6 +91,7 @@ fn fine_settings(request: &GenerationRequest) -> Vec<(&'static str, String)> {
             pairs.push((key, value.to_string()));
         }
     }
+    pairs.extend(accelerations(request));
     let seeds = &request.seed_options;
     if let Some(variation) = &seeds.variation {
         pairs.push(("Variation seed", variation.seed.to_string()));
@@ -107,6 +108,25 @@ fn fine_settings(request: &GenerationRequest) -> Vec<(&'static str, String)> {
     }
     pairs.extend(told.target_size.map(|size| ("Told target size", size.to_string())));
     pairs.extend(request.sigmas.as_ref().map(|sigmas| ("Sigmas", quoted(&sigmas.to_string()))));
+    pairs
+}
+
+/// What makes a picture sooner and another one.
+fn accelerations(request: &GenerationRequest) -> Vec<(&'static str, String)> {
+    let interval = request.accelerations.guidance_interval;
+    let mut pairs = Vec::new();
+    if interval != GuidanceInterval::default() {
+        pairs.push(("Guidance from", interval.from().to_string()));
+        pairs.push(("Guidance to", interval.to().to_string()));
+    }
+    if let Some(caching) = request.accelerations.block_caching {
+        pairs.push(("DeepCache interval", caching.interval().to_string()));
+        pairs.push(("DeepCache branch", caching.branch().to_string()));
+    }
+    let share = request.accelerations.token_merging;
+    if share != TokenMerging::default() {
+        pairs.push(("Token merging ratio", share.get().to_string()));
+    }
     pairs
 }
 

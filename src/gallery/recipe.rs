@@ -34,6 +34,11 @@ const KEYS: Keys = &[
     ("Sigma tmax", Field::ChurnTo),
     ("Sigma noise", Field::NoiseFactor),
     ("Guidance rescale", Field::GuidanceRescale),
+    ("Guidance from", Field::GuidanceFrom),
+    ("Guidance to", Field::GuidanceTo),
+    ("DeepCache interval", Field::CachingInterval),
+    ("DeepCache branch", Field::CachingBranch),
+    ("Token merging ratio", Field::TokenMerging),
     ("Sigmas", Field::Sigmas),
     ("Told original size", Field::OriginalSize),
     ("Told crop", Field::Crop),
@@ -279,6 +284,14 @@ mod tests {
     }
 
     #[test]
+    fn token_merging_is_understood_as_far_as_it_goes_here() {
+        let with = |ratio| read(&format!("Steps: 20, Sampler: Euler, Token merging ratio: {ratio}"));
+        let half = with("0.5");
+        assert_eq!((half.accelerations.token_merging.get(), half.not_understood.len()), (0.5, 0));
+        assert_eq!(with("0.9").not_understood, ["Token merging ratio: 0.9"]);
+    }
+
+    #[test]
     fn an_old_name_holds_the_schedule() {
         let recipe = read("Steps: 20, Sampler: DPM++ 2M Karras, Seed: 1");
         assert_eq!((recipe.sampler, recipe.schedule), (Some(SamplerKind::DpmPlusPlus2M), Some(ScheduleKind::Karras)));
@@ -415,6 +428,7 @@ mod tests {
                 (recipe.guidance_rescale, recipe.variation_seed, recipe.variation_strength, recipe.seed_resize),
                 (truth.guidance_rescale, truth.variation_seed, truth.variation_strength, truth.seed_resize)
             );
+            prop_assert_eq!(recipe.accelerations, truth.accelerations);
             prop_assert_eq!((recipe.noise_delta, recipe.emphasis), (truth.noise_delta, truth.emphasis));
             prop_assert_eq!(
                 (recipe.steps, recipe.guidance, recipe.sampler, recipe.schedule, recipe.seed, recipe.size, recipe.strength),

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 pub use differences::differences;
 
 use crate::request::{
-    ClipSkip, Crop, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, MicroConditioning,
-    NoiseSourceKind, PredictionOverride, RecordedAdapter, RecordedEmbedding, RecordedVae, SamplerKind, SamplerOptions,
-    ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, Template, Variation, VariationStrength,
+    Accelerations, ClipSkip, Crop, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize,
+    MicroConditioning, NoiseSourceKind, PredictionOverride, RecordedAdapter, RecordedEmbedding, RecordedVae,
+    SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, Template, Variation,
+    VariationStrength,
 };
 
 /// Everything needed to make the picture again. Holds no clock, so that the same request gives the same file.
@@ -127,6 +128,8 @@ pub struct ReadRecipe {
     pub guidance: Option<GuidanceScale>,
     /// How far guidance is kept from changing the prediction's deviation.
     pub guidance_rescale: Option<GuidanceRescale>,
+    /// What made it sooner and another picture; nothing where the picture does not say it.
+    pub accelerations: Accelerations,
     /// The solver.
     pub sampler: Option<SamplerKind>,
     /// What the solver was told beside; the usual where the picture does not say it.
@@ -253,7 +256,8 @@ impl ReadRecipe {
             ("Embeddings", text(&embeddings.join(", "))),
             ("Made with", self.tool.clone()),
         ];
-        facts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+        let facts = facts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
+        facts.chain(self.accelerations.facts()).collect()
     }
 }
 
@@ -291,6 +295,7 @@ impl From<&PictureRecord> for ReadRecipe {
             sampler: Some(request.sampler),
             guidance_rescale: (request.guidance_rescale != GuidanceRescale::default())
                 .then_some(request.guidance_rescale),
+            accelerations: request.accelerations,
             sampler_options: request.sampler_options,
             schedule: Some(request.schedule),
             sigmas: request.sigmas.clone(),
@@ -323,9 +328,7 @@ pub(super) mod samples {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::request::{
-        ClipSkip, Dialect, Emphasis, ImageToImage, NoiseSourceKind, SeedOptions, Variation, VariationStrength,
-    };
+    use crate::request::{BlockCaching, GuidanceInterval, ImageToImage, TokenMerging};
 
     /// A plain record.
     pub fn fox() -> PictureRecord {
@@ -338,6 +341,7 @@ pub(super) mod samples {
                 steps: Steps::new(20).unwrap(),
                 guidance: GuidanceScale::new(4.5).unwrap(),
                 guidance_rescale: GuidanceRescale::default(),
+                accelerations: Accelerations::default(),
                 sampler: SamplerKind::DpmPlusPlus2M,
                 sampler_options: SamplerOptions::default(),
                 sigmas: None,
@@ -389,6 +393,7 @@ pub(super) mod samples {
                     steps: fine.3.as_ref().map_or(steps, Sigmas::steps),
                     guidance: GuidanceScale::new(numbers.3).unwrap(),
                     guidance_rescale: fine.1,
+                    accelerations: fine.5,
                     sampler: kinds.0,
                     sampler_options: fine.0,
                     schedule: kinds.1,
@@ -408,8 +413,9 @@ pub(super) mod samples {
     }
 
     /// What a request may say of the solver, the guidance, the noise and its levels; mostly the usual.
-    fn any_fine()
-    -> impl Strategy<Value = (SamplerOptions, GuidanceRescale, SeedOptions, Option<Sigmas>, MicroConditioning)> {
+    fn any_fine() -> impl Strategy<
+        Value = (SamplerOptions, GuidanceRescale, SeedOptions, Option<Sigmas>, MicroConditioning, Accelerations),
+    > {
         let maybe = proptest::option::of::<std::ops::RangeInclusive<f64>>;
         let options = (maybe(0.0..=1.0), maybe(0.0..=100.0), maybe(0.0..=2.0)).prop_map(|(eta, churn, noise)| {
             let options = SamplerOptions::default().with_noise_factor(noise.unwrap_or(1.0)).unwrap();
@@ -440,7 +446,19 @@ pub(super) mod samples {
                 crop: Crop::new(top, left).unwrap(),
                 target_size: target.map(|sides| sides.try_into().unwrap()),
             });
-        (options, rescale, seeds, proptest::option::of(sigmas), told)
+        (options, rescale, seeds, proptest::option::of(sigmas), told, any_accelerations())
+    }
+
+    fn any_accelerations() -> impl Strategy<Value = Accelerations> {
+        let interval = proptest::option::of((0.0..=0.5_f64, 0.5..=1.0_f64));
+        let caching = proptest::option::of((2_u32..=10, 0_u32..=11));
+        let merging = prop_oneof![Just(0.0), 0.0..=TokenMerging::MOST];
+        (interval, caching, merging).prop_map(|(interval, caching, merging)| Accelerations {
+            guidance_interval: interval
+                .map_or_else(GuidanceInterval::default, |(from, to)| GuidanceInterval::new(from, to).unwrap()),
+            block_caching: caching.map(|(interval, branch)| BlockCaching::new(interval, branch).unwrap()),
+            token_merging: TokenMerging::new(merging).unwrap(),
+        })
     }
 }
 

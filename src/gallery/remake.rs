@@ -49,6 +49,7 @@ fn request_of_recipe(recipe: &ReadRecipe, shown: Option<ImageSize>) -> Result<Ge
             steps: recipe.sigmas.as_ref().map_or(steps, Sigmas::steps),
             guidance,
             guidance_rescale: recipe.guidance_rescale.unwrap_or_default(),
+            accelerations: recipe.accelerations,
             sampler,
             sampler_options: recipe.sampler_options,
             schedule,

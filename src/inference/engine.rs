@@ -16,7 +16,9 @@ use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{keep_freed_memory, release_memory};
 use crate::latent_image::LatentColours;
-use crate::request::{Companions, GuidanceScale, ImageSize, Precision, RecordedVae, SamplerKind, ScheduleKind, Steps};
+use crate::request::{
+    Companions, GuidanceScale, ImageSize, Precision, RecordedVae, SamplerKind, ScheduleKind, Steps, TokenMerging,
+};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
@@ -177,7 +179,7 @@ impl Engine<'_> {
         };
         let BroughtTo { warnings, adapters, embeddings } = networks.bring_to(model, job, &wanted)?;
         let rough = self.previewer.bring_to(job.preview_decoder.as_deref(), *latents);
-        for text in warnings.into_iter().chain(rough) {
+        for text in warnings.into_iter().chain(rough).chain(idle_merging(model, job)) {
             self.outbox.send(Event::Warned { job: job.id, text });
         }
         let vae = vae.clone();
@@ -205,6 +207,13 @@ impl Engine<'_> {
         self.outbox.send(Event::Decoding { job: job.id });
         generation.decode(interrupt)
     }
+}
+
+/// What is to be said of token merging that changes nothing.
+fn idle_merging(model: &StableDiffusion, job: &Job) -> Option<String> {
+    let is_asked = job.request.accelerations.token_merging != TokenMerging::default();
+    (is_asked && !model.unet.attends_on_finest_level())
+        .then(|| "token merging changes nothing here: this model has no attention on its finest level".to_owned())
 }
 
 fn fit_colours(
@@ -272,8 +281,8 @@ mod tests {
     use crate::inference::message::JobId;
     use crate::inference::spawn;
     use crate::request::{
-        ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, MicroConditioning, NoiseSourceKind,
-        PrecisionChoice, SamplerOptions, Seed, SeedOptions,
+        Accelerations, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, MicroConditioning,
+        NoiseSourceKind, PrecisionChoice, SamplerOptions, Seed, SeedOptions,
     };
     use crate::worker::{Waited, Worker};
 
@@ -303,6 +312,7 @@ mod tests {
             clip_skip: ClipSkip::default(),
             emphasis: Emphasis::default(),
             guidance_rescale: GuidanceRescale::default(),
+            accelerations: Accelerations::default(),
             sampler_options: SamplerOptions::default(),
             sigmas: None,
             seed_options: SeedOptions::default(),

@@ -1,5 +1,6 @@
 //! What may be asked of the engine: a generation request whose every part is checked when it is made.
 
+mod accelerations;
 mod companions;
 mod kinds;
 mod micro_conditioning;
@@ -11,6 +12,7 @@ mod threads;
 
 use serde::{Deserialize, Serialize};
 
+pub use accelerations::{Accelerations, BlockCaching, GuidanceInterval, TokenMerging};
 pub use companions::{Companions, RecordedVae};
 pub use kinds::{NoiseSourceKind, PredictionOverride, SamplerKind, ScheduleKind};
 pub use micro_conditioning::{Crop, LONGEST_TOLD, MicroConditioning, ToldSize};
@@ -37,6 +39,9 @@ pub struct GenerationRequest {
     /// How far guidance is kept from changing the prediction's deviation.
     #[serde(default, skip_serializing_if = "text::is_default")]
     pub guidance_rescale: GuidanceRescale,
+    /// What makes it sooner and another picture.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    pub accelerations: Accelerations,
     /// The solver of the denoising.
     pub sampler: SamplerKind,
     /// What the solver is told beside.
@@ -476,6 +481,7 @@ mod tests {
             clip_skip: ClipSkip::new(2).unwrap(),
             emphasis: Emphasis::NoNorm,
             guidance_rescale: GuidanceRescale::default(),
+            accelerations: Accelerations::default(),
             sampler_options: SamplerOptions::default(),
             sigmas: None,
             seed_options: SeedOptions::default(),

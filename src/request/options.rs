@@ -323,7 +323,11 @@ impl std::fmt::Display for Sigmas {
     }
 }
 
-fn number(what: &'static str, found: f64, min: f64, max: f64) -> Result<f64, RequestError> {
+/// A number in its range.
+///
+/// # Errors
+/// [`RequestError::Number`] outside of it.
+pub(super) fn number(what: &'static str, found: f64, min: f64, max: f64) -> Result<f64, RequestError> {
     if (min..=max).contains(&found) { Ok(found) } else { Err(RequestError::Number { what, found, min, max }) }
 }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gallery::record::ReadRecipe;
-use crate::request::{GuidanceRescale, MicroConditioning, RequestError, SamplerOptions, SeedOptions, Sigmas};
+use crate::request::{
+    Accelerations, GuidanceRescale, MicroConditioning, RequestError, SamplerOptions, SeedOptions, Sigmas,
+};
 
 /// A part of the form.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -13,6 +15,8 @@ pub struct FineSettings {
     pub sampler_options: SamplerOptions,
     /// How far guidance is kept from changing the prediction's deviation.
     pub guidance_rescale: GuidanceRescale,
+    /// What makes a picture sooner and another one.
+    pub accelerations: Accelerations,
     /// How the noise grows out of the seed.
     pub seed_options: SeedOptions,
     /// What Stable Diffusion XL is told of the size.
@@ -28,6 +32,7 @@ impl FineSettings {
         Self {
             sampler_options: recipe.sampler_options,
             guidance_rescale: recipe.guidance_rescale.unwrap_or_default(),
+            accelerations: recipe.accelerations,
             seed_options: recipe.seed_options(),
             micro_conditioning: recipe.micro_conditioning,
             sigmas: recipe.sigmas.as_ref().map(Sigmas::to_string).unwrap_or_default(),

@@ -289,6 +289,7 @@ impl Form {
             steps,
             guidance: GuidanceScale::new(self.guidance.value).map_err(text)?,
             guidance_rescale: self.fine.guidance_rescale,
+            accelerations: self.fine.accelerations,
             sampler: self.sampler.value,
             sampler_options: self.fine.sampler_options,
             schedule: self.schedule.value,

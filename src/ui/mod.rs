@@ -1,5 +1,6 @@
 //! The panels: they draw the state, edit the form, and push an action for anything with consequences.
 
+mod accelerations;
 mod banners;
 mod canvas;
 mod comparison;

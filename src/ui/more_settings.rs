@@ -2,6 +2,7 @@
 
 use egui::{CollapsingHeader, DragValue, Slider, TextEdit, Ui};
 
+use super::accelerations;
 use super::controls::{LABEL_WIDTH, combo_row, slider_row};
 use super::theme;
 use super::widgets::{field_errors, row_label};
@@ -42,6 +43,7 @@ pub fn show(ui: &mut Ui, form: &mut Form, is_xl: bool, errors: &[FieldError]) {
         if is_xl {
             told_sizes(ui, &mut form.fine.micro_conditioning);
         }
+        accelerations::show(ui, &mut form.fine.accelerations);
     });
     if response.body_returned.is_none() {
         // What is wrong must be seen also where it is folded away.

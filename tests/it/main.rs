@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a broken expectation may panic")]
 #![expect(clippy::print_stderr, reason = "the golden tests tell how close they came, shown with --nocapture")]
 
+mod accelerations;
 mod adapters;
 mod architecture;
 mod bench_command;

@@ -8,8 +8,8 @@ use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::diffusion::prediction::Prediction;
 use calotype::prompt::ParsedPrompt;
 use calotype::request::{
-    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, MicroConditioning,
-    NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
+    Accelerations, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize,
+    MicroConditioning, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
 };
 use candle_core::{DType, Device, Tensor};
 
@@ -141,6 +141,7 @@ pub fn picture_by(model: &StableDiffusion) -> Vec<u8> {
         steps: Steps::new(2).unwrap(),
         guidance: GuidanceScale::new(5.0).unwrap(),
         guidance_rescale: GuidanceRescale::new(0.0).unwrap(),
+        accelerations: Accelerations::default(),
         sampler: SamplerKind::DpmPlusPlus2M,
         sampler_options: SamplerOptions::default(),
         schedule: ScheduleKind::Karras,

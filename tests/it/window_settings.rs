@@ -1,6 +1,6 @@
 //! The folded settings of the window: which are there, and what they do to the request.
 
-use calotype::request::SamplerKind;
+use calotype::request::{Accelerations, BlockCaching, GuidanceInterval, SamplerKind, TokenMerging};
 use calotype::state::Persisted;
 use calotype::state::form::Form;
 use egui_kittest::kittest::Queryable as _;
@@ -40,4 +40,33 @@ fn sigmas_by_hand_take_the_place_of_the_steps_and_wrong_ones_are_told() {
     studio.press_generate();
     studio.assert_sees("The sigmas must be falling numbers, the last one 0 or more: 7 after 3 does not fall");
     assert!(studio.jobs().is_empty());
+}
+
+#[test]
+fn what_makes_a_picture_sooner_is_folded_away_and_said_where_it_is_on() {
+    let mut studio = with_form(|_| {});
+    studio.window().get_by_label("More settings").click();
+    studio.window().run();
+    studio.assert_sees_not("Caching");
+    studio.window().get_by_label("Faster, with another picture").click();
+    studio.window().run();
+    for row in ["Guided from", "Guided up to", "Caching", "Merging"] {
+        studio.assert_sees(row);
+    }
+    studio.assert_sees_not("Cached branch");
+    let accelerations = Accelerations {
+        guidance_interval: GuidanceInterval::new(0.29, 0.8).unwrap(),
+        block_caching: BlockCaching::new(3, 1).ok(),
+        token_merging: TokenMerging::new(0.35).unwrap(),
+    };
+    let mut studio = with_form(|form| form.fine.accelerations = accelerations);
+    studio.window().get_by_label("More settings (changed)").click();
+    studio.window().run();
+    studio.window().get_by_label("Faster, with another picture (on)").click();
+    studio.window().run();
+    studio.assert_sees("Cached branch");
+    studio.type_prompt("a fox");
+    studio.press_generate();
+    // Drawing the rows has changed nothing, not even in the last bit.
+    assert_eq!(studio.one_job().request.accelerations, accelerations);
 }

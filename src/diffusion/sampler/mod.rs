@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use self::stage::{Stage, Stepped, ancestral_split, remember, slope};
 use super::DiffusionError;
+use super::deep_cache::DeepFeatures;
 use super::noise::NoiseSource;
 use super::pixels::check_finite;
 use super::schedule::{NoiseLevel, Plan, Schedule};
@@ -67,6 +68,9 @@ pub struct SamplerState {
     /// Only for a solver that finds its own steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pace: Option<Pace>,
+    /// What the network keeps between its evaluations, where blocks are cached; the sampler passes it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deep: Option<DeepFeatures>,
 }
 
 /// Where an adaptive solver is.
@@ -187,6 +191,7 @@ impl Sampler {
             noise: self.noise.clone(),
             calls: self.calls,
             pace: self.pace,
+            deep: None,
         })
     }
 

@@ -1,5 +1,7 @@
 //! The levels of the U-Net: down, middle, up.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
@@ -21,11 +23,11 @@ struct Stage {
 impl Stage {
     fn forward(&self, x: Input, pass: &Pass) -> Result<Tensor, DiffusionError> {
         pass.interrupt.check()?;
-        let h = self.resnet.forward(x, Some(pass.time))?;
+        let h = self.resnet.forward(x, Some(&pass.time))?;
         match &self.transformer {
             Some(transformer) => {
                 pass.interrupt.check()?;
-                transformer.forward(&h, pass.context, pass.interrupt)
+                transformer.forward(&h, pass)
             }
             None => Ok(h),
         }
@@ -112,14 +114,25 @@ impl DownBlock {
         self.downsample.as_mut().map_or(Ok(()), Conv2d::quantise)
     }
 
-    /// Pushes every intermediate result onto `skips`.
-    pub fn forward(&self, x: Tensor, skips: &mut Vec<Tensor>, pass: &Pass) -> Result<Tensor, DiffusionError> {
+    /// Whether there is attention in it.
+    pub fn attends(&self) -> bool {
+        self.stages.iter().any(|stage| stage.transformer.is_some())
+    }
+
+    /// Pushes every intermediate result onto `skips`, until there are `most`.
+    pub fn forward(
+        &self,
+        x: Tensor,
+        most: usize,
+        skips: &mut Vec<Tensor>,
+        pass: &Pass,
+    ) -> Result<Tensor, DiffusionError> {
         let mut h = x;
-        for stage in &self.stages {
+        for stage in self.stages.iter().take(most.saturating_sub(skips.len())) {
             h = stage.forward((&h).into(), pass)?;
             skips.push(h.clone());
         }
-        if let Some(downsample) = &self.downsample {
+        if let Some(downsample) = self.downsample.as_ref().filter(|_| skips.len() < most) {
             pass.interrupt.check()?;
             h = downsample.forward(&h)?;
             skips.push(h.clone());
@@ -164,15 +177,15 @@ impl MidBlock {
         let mut h = x;
         if let Some(first) = &self.first {
             pass.interrupt.check()?;
-            h = first.forward((&h).into(), Some(pass.time))?;
+            h = first.forward((&h).into(), Some(&pass.time))?;
         }
         if let Some(transformer) = &self.transformer {
             pass.interrupt.check()?;
-            h = transformer.forward(&h, pass.context, pass.interrupt)?;
+            h = transformer.forward(&h, pass)?;
         }
         if let Some(last) = &self.last {
             pass.interrupt.check()?;
-            h = last.forward((&h).into(), Some(pass.time))?;
+            h = last.forward((&h).into(), Some(&pass.time))?;
         }
         Ok(h)
     }
@@ -216,17 +229,35 @@ impl UpBlock {
         self.upsample.as_mut().map_or(Ok(()), Conv2d::quantise)
     }
 
-    /// Takes its skips off the end of `skips` and grows to the size of the next one that remains.
-    pub fn forward(&self, x: Tensor, skips: &mut Vec<Tensor>, pass: &Pass) -> Result<Tensor, DiffusionError> {
+    /// Whether there is attention in it.
+    pub fn attends(&self) -> bool {
+        self.stages.iter().any(|stage| stage.transformer.is_some())
+    }
+
+    /// How many residual blocks it has, each with a skip of its own.
+    pub fn stages(&self) -> usize {
+        self.stages.len()
+    }
+
+    /// Takes the skips of these stages off the end of `skips`; after the last stage it grows to the size of the next skip
+    /// that remains.
+    pub fn forward(
+        &self,
+        x: Tensor,
+        stages: Range<usize>,
+        skips: &mut Vec<Tensor>,
+        pass: &Pass,
+    ) -> Result<Tensor, DiffusionError> {
+        let is_whole = stages.end == self.stages.len();
         let mut h = x;
-        for stage in &self.stages {
+        for stage in &self.stages[stages] {
             let Some(skip) = skips.pop() else {
                 let problem = "the up blocks ask for more skips than the down blocks leave".to_owned();
                 return Err(DiffusionError::Config { part: super::config::PART, problem });
             };
             h = stage.forward(Input::joined(&h, &skip), pass)?;
         }
-        if let (Some(upsample), Some(next)) = (&self.upsample, skips.last()) {
+        if let (true, Some(upsample), Some(next)) = (is_whole, &self.upsample, skips.last()) {
             pass.interrupt.check()?;
             let (_, _, height, width) = next.dims4()?;
             h = upsample.apply(Input::from(&h).enlarged(height, width), Addends::NONE)?;

@@ -4,7 +4,9 @@
 mod blocks;
 mod config;
 pub mod embedding;
+mod evaluation;
 mod plan;
+mod token_merging;
 mod transformer;
 
 use candle_core::Tensor;
@@ -15,9 +17,12 @@ pub use config::UNetConfig;
 use self::blocks::{DownBlock, Loader, MidBlock, UpBlock, project_all};
 pub use self::embedding::Added;
 use self::embedding::{AddedEmbedding, TimeEmbedding};
+pub use self::evaluation::Evaluation;
+use self::token_merging::Merging;
 use super::layers::{conv3x3, group_norm};
 use super::{DiffusionError, Interrupt};
-use crate::kernels::{Addends, Before, Conv2d, GroupNorm, Input};
+use crate::kernels::{Conv2d, GroupNorm};
+use crate::request::TokenMerging;
 
 /// The U-Net with its weights.
 #[derive(Debug)]
@@ -47,8 +52,10 @@ pub struct PreparedContext {
 /// What every block of one evaluation is told.
 struct Pass<'a> {
     /// `[1, T]` or `[B, T]`, after its SiLU.
-    time: &'a Tensor,
+    time: Tensor,
     context: &'a PreparedContext,
+    /// What is joined before the self-attentions of the finest level.
+    merging: Option<Merging>,
     interrupt: Interrupt<'a>,
 }
 
@@ -141,18 +148,6 @@ impl UNet {
         context: &PreparedContext,
         interrupt: Interrupt,
     ) -> Result<Tensor, DiffusionError> {
-        let time = self.time_embedding.forward_silu(timestep, context.added.as_ref(), x.device())?;
-        let pass = Pass { time: &time, context, interrupt };
-        let mut h = self.conv_in.forward(x)?;
-        let mut skips = vec![h.clone()];
-        for block in &self.down {
-            h = block.forward(h, &mut skips, &pass)?;
-        }
-        h = self.mid.forward(h, &pass)?;
-        for block in &self.up {
-            h = block.forward(h, &mut skips, &pass)?;
-        }
-        interrupt.check()?;
-        Ok(self.conv_out.apply(Input::from(&h).after(Before::NormSilu(&self.norm_out)), Addends::NONE)?)
+        self.evaluate(x, &Evaluation { timestep, context, token_merging: TokenMerging::default(), interrupt })
     }
 }

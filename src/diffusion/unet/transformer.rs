@@ -3,9 +3,10 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
-use super::PreparedContext;
+use super::token_merging::{Groups, Merging, tokens_first};
+use super::{Pass, PreparedContext};
+use crate::diffusion::DiffusionError;
 use crate::diffusion::layers::{group_norm, layer_norm, linear, linear_no_bias, pointwise};
-use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{Addends, Before, GroupNorm, Input, Kept, LayerNorm, Linear, Sight, attention};
 
 /// The widths of one spatial transformer.
@@ -62,19 +63,16 @@ impl SpatialTransformer {
     }
 
     /// `x` is `[B, C, H, W]`; the same shape comes back.
-    pub fn forward(
-        &self,
-        x: &Tensor,
-        context: &PreparedContext,
-        interrupt: Interrupt,
-    ) -> Result<Tensor, DiffusionError> {
+    pub fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor, DiffusionError> {
+        let (_, _, height, width) = x.dims4()?;
+        let merging = pass.merging.and_then(|merging| merging.at((height, width)));
         // [B, C, H, W] -> [B, C, H*W]
         let pixels = x.flatten_from(2)?;
         let normed = Input::from(&pixels).after(Before::Norm(&self.norm));
         let mut h = self.proj_in.over_channels(normed, Addends::NONE, Kept::Full)?;
         for layer in &self.layers {
-            interrupt.check()?;
-            h = layer.forward(&h, context)?;
+            pass.interrupt.check()?;
+            h = layer.forward(&h, pass.context, merging)?;
         }
         let added = Addends { values: Some(&pixels), ..Addends::NONE };
         // [B, C, H*W] -> [B, C, H, W]
@@ -127,15 +125,32 @@ impl TransformerLayer {
     }
 
     /// `x` is `[B, C, T]`; the same shape comes back.
-    fn forward(&self, x: &Tensor, context: &PreparedContext) -> candle_core::Result<Tensor> {
+    fn forward(&self, x: &Tensor, context: &PreparedContext, merging: Option<Merging>) -> candle_core::Result<Tensor> {
         let after = |x, norm| Input::from(x).after(Before::LayerNorm(norm));
-        let project = |map: &Linear| map.over_channels(after(x, &self.norm1), Addends::NONE, Kept::ForProduct);
-        let (k, v) = (project(&self.own.k)?, project(&self.own.v)?);
-        let x = self.own.forward(x, &self.norm1, (&k, &v))?;
+        let groups = merging.map(|merging| merging.groups(x)).transpose()?.flatten();
+        let x = if let Some(groups) = groups {
+            self.attend_in_groups(x, &groups)?
+        } else {
+            let project = |map: &Linear| map.over_channels(after(x, &self.norm1), Addends::NONE, Kept::ForProduct);
+            let (k, v) = (project(&self.own.k)?, project(&self.own.v)?);
+            self.own.forward(x, &self.norm1, (&k, &v))?
+        };
         let (k, v) = &context.keys_and_values[self.context_index];
         let x = self.cross.forward(&x, &self.norm2, (k, v))?;
         let h = self.ff_in.geglu_over_channels(after(&x, &self.norm3))?;
         self.ff_out.over_channels((&h).into(), Addends { values: Some(&x), ..Addends::NONE }, Kept::Full)
+    }
+
+    /// The self-attention of the groups' means, each group's gain added to all of its tokens.
+    fn attend_in_groups(&self, x: &Tensor, groups: &Groups) -> candle_core::Result<Tensor> {
+        // [B, C, T] -> [B, T, C]
+        let normed = self.norm1.forward(&tokens_first(x)?)?;
+        // -> [B, C, G]
+        let means = groups.means(&normed)?;
+        let project = |map: &Linear| map.over_channels((&means).into(), Addends::NONE, Kept::ForProduct);
+        let (q, k, v) = (project(&self.own.q)?, project(&self.own.k)?, project(&self.own.v)?);
+        let h = attention(&q, &k, &v, self.own.heads, Sight::Everywhere)?;
+        groups.add_to_members(x, &self.own.out.over_channels((&h).into(), Addends::NONE, Kept::Full)?)
     }
 }
 

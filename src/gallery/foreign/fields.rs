@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::gallery::foreign::{json, names};
 use crate::gallery::record::{ReadLora, ReadRecipe};
 use crate::request::{
-    ClipSkip, GuidanceRescale, GuidanceScale, ImageSize, SamplerKind, ScheduleKind, Seed, Steps, Strength,
+    Accelerations, BlockCaching, ClipSkip, GuidanceInterval, GuidanceRescale, GuidanceScale, ImageSize, SamplerKind,
+    ScheduleKind, Seed, Steps, Strength, TokenMerging,
 };
 
 /// A hostile file may have thousands of keys; people read a few.
@@ -68,6 +69,16 @@ pub enum Field {
     NoiseFactor,
     /// How far guidance is kept from changing the prediction's deviation.
     GuidanceRescale,
+    /// The share of the steps from which on guidance acts.
+    GuidanceFrom,
+    /// The share up to which it acts.
+    GuidanceTo,
+    /// From one whole evaluation of the U-Net to the next.
+    CachingInterval,
+    /// How deep the evaluations between them go; comes after the interval.
+    CachingBranch,
+    /// The share of the tokens that join others.
+    TokenMerging,
     /// Noise levels written by hand.
     Sigmas,
     /// The size that Stable Diffusion XL was told the picture had before.
@@ -155,6 +166,11 @@ impl Gathering {
             Field::GuidanceRescale => {
                 fill(&mut recipe.guidance_rescale, parsed(text).and_then(|share| GuidanceRescale::new(share).ok()))
             }
+            Field::GuidanceFrom
+            | Field::GuidanceTo
+            | Field::CachingInterval
+            | Field::CachingBranch
+            | Field::TokenMerging => self.acceleration(field, text),
             Field::Sigmas => fill(&mut recipe.sigmas, parsed(text)),
             Field::OriginalSize => fill(&mut recipe.micro_conditioning.original_size, text.trim().parse().ok()),
             Field::TargetSize => fill(&mut recipe.micro_conditioning.target_size, text.trim().parse().ok()),
@@ -190,6 +206,29 @@ impl Gathering {
         let Some(changed) = parsed(text).and_then(|number| with(number).ok()) else { return false };
         *options = changed;
         true
+    }
+
+    /// What makes a picture sooner and another one; false when no request may say it.
+    fn acceleration(&mut self, field: Field, text: &str) -> bool {
+        let faster = &mut self.recipe.accelerations;
+        let (interval, caching) = (faster.guidance_interval, faster.block_caching);
+        let guided =
+            |from, to| Some(Accelerations { guidance_interval: GuidanceInterval::new(from, to).ok()?, ..*faster });
+        let cached = |caching: Option<BlockCaching>| Some(Accelerations { block_caching: Some(caching?), ..*faster });
+        let merged = |token_merging| Some(Accelerations { token_merging, ..*faster });
+        let changed = match field {
+            Field::GuidanceFrom => parsed(text).and_then(|share| guided(share, interval.to())),
+            Field::GuidanceTo => parsed(text).and_then(|share| guided(interval.from(), share)),
+            Field::TokenMerging => parsed(text).and_then(|share| merged(TokenMerging::new(share).ok()?)),
+            Field::CachingInterval => cached(parsed(text).and_then(|interval| BlockCaching::new(interval, 0).ok())),
+            _ => cached(
+                caching.zip(parsed(text)).and_then(|(old, branch)| BlockCaching::new(old.interval(), branch).ok()),
+            ),
+        };
+        changed.is_some_and(|changed| {
+            *faster = changed;
+            true
+        })
     }
 
     /// True when the text encoder's last layer is known already.

@@ -47,9 +47,7 @@ unsafe fn end<const ROWS: usize>(acc: &Sums<ROWS>, sums: *mut f32) {
 #[inline(always)]
 unsafe fn columns_of(of: Pointers, word: usize, vector: usize) -> [uint32x4_t; PARTS] {
     // SAFETY: inside the panel.
-    std::array::from_fn(|part| unsafe {
-        vld1q_u32(of.panel.add(word * COLUMNS + vector * LANES + part * OF_A_PART))
-    })
+    std::array::from_fn(|part| unsafe { vld1q_u32(of.panel.add(word * COLUMNS + vector * LANES + part * OF_A_PART)) })
 }
 
 /// f32.

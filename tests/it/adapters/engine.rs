@@ -9,9 +9,9 @@ use calotype::inference::device::DeviceChoice;
 use calotype::inference::message::{Command, Event, Job, JobId, ModelOrder, ModelSource, Previews};
 use calotype::inference::spawn;
 use calotype::request::{
-    AdapterUse, ClipSkip, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale,
-    ImageSize, MicroConditioning, NoiseSourceKind, Precision, SamplerKind, SamplerOptions, ScheduleKind, Seed,
-    SeedOptions, Steps,
+    Accelerations, AdapterUse, ClipSkip, Dialect, EmbeddingUse, Emphasis, GenerationRequest, GuidanceRescale,
+    GuidanceScale, ImageSize, MicroConditioning, NoiseSourceKind, Precision, SamplerKind, SamplerOptions, ScheduleKind,
+    Seed, SeedOptions, Steps,
 };
 use calotype::worker::{Waited, Worker};
 
@@ -118,6 +118,7 @@ pub fn request(prompt: &str) -> GenerationRequest {
         steps: Steps::new(3).unwrap(),
         guidance: GuidanceScale::new(3.0).unwrap(),
         guidance_rescale: GuidanceRescale::default(),
+        accelerations: Accelerations::default(),
         sampler: SamplerKind::Euler,
         sampler_options: SamplerOptions::default(),
         schedule: ScheduleKind::Model,

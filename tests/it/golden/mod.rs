@@ -1,6 +1,7 @@
 //! Every layer, solver and picture against the reference implementations; how the numbers were made is told in
 //! tests/reference/README.md.
 
+mod accelerations;
 mod families;
 mod k_samplers;
 mod matrix;

@@ -4,8 +4,9 @@
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::request::{
-    ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, ImageToImage,
-    MicroConditioning, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps, Strength,
+    Accelerations, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize,
+    ImageToImage, MicroConditioning, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions,
+    Steps, Strength,
 };
 use candle_core::Tensor;
 use image::RgbImage;
@@ -39,6 +40,7 @@ pub fn request_of(case: &serde_json::Value) -> GenerationRequest {
         steps: Steps::new(number("steps")).unwrap(),
         guidance: GuidanceScale::new(case["guidance_scale"].as_f64().unwrap()).unwrap(),
         guidance_rescale: GuidanceRescale::new(asked("guidance_rescale").unwrap_or_default()).unwrap(),
+        accelerations: Accelerations::default(),
         sampler,
         sampler_options: asked("eta").map_or(usual, |eta| usual.with_eta(eta).unwrap()),
         schedule,
