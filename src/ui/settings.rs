@@ -11,6 +11,9 @@ use crate::state::action::{Action, Question};
 use crate::state::previews::PreviewChoice;
 use crate::state::settings::{Settings, ThemeChoice};
 
+/// Title, button and margins, above and below the settings.
+const ROOM_AROUND: f32 = 140.0;
+
 /// Whether the settings are open.
 #[derive(Debug, Default)]
 pub struct SettingsWindow {
@@ -38,12 +41,16 @@ impl SettingsWindow {
             ui.set_width(360.0);
             ui.label(RichText::new("Settings").heading());
             ui.add_space(theme::HALF_STEP);
-            look(ui, studio, actions);
-            previews(ui, studio, actions);
-            precision(ui, studio, actions);
-            threads(ui, studio, actions);
-            folder(ui, studio, actions);
-            jpeg_quality(ui, studio, actions);
+            // What does not fit into a small window is scrolled; the title and the button stay.
+            let most = ui.ctx().content_rect().height() - ROOM_AROUND;
+            egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
+                look(ui, studio, actions);
+                previews(ui, studio, actions);
+                precision(ui, studio, actions);
+                threads(ui, studio, actions);
+                folder(ui, studio, actions);
+                jpeg_quality(ui, studio, actions);
+            });
             ui.add_space(theme::STEP);
             ui.button("Close").on_hover_text("Close the settings (Esc)").clicked()
         });
