@@ -324,12 +324,12 @@ impl App {
     fn perform(&mut self, ctx: &Context, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::LoadModel { source, companions, precision } => {
+                Effect::LoadModel { source, companions, precision, device } => {
                     // Whatever is being loaded is no longer wanted.
                     self.loading.cancel();
                     self.loading = CancelToken::new();
                     let cancel = self.loading.clone();
-                    let order = engine::ModelOrder { source, companions, precision, cancel };
+                    let order = engine::ModelOrder { source, companions, precision, device, cancel };
                     self.engine.send(engine::Command::Load(order));
                 }
                 Effect::StopLoading => self.loading.cancel(),

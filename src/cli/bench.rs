@@ -13,7 +13,7 @@ use super::networks::Networks;
 use super::options::side;
 use super::report::Report;
 use super::session::{Ordered, Session, Times};
-use crate::inference::device::{DeviceChoice, kernels};
+use crate::inference::device::{DeviceChoice, kernels, known_device};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
 use crate::request::{
     ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, ImageSize, MicroConditioning, NoiseSourceKind,
@@ -41,8 +41,9 @@ pub struct BenchOptions {
     /// How many steps are measured, after one that is not
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub steps: u32,
-    /// auto or cpu
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    /// auto, cpu or, in builds that know cards, cuda, cuda:N or metal; auto is the first card that can be used, else the
+    /// processor
+    #[arg(long, value_name = "NAME", value_parser = known_device, default_value = "auto")]
     pub device: DeviceChoice,
     /// How many threads compute; auto is one for each core
     #[arg(long, value_name = "N", default_value = "auto")]

@@ -2,7 +2,10 @@
 
 mod activation;
 mod attention;
+mod card;
 mod conv;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod finish;
 mod flash;
 mod input;
@@ -27,6 +30,7 @@ use candle_core::{DType, Device, Layout, Result, bail};
 
 pub use activation::{Activation, geglu};
 pub use attention::{Sight, attention};
+pub use card::{Card, CardMemory, CardProblem, card_memory, kinds_of_card, metal_card, nvidia_card};
 pub use conv::Conv2d;
 pub use input::{Addends, Before, Input};
 pub use linear::{Kept, Linear};

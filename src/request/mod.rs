@@ -1,6 +1,7 @@
 //! What may be asked of the engine: a generation request whose every part is checked when it is made.
 
 mod companions;
+mod device;
 mod kinds;
 mod micro_conditioning;
 mod networks;
@@ -12,6 +13,7 @@ mod threads;
 use serde::{Deserialize, Serialize};
 
 pub use companions::{Companions, RecordedVae};
+pub use device::{DeviceChoice, UnknownDevice};
 pub use kinds::{NoiseSourceKind, PredictionOverride, SamplerKind, ScheduleKind};
 pub use micro_conditioning::{Crop, LONGEST_TOLD, MicroConditioning, ToldSize};
 pub use networks::{AdapterUse, EmbeddingUse, NamedFile, RecordedAdapter, RecordedEmbedding};

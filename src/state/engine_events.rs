@@ -29,6 +29,11 @@ impl Studio {
             Event::ModelReady { facts, colours, .. } => {
                 return self.model_ready(facts, colours, now_secs);
             }
+            Event::MemoryChanged { computes_on } => {
+                if let ModelStatus::Ready { facts } = &mut self.model {
+                    facts.computes_on = computes_on;
+                }
+            }
             Event::ModelFailed { source, companions, error } => self.model_failed(source, &companions, error),
             // With another one asked for already, its news will follow.
             Event::ModelStopped { source, companions } => {
@@ -199,6 +204,7 @@ mod tests {
             vae: None,
             precision: Precision::F32,
             computes_on: "CPU".into(),
+            device_notice: None,
             defaults,
             example_prompts: Vec::new(),
             random_prompt: Some("a {red|blue} {fox|lemon}".into()),
