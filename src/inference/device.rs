@@ -2,8 +2,10 @@
 
 use candle_core::{DType, Device};
 
+use crate::folders;
 use crate::kernels::{
-    Card, CardMemory, CardProblem, card_memory, instructions, kinds_of_card, metal_card, nvidia_card,
+    Card, CardMemory, CardProblem, KeptKernels, card_memory, instructions, kinds_of_card, metal_card, nvidia_card,
+    nvidia_cards,
 };
 pub use crate::request::DeviceChoice;
 use crate::request::{Precision, PrecisionChoice};
@@ -56,6 +58,14 @@ pub fn known_device(name: &str) -> Result<DeviceChoice, NotInThisBuild> {
     })
 }
 
+/// The devices that can be chosen here, those that leave it open and the processor first.
+#[must_use]
+pub fn offered_devices() -> Vec<DeviceChoice> {
+    let metal = kinds_of_card().contains(&"metal").then_some(DeviceChoice::Metal);
+    let cards = (0..nvidia_cards()).map(DeviceChoice::Cuda).chain(metal);
+    [DeviceChoice::Auto, DeviceChoice::Cpu].into_iter().chain(cards).collect()
+}
+
 /// A device that models are loaded onto.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -79,14 +89,15 @@ impl Place {
     pub fn open(choice: DeviceChoice) -> Result<Self, DeviceError> {
         let found = |card| Self { card: Some(card), notice: None };
         let failed = |source| DeviceError::Card { choice, source };
+        let kept = KeptKernels { read: &read_kept, keep: &keep };
         match choice {
             DeviceChoice::Cpu => Ok(Self::processor()),
-            DeviceChoice::Cuda(number) => nvidia_card(number).map(found).map_err(failed),
+            DeviceChoice::Cuda(number) => nvidia_card(number, &kept).map(found).map_err(failed),
             DeviceChoice::Metal => metal_card().map(found).map_err(failed),
             DeviceChoice::Auto => {
                 let mut notice = None;
                 for kind in kinds_of_card() {
-                    match if *kind == "metal" { metal_card() } else { nvidia_card(0) } {
+                    match if *kind == "metal" { metal_card() } else { nvidia_card(0, &kept) } {
                         Ok(card) => return Ok(found(card)),
                         Err(problem) => notice = Some(on_the_processor_because(&problem)),
                     }
@@ -138,6 +149,24 @@ impl Place {
             (Some(card), Precision::Bf16) if card.suits != DType::BF16 => refused(&card.name, "f32 and f16"),
             _ => Ok(precision),
         }
+    }
+}
+
+/// Kernels that were compiled for a card.
+fn read_kept(name: &str) -> Option<String> {
+    std::fs::read_to_string(folders::cache_folder().join("kernels").join(name)).ok()
+}
+
+/// Keeps them for the next start; without them it takes seconds longer.
+fn keep(name: &str, text: &str) {
+    let folder = folders::cache_folder().join("kernels");
+    // Written beside and renamed: another start never reads half of it.
+    let beside = folder.join(format!("{name}.part"));
+    let kept = std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(&beside, text))
+        .and_then(|()| std::fs::rename(&beside, folder.join(name)));
+    if let Err(error) = kept {
+        tracing::debug!(%error, "compiled kernels are not kept");
     }
 }
 

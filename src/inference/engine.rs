@@ -1,23 +1,23 @@
 //! The inference thread's life: load a model, make pictures, survive whatever goes wrong in either.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::cancel::CancelToken;
 use super::device::{DeviceChoice, DeviceError, Place, dtype};
+use super::facts::{computes_on, facts};
 use super::memory::{self, Widths};
-use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelOrder, ModelSource, Previews};
+use super::message::{Command, Event, Job, ModelOrder, ModelSource, Previews};
 use super::networks::{BroughtTo, Networks};
 use super::previews::{Latents, Previewer, Wanted};
-use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles, STARTER_NAME};
+use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{keep_freed_memory, release_memory};
 use crate::latent_image::LatentColours;
-use crate::request::{Companions, GuidanceScale, ImageSize, Precision, RecordedVae, SamplerKind, ScheduleKind, Steps};
+use crate::request::{Precision, RecordedVae};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
@@ -242,36 +242,6 @@ impl Engine<'_> {
     }
 }
 
-fn facts(
-    (source, companions): (&ModelSource, &Companions),
-    (place, precision): (&Place, Precision),
-    description: &Description,
-) -> ModelFacts {
-    let hints = &description.hints;
-    let named = match source {
-        ModelSource::BuiltIn => STARTER_NAME.to_owned(),
-        ModelSource::OnDisk(path) => model_name(path),
-    };
-    ModelFacts {
-        name: hints.name.clone().unwrap_or(named),
-        source: source.clone(),
-        companions: companions.clone(),
-        vae: description.other_vae.as_deref().map(recorded_vae),
-        computes_on: computes_on(place, precision),
-        device_notice: place.notice.clone(),
-        precision,
-        has_xl_latents: description.is_xl(),
-        defaults: defaults(description),
-        example_prompts: hints.example_prompts.clone(),
-        random_prompt: hints.random_prompt(),
-        tokenizer: Some(Arc::clone(&description.tokenizer)),
-    }
-}
-
-fn computes_on(place: &Place, precision: Precision) -> String {
-    format!("{}, {}", place.label(), precision.label())
-}
-
 /// How many pictures the U-Net sees at once: guided ones are two.
 fn rows(job: &Job) -> u64 {
     if job.request.guidance.get() > 1.0 { 2 } else { 1 }
@@ -291,33 +261,6 @@ fn fit_colours(
         }
         Err(error) => Err(CheckpointError::Model { source: error, path: source.to_string().into() }),
     }
-}
-
-/// A VAE by the name of its file or folder, as A1111 names it.
-fn recorded_vae(path: &Path) -> RecordedVae {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    RecordedVae { name, hash: None }
-}
-
-/// What the folder hints at, else what suits most Stable Diffusion models.
-fn defaults(description: &Description) -> ModelDefaults {
-    let hints = &description.hints;
-    let (width, height) = description.native_size_px;
-    let size = ImageSize::nearest(width, height);
-    ModelDefaults {
-        size,
-        steps: hints.steps.unwrap_or(Steps::USUAL),
-        guidance: hints.guidance.unwrap_or(GuidanceScale::USUAL),
-        sampler: hints.sampler.unwrap_or(SamplerKind::DpmPlusPlus2M),
-        schedule: hints.schedule.unwrap_or(ScheduleKind::Karras),
-    }
-}
-
-fn model_name(path: &Path) -> String {
-    let Some(name) = path.file_name() else { return path.display().to_string() };
-    let name = name.to_string_lossy();
-    // As the web UIs write it into recipes; a folder's name may have a dot in it.
-    name.strip_suffix(".safetensors").unwrap_or(&name).to_owned()
 }
 
 /// A panic's message: a fault of ours, said as one.
@@ -342,8 +285,8 @@ mod tests {
     use crate::inference::message::JobId;
     use crate::inference::spawn;
     use crate::request::{
-        ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, MicroConditioning, NoiseSourceKind,
-        PrecisionChoice, SamplerOptions, Seed, SeedOptions,
+        ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize, MicroConditioning,
+        NoiseSourceKind, PrecisionChoice, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Steps,
     };
     use crate::worker::{Waited, Worker};
 

@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod device;
 mod engine;
+mod facts;
 mod memory;
 pub mod message;
 mod networks;

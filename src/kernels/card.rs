@@ -71,6 +71,22 @@ pub enum CardProblem {
     },
 }
 
+/// Where kernels are kept that were compiled for a card, each under a name.
+pub struct KeptKernels<'a> {
+    /// What is kept.
+    pub read: &'a dyn Fn(&str) -> Option<String>,
+    /// Keeps it, if that can be.
+    pub keep: &'a dyn Fn(&str, &str),
+}
+
+/// True where `CALOTYPE_KERNELS=candle` has cards compute by candle's operations alone.
+pub(super) fn wants_candle() -> bool {
+    std::env::var("CALOTYPE_KERNELS").is_ok_and(|wanted| wanted == CANDLE)
+}
+
+/// The name of candle's operations in `CALOTYPE_KERNELS`; the processor's instructions have others.
+pub(super) const CANDLE: &str = "candle";
+
 /// The kinds of card that this build knows, as they are named on the command line.
 #[must_use]
 pub fn kinds_of_card() -> &'static [&'static str] {
@@ -82,13 +98,22 @@ pub fn kinds_of_card() -> &'static [&'static str] {
     }
 }
 
-/// Opens the NVIDIA card `number`, counted from 0.
+/// How many NVIDIA cards the driver finds; none where there is no driver.
+#[must_use]
+pub fn nvidia_cards() -> u16 {
+    #[cfg(feature = "cuda")]
+    return super::cuda::count();
+    #[cfg(not(feature = "cuda"))]
+    0
+}
+
+/// Opens the NVIDIA card `number`, counted from 0, and compiles our kernels for it unless they are kept.
 ///
 /// # Errors
 /// When there is none or it cannot be used.
 #[cfg(feature = "cuda")]
-pub fn nvidia_card(number: u16) -> Result<Card, CardProblem> {
-    super::cuda::open(number)
+pub fn nvidia_card(number: u16, kept: &KeptKernels) -> Result<Card, CardProblem> {
+    super::cuda::open(number, kept)
 }
 
 /// As with the feature `cuda`, which this build does not have.
@@ -96,7 +121,7 @@ pub fn nvidia_card(number: u16) -> Result<Card, CardProblem> {
 /// # Errors
 /// Always.
 #[cfg(not(feature = "cuda"))]
-pub fn nvidia_card(_number: u16) -> Result<Card, CardProblem> {
+pub fn nvidia_card(_number: u16, _kept: &KeptKernels) -> Result<Card, CardProblem> {
     Err(CardProblem::NotBuilt { what: "NVIDIA cards", feature: "cuda" })
 }
 
@@ -160,7 +185,7 @@ mod tests {
     #[test]
     fn the_default_build_knows_no_card_and_says_how_it_would() {
         assert!(kinds_of_card().is_empty());
-        let problem = nvidia_card(0).unwrap_err().to_string();
+        let problem = nvidia_card(0, &KeptKernels { read: &|_| None, keep: &|_, _| () }).unwrap_err().to_string();
         assert!(problem.contains("--features cuda"), "{problem}");
         let problem = metal_card().unwrap_err().to_string();
         assert!(problem.contains("--features metal"), "{problem}");

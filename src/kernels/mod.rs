@@ -14,6 +14,7 @@ mod linear;
 mod maths;
 mod matmul;
 mod norm;
+mod on_card;
 mod pages;
 mod panel;
 mod planes;
@@ -30,7 +31,9 @@ use candle_core::{DType, Device, Layout, Result, bail};
 
 pub use activation::{Activation, geglu};
 pub use attention::{Sight, attention};
-pub use card::{Card, CardMemory, CardProblem, card_memory, kinds_of_card, metal_card, nvidia_card};
+pub use card::{
+    Card, CardMemory, CardProblem, KeptKernels, card_memory, kinds_of_card, metal_card, nvidia_card, nvidia_cards,
+};
 pub use conv::Conv2d;
 pub use input::{Addends, Before, Input};
 pub use linear::{Kept, Linear};

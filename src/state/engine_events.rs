@@ -99,6 +99,12 @@ impl Studio {
             return Vec::new();
         }
         self.settings.remember_model(&facts.source);
+        if facts.device_notice != self.told_device_notice {
+            self.told_device_notice.clone_from(&facts.device_notice);
+            if let Some(notice) = &facts.device_notice {
+                self.notices.complain(notice.clone(), now_secs);
+            }
+        }
         let defaults = facts.defaults;
         self.form.follow(&defaults);
         self.model = ModelStatus::Loading { facts, fraction: 0.0 };

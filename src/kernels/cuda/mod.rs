@@ -1,16 +1,17 @@
-//! NVIDIA cards: what their driver answers.
+//! NVIDIA cards: what their driver answers, and our kernels for them.
+
+pub(super) mod own;
 
 use std::os::raw::c_int;
 
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, result, sys};
 use candle_core::{CudaDevice, Device};
 
-use super::card::{Card, CardMemory, CardProblem, cuda_version, suits};
+use super::card::{Card, CardMemory, CardProblem, KeptKernels, cuda_version, suits};
 
-pub(super) fn open(number: u16) -> Result<Card, CardProblem> {
+pub(super) fn open(number: u16, kept: &KeptKernels) -> Result<Card, CardProblem> {
     check_driver()?;
-    let count = CudaContext::device_count().map_err(|error| problem(&error))?;
-    let count = u16::try_from(count).unwrap_or(0);
+    let count = count();
     if count == 0 {
         return Err(CardProblem::NoCard);
     }
@@ -23,8 +24,13 @@ pub(super) fn open(number: u16) -> Result<Card, CardProblem> {
     let stream = card.cuda_stream();
     let context = stream.context();
     let name = context.name().map_err(|error| problem(&error))?;
-    let (major, _) = context.compute_capability().map_err(|error| problem(&error))?;
+    let (major, minor) = context.compute_capability().map_err(|error| problem(&error))?;
+    own::load(card, (major, minor), kept);
     Ok(Card { name, suits: suits(u32::try_from(major).unwrap_or(0)), device })
+}
+
+pub(super) fn count() -> u16 {
+    CudaContext::device_count().ok().and_then(|count| u16::try_from(count).ok()).unwrap_or(0)
 }
 
 pub(super) fn memory(card: &CudaDevice) -> Option<CardMemory> {
