@@ -234,7 +234,11 @@ mod peak {
     mod x86 {
         #![expect(unsafe_code, reason = "the instructions are those that were just found")]
 
-        use std::arch::x86_64::*;
+        use std::arch::x86_64::{
+            __m512bh, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32,
+            _mm512_fmadd_ps, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_ps, _mm512_setzero_ps,
+            _mm512_setzero_si512,
+        };
         use std::hint::black_box;
 
         /// Sums in registers: enough for the length of the instruction's pipeline.

@@ -17,7 +17,7 @@ use crate::folders;
 use crate::gallery::message as gallery;
 use crate::inference::cancel::CancelToken;
 use crate::inference::message as engine;
-use crate::inference::threads;
+use crate::inference::{device, threads};
 use crate::library::message as library;
 use crate::request::Seed;
 use crate::state::action::{Action, Effect};
@@ -135,6 +135,7 @@ impl App {
             app.studio.settings.model = model.clone();
             app.studio = Studio::new(app.studio.persisted());
         }
+        app.studio.devices = device::offered_devices();
         let effects = app.studio.start();
         app.perform(ctx, effects);
         app.apply_look(ctx);
@@ -324,12 +325,12 @@ impl App {
     fn perform(&mut self, ctx: &Context, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::LoadModel { source, companions, precision } => {
+                Effect::LoadModel { source, companions, precision, device } => {
                     // Whatever is being loaded is no longer wanted.
                     self.loading.cancel();
                     self.loading = CancelToken::new();
                     let cancel = self.loading.clone();
-                    let order = engine::ModelOrder { source, companions, precision, cancel };
+                    let order = engine::ModelOrder { source, companions, precision, device, cancel };
                     self.engine.send(engine::Command::Load(order));
                 }
                 Effect::StopLoading => self.loading.cancel(),

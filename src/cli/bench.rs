@@ -14,7 +14,7 @@ use super::networks::Networks;
 use super::options::side;
 use super::report::Report;
 use super::session::{Ordered, Session, Times};
-use crate::inference::device::{DeviceChoice, kernels};
+use crate::inference::device::{DeviceChoice, kernels, known_device};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
 use crate::request::{
     Accelerations, BlockCaching, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, ImageSize,
@@ -43,8 +43,9 @@ pub struct BenchOptions {
     /// How many steps are measured, after one that is not; with --deep-cache as many more as fill its interval
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub steps: u32,
-    /// auto or cpu
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    /// auto, cpu or, in builds that know cards, cuda, cuda:N or metal; auto is the first card that can be used, else the
+    /// processor
+    #[arg(long, value_name = "NAME", value_parser = known_device, default_value = "auto")]
     pub device: DeviceChoice,
     /// How many threads compute; auto is one for each core
     #[arg(long, value_name = "N", default_value = "auto")]

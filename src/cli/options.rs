@@ -11,7 +11,7 @@ use super::models::ModelsCommand;
 use super::networks::{LoraOption, NetworkOptions};
 use super::picture_options::{ExportOptions, VerifyOptions, quality};
 use crate::gallery::message::JpegQuality;
-use crate::inference::device::DeviceChoice;
+use crate::inference::device::{DeviceChoice, known_device};
 use crate::request::{
     ClipSkip, Crop, Dialect, Emphasis, GuidanceRescale, GuidanceScale, ImageSize, MicroConditioning, NoiseSourceKind,
     PrecisionChoice, RequestError, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions, Sigmas, Steps,
@@ -176,15 +176,17 @@ pub struct GenerateOptions {
     /// Decode these pictures with a TAESD: its file, or a folder of diffusers' AutoencoderTiny
     #[arg(long, value_name = "FILE|FOLDER", requires = "previews")]
     pub preview_decoder: Option<PathBuf>,
-    /// auto or cpu
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    /// auto, cpu or, in builds that know cards, cuda, cuda:N or metal; auto is the first card that can be used, else the
+    /// processor
+    #[arg(long, value_name = "NAME", value_parser = known_device, default_value = "auto")]
     pub device: DeviceChoice,
     /// How many threads compute; auto is one for each core
     #[arg(long, value_name = "N", default_value = "auto")]
     pub threads: ThreadCount,
     /// What the weights are kept in: f32; bf16, which takes half the memory and, where the processor has instructions
     /// for it, about 0.6 of the time, for a picture that differs a little; int8, which is faster still where it
-    /// multiplies bytes, for a picture that differs in details; auto is the faster one of the first two
+    /// multiplies bytes, for a picture that differs in details; f16, on graphics cards only; auto is the faster one of
+    /// the first two, and on a card what suits it
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub precision: PrecisionChoice,
     /// Report as one JSON object a line on stdout
@@ -367,7 +369,7 @@ mod tests {
             ("--init a.png fox", "--strength"),
             ("--init a.png --strength 2 fox", "at most 1"),
             ("--device cuda fox", "auto, cpu"),
-            ("--precision f16 fox", "auto, f32, bf16, int8"),
+            ("--precision f64 fox", "auto, f32, bf16, f16, int8"),
             ("--count 0 fox", "1..=10000"),
             ("", "<PROMPT>"),
         ] {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::companions::CompanionOptions;
 use super::networks::NetworkOptions;
 use crate::gallery::message::JpegQuality;
-use crate::inference::device::DeviceChoice;
+use crate::inference::device::{DeviceChoice, known_device};
 use crate::request::{Precision, ThreadCount};
 
 /// `calotype export`.
@@ -39,8 +39,9 @@ pub struct VerifyOptions {
     /// The picture that it started from, if it did
     #[arg(long, value_name = "IMAGE")]
     pub init: Option<PathBuf>,
-    /// auto or cpu
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    /// auto, cpu or, in builds that know cards, cuda, cuda:N or metal; auto is the first card that can be used, else the
+    /// processor
+    #[arg(long, value_name = "NAME", value_parser = known_device, default_value = "auto")]
     pub device: DeviceChoice,
     /// How many threads compute; auto is one for each core
     #[arg(long, value_name = "N", default_value = "auto")]

@@ -81,12 +81,15 @@ impl Session {
     ) -> Result<(Box<ModelFacts>, LatentColours), Failure> {
         let is_vae_asked = companions.vae.is_some();
         let cancel = self.cancel.clone();
-        self.send(Command::Load(ModelOrder { source, companions, precision, cancel }))?;
+        self.send(Command::Load(ModelOrder { source, companions, precision, device: DeviceChoice::Auto, cancel }))?;
         let mut name = String::new();
         loop {
             match self.next()? {
                 Event::ModelFound(facts) => {
                     check(&facts)?;
+                    if let Some(notice) = &facts.device_notice {
+                        self.report.warning(notice);
+                    }
                     if let Some(vae) = facts.vae.as_ref().filter(|_| !is_vae_asked) {
                         self.report.vae_beside(&vae.name);
                     }

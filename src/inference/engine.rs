@@ -1,30 +1,31 @@
 //! The inference thread's life: load a model, make pictures, survive whatever goes wrong in either.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::cancel::CancelToken;
-use super::device::{DeviceChoice, dtype};
-use super::message::{Command, Event, Job, ModelDefaults, ModelFacts, ModelOrder, ModelSource, Previews};
+use super::device::{DeviceChoice, DeviceError, Place, dtype};
+use super::facts::{computes_on, facts};
+use super::memory::{self, Widths, rows};
+use super::message::{Command, Event, Job, ModelOrder, ModelSource, Previews};
 use super::networks::{BroughtTo, Networks};
 use super::previews::{Latents, Previewer, Wanted};
-use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles, STARTER_NAME};
+use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{keep_freed_memory, release_memory};
 use crate::latent_image::LatentColours;
-use crate::request::{
-    Companions, GuidanceScale, ImageSize, Precision, RecordedVae, SamplerKind, ScheduleKind, Steps, TokenMerging,
-};
+use crate::request::{Precision, RecordedVae, TokenMerging};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
 struct Engine<'a> {
-    device: DeviceChoice,
+    usual_device: DeviceChoice,
     automatic: Precision,
+    /// Where models are loaded to, and the choice that it came from; opened by the first.
+    place: Option<(DeviceChoice, Place)>,
     model: Option<Loaded>,
     previewer: Previewer,
     outbox: &'a Outbox<Event>,
@@ -38,12 +39,24 @@ struct Loaded {
     latents: Latents,
     /// The VAE, where it is not the model's own.
     vae: Option<RecordedVae>,
+    precision: Precision,
+}
+
+/// Why a model cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
 }
 
 pub(super) fn run(device: DeviceChoice, automatic: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
     keep_freed_memory();
-    let previewer = Previewer::new(device.device(), dtype(Precision::F32));
-    let mut engine = Engine { device, automatic, model: None, previewer, outbox, closing: inbox.closing_check() };
+    let previewer = Previewer::new(Place::processor().device(), dtype(Precision::F32));
+    let closing = inbox.closing_check();
+    let (usual_device, place, model) = (device, None, None);
+    let mut engine = Engine { usual_device, automatic, place, model, previewer, outbox, closing };
     while let Some(command) = inbox.next() {
         match command {
             Command::Load(order) => engine.load(order),
@@ -62,7 +75,7 @@ impl Engine<'_> {
         let ModelOrder { source, companions, .. } = order;
         let error = match loaded {
             Ok(Ok(())) => return,
-            Ok(Err(CheckpointError::Cancelled)) => {
+            Ok(Err(LoadError::Checkpoint(CheckpointError::Cancelled))) => {
                 tracing::debug!(%source, "loading was stopped");
                 self.outbox.send(Event::ModelStopped { source, companions });
                 return;
@@ -70,26 +83,47 @@ impl Engine<'_> {
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic_text(panic.as_ref()),
         };
+        let place = self.place.as_ref().map(|(_, place)| place).filter(|place| place.is_card());
+        let error = match place {
+            Some(place) if memory::is_out_of_memory(&error) => memory::loading_failure(place.memory()),
+            _ => error,
+        };
         tracing::debug!(%source, %error, "the model could not be loaded");
         self.outbox.send(Event::ModelFailed { source, companions, error });
     }
 
-    fn try_load(&mut self, order: &ModelOrder) -> Result<(), CheckpointError> {
+    /// Where a model is to be loaded to.
+    fn place(&mut self, choice: DeviceChoice) -> Result<Place, DeviceError> {
+        let choice = choice.or(self.usual_device);
+        if let Some((_, place)) = self.place.as_ref().filter(|(opened, _)| *opened == choice) {
+            return Ok(place.clone());
+        }
+        // Given up first: a card's memory is not held for nothing.
+        self.place = None;
+        self.previewer.move_to(Place::processor().device());
+        let place = Place::open(choice)?;
+        self.previewer.move_to(place.device());
+        self.place = Some((choice, place.clone()));
+        Ok(place)
+    }
+
+    fn try_load(&mut self, order: &ModelOrder) -> Result<(), LoadError> {
         let started = Instant::now();
-        let ModelOrder { source, companions, precision, cancel } = order;
-        let precision = precision.or_best(self.automatic);
+        let ModelOrder { source, companions, precision, device, cancel } = order;
+        let place = self.place(*device)?;
+        let precision = place.precision(*precision, self.automatic)?;
         let files = match source {
             ModelSource::BuiltIn => ModelFiles::Starter,
             ModelSource::OnDisk(path) => ModelFiles::at(path)?,
         };
         let description = checkpoint::describe(&files, companions)?;
-        let mut facts = self.facts((source, companions, precision), &description);
+        let mut facts = facts((source, companions), (&place, precision), &description);
         self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
         let is_over = || cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
         if is_over() {
-            return Err(CheckpointError::Cancelled);
+            return Err(CheckpointError::Cancelled.into());
         }
-        let (mut model, live) = self.load_weights(&description, precision, cancel)?;
+        let (mut model, live) = self.load_weights(&description, (&place, precision), cancel)?;
         if precision == Precision::Int8 {
             let failed = |error| CheckpointError::Model { source: error, path: source.to_string().into() };
             model.unet.quantise().map_err(failed)?;
@@ -102,42 +136,18 @@ impl Engine<'_> {
             channels: model.vae.config().latent_channels,
             are_its_own: matches!(source, ModelSource::BuiltIn),
         };
-        self.model = Some(Loaded { model, networks: Networks::new(live), latents, vae: facts.vae.clone() });
+        facts.computes_on = computes_on(&place, precision);
+        self.model = Some(Loaded { model, networks: Networks::new(live), latents, vae: facts.vae.clone(), precision });
         let seconds = started.elapsed().as_secs_f64();
         tracing::debug!(%source, seconds, "model ready");
         self.outbox.send(Event::ModelReady { facts: Box::new(facts), colours, seconds });
         Ok(())
     }
 
-    fn facts(
-        &self,
-        (source, companions, precision): (&ModelSource, &Companions, Precision),
-        description: &Description,
-    ) -> ModelFacts {
-        let hints = &description.hints;
-        let named = match source {
-            ModelSource::BuiltIn => STARTER_NAME.to_owned(),
-            ModelSource::OnDisk(path) => model_name(path),
-        };
-        ModelFacts {
-            name: hints.name.clone().unwrap_or(named),
-            source: source.clone(),
-            companions: companions.clone(),
-            vae: description.other_vae.as_deref().map(recorded_vae),
-            computes_on: format!("{}, {}", self.device.label(), precision.label()),
-            precision,
-            has_xl_latents: description.is_xl(),
-            defaults: defaults(description),
-            example_prompts: hints.example_prompts.clone(),
-            random_prompt: hints.random_prompt(),
-            tokenizer: Some(Arc::clone(&description.tokenizer)),
-        }
-    }
-
     fn load_weights(
         &self,
         description: &Description,
-        precision: Precision,
+        (place, precision): (&Place, Precision),
         cancel: &CancelToken,
     ) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
         let (outbox, closing, cancel) = (self.outbox.clone(), Arc::clone(&self.closing), cancel.clone());
@@ -149,7 +159,7 @@ impl Engine<'_> {
             }
             !(closing.load(Ordering::Acquire) || cancel.is_cancelled())
         };
-        checkpoint::load_live(description, dtype(precision), &self.device.device(), Arc::new(progress))
+        checkpoint::load_live(description, dtype(precision), &place.device(), Arc::new(progress))
     }
 
     fn generate(&mut self, job: &Job) {
@@ -164,17 +174,40 @@ impl Engine<'_> {
                 Event::Finished { job: id, image: Arc::new(image), seconds }
             }
             Ok(Err(DiffusionError::Cancelled)) => Event::Cancelled { job: id },
-            Ok(Err(error)) => Event::Failed { job: id, error: error.to_string() },
-            Err(panic) => Event::Failed { job: id, error: panic_text(panic.as_ref()) },
+            Ok(Err(error)) => Event::Failed { job: id, error: self.failure(job, error.to_string()) },
+            Err(panic) => Event::Failed { job: id, error: self.failure(job, panic_text(panic.as_ref())) },
         };
         self.outbox.send(event);
+        if let (Some((_, place)), Some(loaded)) = (self.place.as_ref().filter(|(_, p)| p.is_card()), &self.model) {
+            self.outbox.send(Event::MemoryChanged { computes_on: computes_on(place, loaded.precision) });
+        }
+    }
+
+    /// An error as it is told: where the card's memory was too small, with what would have fitted.
+    fn failure(&self, job: &Job, error: String) -> String {
+        let place = self.place.as_ref().map(|(_, place)| place).filter(|place| place.is_card());
+        match (place, &self.model) {
+            (Some(place), Some(loaded)) if memory::is_out_of_memory(&error) => {
+                Widths::of(&loaded.model).failure(job.request.size, rows(job), place.memory())
+            }
+            _ => error,
+        }
+    }
+
+    /// What is to be said before a picture that the card's memory is probably too small for.
+    fn doubt(&self, job: &Job) -> Option<String> {
+        let memory = self.place.as_ref()?.1.memory()?;
+        Widths::of(&self.model.as_ref()?.model).doubt(job.request.size, rows(job), memory)
     }
 
     fn try_generate(&mut self, job: &Job) -> Result<image::RgbImage, DiffusionError> {
         let wanted = || job.cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
         let interrupt = Interrupt::when(&wanted);
         interrupt.check()?;
-        let Some(Loaded { model, networks, latents, vae }) = &mut self.model else {
+        if let Some(text) = self.doubt(job) {
+            self.outbox.send(Event::Warned { job: job.id, text });
+        }
+        let Some(Loaded { model, networks, latents, vae, .. }) = &mut self.model else {
             return Err(DiffusionError::Request("no model is loaded; choose one first".to_owned()));
         };
         let BroughtTo { warnings, adapters, embeddings } = networks.bring_to(model, job, &wanted)?;
@@ -232,33 +265,6 @@ fn fit_colours(
     }
 }
 
-/// A VAE by the name of its file or folder, as A1111 names it.
-fn recorded_vae(path: &Path) -> RecordedVae {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    RecordedVae { name, hash: None }
-}
-
-/// What the folder hints at, else what suits most Stable Diffusion models.
-fn defaults(description: &Description) -> ModelDefaults {
-    let hints = &description.hints;
-    let (width, height) = description.native_size_px;
-    let size = ImageSize::nearest(width, height);
-    ModelDefaults {
-        size,
-        steps: hints.steps.unwrap_or(Steps::USUAL),
-        guidance: hints.guidance.unwrap_or(GuidanceScale::USUAL),
-        sampler: hints.sampler.unwrap_or(SamplerKind::DpmPlusPlus2M),
-        schedule: hints.schedule.unwrap_or(ScheduleKind::Karras),
-    }
-}
-
-fn model_name(path: &Path) -> String {
-    let Some(name) = path.file_name() else { return path.display().to_string() };
-    let name = name.to_string_lossy();
-    // As the web UIs write it into recipes; a folder's name may have a dot in it.
-    name.strip_suffix(".safetensors").unwrap_or(&name).to_owned()
-}
-
 /// A panic's message: a fault of ours, said as one.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
@@ -281,8 +287,9 @@ mod tests {
     use crate::inference::message::JobId;
     use crate::inference::spawn;
     use crate::request::{
-        Accelerations, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, MicroConditioning,
-        NoiseSourceKind, PrecisionChoice, SamplerOptions, Seed, SeedOptions,
+        Accelerations, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize,
+        MicroConditioning, NoiseSourceKind, PrecisionChoice, SamplerKind, SamplerOptions, ScheduleKind, Seed,
+        SeedOptions, Steps,
     };
     use crate::worker::{Waited, Worker};
 

@@ -10,8 +10,8 @@ use crate::inference::cancel::CancelToken;
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::Tokenizer;
 use crate::request::{
-    AdapterUse, Companions, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, Precision, PrecisionChoice,
-    RecordedAdapter, RecordedEmbedding, RecordedVae, SamplerKind, ScheduleKind, Steps,
+    AdapterUse, Companions, DeviceChoice, EmbeddingUse, GenerationRequest, GuidanceScale, ImageSize, Precision,
+    PrecisionChoice, RecordedAdapter, RecordedEmbedding, RecordedVae, SamplerKind, ScheduleKind, Steps,
 };
 
 /// Names one job; never used twice in a process.
@@ -57,6 +57,8 @@ pub struct ModelOrder {
     pub companions: Companions,
     /// What its weights are kept in.
     pub precision: PrecisionChoice,
+    /// On what it computes; left open, on what was named when the thread was started.
+    pub device: DeviceChoice,
     /// Ends the loading early.
     pub cancel: CancelToken,
 }
@@ -105,8 +107,11 @@ pub struct ModelFacts {
     /// The VAE that it uses, where that is not its own: as asked for, or as found beside it. Its hash is known once
     /// the model is ready.
     pub vae: Option<RecordedVae>,
-    /// On what and in what precision it computes, for people: "CPU, 8 threads, f32".
+    /// On what and in what precision it computes, for people: "CPU, 8 threads, f32"; with a card's memory as it was when
+    /// this was said.
     pub computes_on: String,
+    /// Why it computes on the processor, where a card was hoped for.
+    pub device_notice: Option<String>,
     /// What its weights are kept in.
     pub precision: Precision,
     /// Whether its latents are those of Stable Diffusion XL: decoders for previews are made for one or the other.
@@ -154,6 +159,11 @@ pub enum Event {
         colours: LatentColours,
         /// How long loading took, in seconds.
         seconds: f64,
+    },
+    /// Another amount of the card's memory is in use; only while a model is ready.
+    MemoryChanged {
+        /// On what and in what precision it computes, for people.
+        computes_on: String,
     },
     /// The model could not be loaded; none is loaded now.
     ModelFailed {

@@ -3,6 +3,8 @@
 pub mod cancel;
 pub mod device;
 mod engine;
+mod facts;
+mod memory;
 pub mod message;
 mod networks;
 mod previews;
@@ -11,7 +13,7 @@ pub mod threads;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::device::DeviceChoice;
+use self::device::{DeviceChoice, Place};
 use self::message::{Command, Event};
 use crate::checkpoint::{self, ModelFiles};
 use crate::prompt::Tokenizer;
@@ -44,7 +46,7 @@ pub fn tokenizer(model: Option<&Path>, companions: &Companions) -> Result<Arc<To
 /// # Errors
 /// When it cannot, for people.
 pub fn check_preview_decoder(path: &Path) -> Result<(), String> {
-    let read = checkpoint::read_taesd(path, device::dtype(Precision::F32), &DeviceChoice::Cpu.device());
+    let read = checkpoint::read_taesd(path, device::dtype(Precision::F32), &Place::processor().device());
     read.map(drop).map_err(|error| error.to_string())
 }
 

@@ -66,6 +66,12 @@ impl Previewer {
         Self { device, dtype, known: None, told: None }
     }
 
+    /// Decodes on another device from now on.
+    pub fn move_to(&mut self, device: Device) {
+        self.known = None;
+        self.device = device;
+    }
+
     /// Brings the decoder to what a job names. A sentence comes back when its previews will be rough instead, once for all
     /// jobs of which the same is to be said.
     pub fn bring_to(&mut self, path: Option<&Path>, latents: Latents) -> Option<String> {

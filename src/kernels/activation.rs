@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 use rayon::prelude::*;
 
 use super::contiguous;
+use super::on_card;
 use super::values::{Values, tensor};
 use super::vector::{gated_gelu, gelu_of, sigmoid_weighted};
 
@@ -66,6 +67,9 @@ impl Activation {
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() && x.dtype() == DType::F32 {
         return x.contiguous()?.apply_op1_no_bwd(&GegluOp);
+    }
+    if let Some(y) = on_card::geglu(x, x.rank().saturating_sub(1))? {
+        return Ok(y);
     }
     let halves = x.chunk(2, D::Minus1)?;
     &halves[0] * halves[1].contiguous()?.gelu_erf()?

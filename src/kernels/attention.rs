@@ -4,6 +4,7 @@ use candle_core::{DType, Result, Tensor};
 use half::bf16;
 
 use super::flash::flash;
+use super::on_card;
 
 /// The most scores that exist at once on the general path, counted over batch and heads: 64 MiB in f32.
 const MAX_SCORES: usize = 16 << 20;
@@ -30,6 +31,9 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, sight: Sight)
             DType::BF16 => return flash::<bf16>(q, k, v, heads, sight),
             _ => {}
         }
+    }
+    if let Some(y) = on_card::attention(q, k, v, heads, sight)? {
+        return Ok(y);
     }
     let tokens = |t: &Tensor| t.transpose(1, 2)?.contiguous();
     general(&tokens(q)?, &tokens(k)?, &tokens(v)?, heads, sight)?.transpose(1, 2)?.contiguous()

@@ -10,6 +10,7 @@ use super::conv::even;
 use super::finish::{Finish, Form};
 use super::input::{Addends, Before, Input, InputValues};
 use super::int8::Int8;
+use super::on_card;
 use super::panel::{self, Channels, Rows, Source};
 use super::product::{Block, Product};
 use super::tile::Weights;
@@ -126,9 +127,12 @@ impl Linear {
         }
         let mut all = dims;
         all[1] *= 2;
+        let y = self.plain(input, &all)?;
+        if let Some(y) = on_card::geglu(&y, 1)? {
+            return Ok(y);
+        }
         // [B, 2C, ...] -> [B, ..., 2C] and back
-        let y = self.plain(input, &all)?.transpose(1, D::Minus1)?;
-        geglu(&y)?.transpose(1, D::Minus1)?.contiguous()
+        geglu(&y.transpose(1, D::Minus1)?)?.transpose(1, D::Minus1)?.contiguous()
     }
 
     fn takes(&self, input: Input) -> bool {

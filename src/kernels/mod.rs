@@ -2,7 +2,10 @@
 
 mod activation;
 mod attention;
+mod card;
 mod conv;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod finish;
 mod flash;
 mod input;
@@ -11,6 +14,7 @@ mod linear;
 mod maths;
 mod matmul;
 mod norm;
+mod on_card;
 mod pages;
 mod panel;
 mod planes;
@@ -27,6 +31,9 @@ use candle_core::{DType, Device, Layout, Result, bail};
 
 pub use activation::{Activation, geglu};
 pub use attention::{Sight, attention};
+pub use card::{
+    Card, CardMemory, CardProblem, KeptKernels, card_memory, kinds_of_card, metal_card, nvidia_card, nvidia_cards,
+};
 pub use conv::Conv2d;
 pub use input::{Addends, Before, Input};
 pub use linear::{Kept, Linear};

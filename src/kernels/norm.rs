@@ -4,6 +4,7 @@ use candle_core::{D, DType, Result, Tensor, bail};
 use candle_nn::Module;
 use rayon::prelude::*;
 
+use super::on_card;
 use super::panel::Parts;
 use super::values::{Values, tensor};
 use super::vector::{affine, affine_silu, sum, sum_of_squares_around, sums_of_columns};
@@ -62,6 +63,10 @@ impl GroupNorm {
             let planes = out.par_chunks_mut(area.max(1)).zip(first.par_chunks(area.max(1))).zip(&pairs);
             planes.for_each(|((out, x), (a, b))| map(out, x, *a, *b));
             return tensor(out, dims);
+        }
+        let (weights, norm) = ((&self.weight, &self.bias), (self.groups, self.eps));
+        if let Some(y) = on_card::group_norm(x, weights, norm, silu)? {
+            return Ok(y);
         }
         // [B, C, ...] -> [B, G, C/G * ...]; statistics in f32.
         let grouped = x.reshape((batch, self.groups, ()))?.to_dtype(DType::F32)?;

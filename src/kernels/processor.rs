@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use super::card::CANDLE;
+
 /// A set of instructions, each a subset of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Instructions {
@@ -102,6 +104,7 @@ pub fn instructions() -> Instructions {
         let Ok(wanted) = std::env::var("CALOTYPE_KERNELS") else { return found };
         match Instructions::ALL.into_iter().find(|set| set.label() == wanted) {
             Some(set) if set <= found => set,
+            None if wanted == CANDLE => found,
             _ => {
                 tracing::warn!(
                     "CALOTYPE_KERNELS={wanted} is not among what this processor has, up to {}",

@@ -2,6 +2,7 @@
 
 mod accelerations;
 mod companions;
+mod device;
 mod kinds;
 mod micro_conditioning;
 mod networks;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use accelerations::{Accelerations, BlockCaching, GuidanceInterval, TokenMerging};
 pub use companions::{Companions, RecordedVae};
+pub use device::{DeviceChoice, UnknownDevice};
 pub use kinds::{NoiseSourceKind, PredictionOverride, SamplerKind, ScheduleKind};
 pub use micro_conditioning::{Crop, LONGEST_TOLD, MicroConditioning, ToldSize};
 pub use networks::{AdapterUse, EmbeddingUse, NamedFile, RecordedAdapter, RecordedEmbedding};

@@ -13,6 +13,8 @@ pub enum Precision {
     /// The upper half of it, with f32's range: half the memory, and where the processor multiplies pairs of it about twice
     /// the speed.
     Bf16,
+    /// 16-bit floating point of more digits and less range than bf16: for graphics cards without bf16.
+    F16,
     /// The U-Net multiplies 8-bit integers, whose scales are found as it goes (the rest is as in the faster of the others):
     /// faster still where the processor multiplies bytes, with another picture.
     Int8,
@@ -37,7 +39,7 @@ pub struct UnknownPrecision {
 }
 
 impl Precision {
-    /// All.
+    /// Those of the processor.
     pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
 
     /// For people and the command line.
@@ -46,6 +48,7 @@ impl Precision {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
             Self::Int8 => "int8",
         }
     }
@@ -59,8 +62,13 @@ impl Precision {
 
 impl PrecisionChoice {
     /// All, in menu order.
-    pub const ALL: [Self; 4] =
-        [Self::Automatic, Self::Always(Precision::F32), Self::Always(Precision::Bf16), Self::Always(Precision::Int8)];
+    pub const ALL: [Self; 5] = [
+        Self::Automatic,
+        Self::Always(Precision::F32),
+        Self::Always(Precision::Bf16),
+        Self::Always(Precision::F16),
+        Self::Always(Precision::Int8),
+    ];
 
     /// For people and the command line.
     #[must_use]
@@ -85,10 +93,10 @@ impl FromStr for Precision {
     type Err = UnknownPrecision;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|precision| precision.label() == text)
-            .ok_or_else(|| UnknownPrecision { found: text.to_owned(), known: "f32, bf16, int8" })
+        match text.parse() {
+            Ok(PrecisionChoice::Always(precision)) => Ok(precision),
+            _ => Err(UnknownPrecision { found: text.to_owned(), known: "f32, bf16, f16, int8" }),
+        }
     }
 }
 
@@ -99,7 +107,7 @@ impl FromStr for PrecisionChoice {
         Self::ALL
             .into_iter()
             .find(|choice| choice.label() == text)
-            .ok_or_else(|| UnknownPrecision { found: text.to_owned(), known: "auto, f32, bf16, int8" })
+            .ok_or_else(|| UnknownPrecision { found: text.to_owned(), known: "auto, f32, bf16, f16, int8" })
     }
 }
 
@@ -112,8 +120,8 @@ mod tests {
         for choice in PrecisionChoice::ALL {
             assert_eq!(choice.label().parse(), Ok(choice));
         }
-        let error = "f16".parse::<PrecisionChoice>().unwrap_err();
-        assert_eq!(error.to_string(), "unknown precision \"f16\"; this build knows auto, f32, bf16, int8");
+        let error = "f64".parse::<PrecisionChoice>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown precision \"f64\"; this build knows auto, f32, bf16, f16, int8");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::downloads::message::{DownloadId, Wanted};
 use crate::gallery::message::{Command, JpegQuality, SaveId};
 use crate::inference::message::{JobId, ModelSource};
 use crate::library::message::Command as LibraryCommand;
-use crate::request::{Companions, GenerationRequest, PrecisionChoice, ThreadCount};
+use crate::request::{Companions, DeviceChoice, GenerationRequest, PrecisionChoice, ThreadCount};
 use crate::state::gallery::Purpose;
 use crate::state::networks::CalledNetworks;
 use crate::state::previews::PreviewChoice;
@@ -38,6 +38,8 @@ pub enum Action {
     StopLoading,
     /// Keep the weights in another precision from now on; the model at hand is loaded again.
     SetPrecision(PrecisionChoice),
+    /// Compute on something else from now on; the model at hand is loaded again.
+    SetDevice(DeviceChoice),
     /// Compute with so many threads from the next start on.
     SetThreads(ThreadCount),
     /// Change what a model takes from other files.
@@ -165,6 +167,8 @@ pub enum Effect {
         companions: Companions,
         /// What its weights are kept in.
         precision: PrecisionChoice,
+        /// On what it computes.
+        device: DeviceChoice,
     },
     /// Have the engine end the loading of a model.
     StopLoading,

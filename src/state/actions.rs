@@ -18,7 +18,7 @@ use crate::inference::message::ModelSource;
 use crate::library::message::Command as LibraryCommand;
 use crate::prompt::called_adapters;
 use crate::prompt::wildcards::{Stream, draw};
-use crate::request::{Dialect, Precision, PrecisionChoice};
+use crate::request::{DeviceChoice, Dialect, Precision, PrecisionChoice};
 
 impl Studio {
     /// Takes in an action of the user.
@@ -42,6 +42,7 @@ impl Studio {
             Action::LoadModel(source) => return self.load_model(source),
             Action::StopLoading => return self.stop_loading(),
             Action::SetPrecision(choice) => return self.set_precision(choice),
+            Action::SetDevice(choice) => return self.set_device(choice),
             Action::SetCompanions(model, companions) => return self.set_companions(model, companions),
             Action::AddModelFolder(folder) => return self.tell_library(LibraryCommand::AddFolder(folder)),
             Action::RemoveModelFolder(folder) => return self.tell_library(LibraryCommand::RemoveFolder(folder)),
@@ -265,6 +266,19 @@ impl Studio {
         if !is_other || !self.is_engine_alive || self.model.is_missing() {
             return Vec::new();
         }
+        self.load_again()
+    }
+
+    /// Also where no model is loaded because its device was not to be had.
+    fn set_device(&mut self, choice: DeviceChoice) -> Vec<Effect> {
+        let is_other = std::mem::replace(&mut self.settings.device, choice) != choice;
+        if !is_other || !self.is_engine_alive || matches!(self.model, ModelStatus::Stopped(_)) {
+            return Vec::new();
+        }
+        self.load_again()
+    }
+
+    fn load_again(&mut self) -> Vec<Effect> {
         self.model = ModelStatus::Asked(self.settings.model.clone());
         vec![self.load_effect()]
     }
@@ -279,7 +293,8 @@ impl Studio {
     pub(super) fn load_effect(&self) -> Effect {
         let source = self.settings.model.clone();
         let companions = self.settings.companions_of(&source);
-        Effect::LoadModel { source, companions, precision: self.settings.precision }
+        let (precision, device) = (self.settings.precision, self.settings.device);
+        Effect::LoadModel { source, companions, precision, device }
     }
 
     fn use_settings(&mut self, now_secs: f64) -> Vec<Effect> {

@@ -29,6 +29,11 @@ impl Studio {
             Event::ModelReady { facts, colours, .. } => {
                 return self.model_ready(facts, colours, now_secs);
             }
+            Event::MemoryChanged { computes_on } => {
+                if let ModelStatus::Ready { facts } = &mut self.model {
+                    facts.computes_on = computes_on;
+                }
+            }
             Event::ModelFailed { source, companions, error } => self.model_failed(source, &companions, error),
             // With another one asked for already, its news will follow.
             Event::ModelStopped { source, companions } => {
@@ -94,6 +99,12 @@ impl Studio {
             return Vec::new();
         }
         self.settings.remember_model(&facts.source);
+        if facts.device_notice != self.told_device_notice {
+            self.told_device_notice.clone_from(&facts.device_notice);
+            if let Some(notice) = &facts.device_notice {
+                self.notices.complain(notice.clone(), now_secs);
+            }
+        }
         let defaults = facts.defaults;
         self.form.follow(&defaults);
         self.model = ModelStatus::Loading { facts, fraction: 0.0 };
@@ -199,6 +210,7 @@ mod tests {
             vae: None,
             precision: Precision::F32,
             computes_on: "CPU".into(),
+            device_notice: None,
             defaults,
             example_prompts: Vec::new(),
             random_prompt: Some("a {red|blue} {fox|lemon}".into()),

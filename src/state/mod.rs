@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::gallery::message::Command;
 use crate::latent_image::LatentColours;
 use crate::prompt::wildcards::WildcardFiles;
-use crate::request::Seed;
+use crate::request::{DeviceChoice, Seed};
 use action::Effect;
 use form::{Form, PlannedPicture};
 use gallery::Purpose;
@@ -98,6 +98,8 @@ pub struct Studio {
     pub history: PromptHistory,
     /// What stands behind the wildcards of the form, as it was read at the last press of Generate.
     pub wildcards: WildcardFiles,
+    /// What pictures can be computed on here; without cards nothing is to be chosen.
+    pub devices: Vec<DeviceChoice>,
     /// False once the engine's thread is gone.
     pub is_engine_alive: bool,
     /// Tokens of the prompt.
@@ -110,6 +112,8 @@ pub struct Studio {
     rolled_prompt: String,
     /// Presses of Generate before the model was known.
     remembered: Vec<RememberedPress>,
+    /// What was said last of a card that cannot be used.
+    told_device_notice: Option<String>,
 }
 
 /// A press of Generate, to be taken up later.
@@ -143,12 +147,14 @@ impl Studio {
             failure: None,
             history,
             wildcards: WildcardFiles::default(),
+            devices: vec![DeviceChoice::Auto, DeviceChoice::Cpu],
             is_engine_alive: true,
             prompt_tokens: tokens::CountedText::prompt(),
             negative_tokens: tokens::CountedText::negative_prompt(),
             comparison: None,
             rolled_prompt: String::new(),
             remembered: Vec::new(),
+            told_device_notice: None,
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gallery::message::JpegQuality;
 use crate::inference::message::ModelSource;
-use crate::request::{Companions, PrecisionChoice, ThreadCount};
+use crate::request::{Companions, DeviceChoice, PrecisionChoice, ThreadCount};
 use crate::state::previews::PreviewChoice;
 
 /// Which look the window has.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub start_image: Option<PathBuf>,
     /// What weights are kept in.
     pub precision: PrecisionChoice,
+    /// On what pictures are computed.
+    pub device: DeviceChoice,
     /// How many threads compute, from the next start on.
     pub threads: ThreadCount,
     /// How pictures in progress are shown.
@@ -75,6 +77,7 @@ impl Default for Settings {
             recent_models: Vec::new(),
             start_image: None,
             precision: PrecisionChoice::default(),
+            device: DeviceChoice::default(),
             threads: ThreadCount::default(),
             previews: PreviewChoice::default(),
             jpeg_quality: JpegQuality::default(),

@@ -5,7 +5,7 @@ use egui::{Id, Modal, RichText, Ui};
 use super::theme::{self, palette};
 use super::widgets::{faint, section};
 use crate::gallery::message::JpegQuality;
-use crate::request::{Precision, PrecisionChoice, ThreadCount};
+use crate::request::{DeviceChoice, Precision, PrecisionChoice, ThreadCount};
 use crate::state::Studio;
 use crate::state::action::{Action, Question};
 use crate::state::previews::PreviewChoice;
@@ -43,9 +43,12 @@ impl SettingsWindow {
             ui.add_space(theme::HALF_STEP);
             // What does not fit into a small window is scrolled; the title and the button stay.
             let most = ui.ctx().content_rect().height() - ROOM_AROUND;
-            egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
+            // Whatever room the window has had in the frame before.
+            let area = egui::ScrollArea::vertical().max_height(most).min_scrolled_height(most);
+            area.show(ui, |ui| {
                 look(ui, studio, actions);
                 previews(ui, studio, actions);
+                device(ui, studio, actions);
                 precision(ui, studio, actions);
                 threads(ui, studio, actions);
                 folder(ui, studio, actions);
@@ -108,6 +111,39 @@ fn previews(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
     ui.add(egui::Label::new(RichText::new(studio.previews_in_words()).color(palette(ui).faint_text)).wrap());
 }
 
+/// Only where there is a card, or one was chosen.
+fn device(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
+    let chosen = studio.settings.device;
+    let others = (!studio.devices.contains(&chosen)).then_some(chosen);
+    let devices: Vec<DeviceChoice> = studio.devices.iter().copied().chain(others).collect();
+    if !has_cards(studio) {
+        return;
+    }
+    section(ui, "Computed on");
+    ui.horizontal_wrapped(|ui| {
+        for choice in devices {
+            let (words, tip) = match choice {
+                DeviceChoice::Auto => ("Automatic".to_owned(), "The first card that can be used, else the processor"),
+                DeviceChoice::Cpu => ("Processor".to_owned(), "Slower, and in the machine's own memory"),
+                DeviceChoice::Cuda(number) => (format!("NVIDIA card {number}"), "The number is the driver's"),
+                DeviceChoice::Metal => ("Metal".to_owned(), "This Mac's graphics"),
+            };
+            let response = ui.selectable_label(chosen == choice, &words).on_hover_text(tip);
+            // "Automatic" stands in other sections too.
+            let name = format!("Computed on: {words}");
+            if response.accessible_name(name).clicked() {
+                actions.push(Action::SetDevice(choice));
+            }
+        }
+    });
+    faint(ui, "A change loads the model again");
+}
+
+fn has_cards(studio: &Studio) -> bool {
+    let is_card = |choice: &DeviceChoice| matches!(choice, DeviceChoice::Cuda(_) | DeviceChoice::Metal);
+    studio.devices.iter().chain([&studio.settings.device]).any(is_card)
+}
+
 fn precision(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
     section(ui, "Precision");
     ui.horizontal(|ui| {
@@ -124,7 +160,11 @@ fn precision(ui: &mut Ui, studio: &Studio, actions: &mut Vec<Action>) {
                 "int8",
                 "The fastest where the processor multiplies bytes (VNNI); pictures differ, details to the eye",
             ),
+            (PrecisionChoice::Always(Precision::F16), "f16", "For cards without bf16: half the memory"),
         ] {
+            if choice == PrecisionChoice::Always(Precision::F16) && !has_cards(studio) {
+                continue;
+            }
             let response = ui.selectable_label(studio.settings.precision == choice, words);
             if response.on_hover_text(format!("{tip}. A change loads the model again")).clicked() {
                 actions.push(Action::SetPrecision(choice));

@@ -117,7 +117,7 @@ fn state_of_model(ui: &mut Ui, studio: &Studio) -> Option<Action> {
             }
         }
         ModelStatus::Ready { facts } => {
-            let tip = "Where the pictures are computed";
+            let tip = facts.device_notice.as_deref().unwrap_or("Where the pictures are computed");
             widgets::faint(ui, facts.computes_on.as_str()).on_hover_text(tip);
         }
     }

@@ -73,7 +73,7 @@ const MAP: &[Room] = &[
     },
     Room {
         name: "inference",
-        ours: &["request", "prompt", "latent_image", "worker", "diffusion", "checkpoint", "kernels"],
+        ours: &["request", "prompt", "latent_image", "worker", "diffusion", "checkpoint", "kernels", "folders"],
         outside: &["candle_core", "core_affinity", "crossbeam_channel", "image", "serde", "rayon"],
         guarded: &["std::env", "std::fs", "std::time", "std::thread"],
     },

@@ -241,6 +241,7 @@ pub fn facts(source: ModelSource) -> ModelFacts {
         companions: Companions::default(),
         vae: None,
         computes_on: "CPU, 2 threads, f32".into(),
+        device_notice: None,
         precision: Precision::F32,
         defaults: defaults(),
         example_prompts: vec!["a glossy fox on a blue background".into(), "a flat lemon".into()],

@@ -2,7 +2,8 @@
 
 use calotype::app::{Errand, Report};
 use calotype::inference::message::{Command, Event, ModelFacts, ModelOrder, ModelSource};
-use calotype::request::{Companions, Precision, PrecisionChoice};
+use calotype::request::{Companions, DeviceChoice, Precision, PrecisionChoice};
+use calotype::state::Persisted;
 use calotype::state::model::ModelStatus;
 use egui::accesskit::Role;
 use egui_kittest::kittest::Queryable as _;
@@ -87,6 +88,37 @@ fn a_picture_that_waits_for_the_model_ends_with_its_loading_and_the_queue_stays(
     studio.engine_says(Event::Cancelled { job: job.id });
     studio.assert_sees("1 in the queue wait for one");
     assert!(studio.jobs().is_empty());
+}
+
+#[test]
+fn where_there_is_a_card_the_device_is_chosen_and_the_model_loads_again() {
+    let mut persisted = Persisted::default();
+    persisted.settings.device = DeviceChoice::Cuda(1);
+    let mut studio = Studio::open_with(persisted, [1280.0, 900.0]);
+    assert_eq!(one_order(&studio).device, DeviceChoice::Cuda(1));
+    let error = "cuda:1 cannot be computed on: there is no NVIDIA driver on this machine".to_owned();
+    studio.engine_says(Event::ModelFailed { source: ModelSource::BuiltIn, companions: Companions::default(), error });
+    studio.assert_sees("no NVIDIA driver");
+    studio.click("Settings");
+    assert!(studio.sees("Computed on: NVIDIA card 1"));
+    studio.click("Computed on: Automatic");
+    assert_eq!(one_order(&studio).device, DeviceChoice::Auto);
+    let Event::ModelReady { facts, colours, seconds } = ready_event() else { panic!("no model") };
+    let device_notice = Some("Pictures are computed on the processor: the NVIDIA driver finds no card".to_owned());
+    let facts = Box::new(ModelFacts { device_notice, ..*facts });
+    studio.engine_says(Event::ModelReady { facts, colours, seconds });
+    studio.assert_sees("the NVIDIA driver finds no card");
+    studio.engine_says(Event::MemoryChanged { computes_on: "Card, 1.0 of 8.0 GiB in use, f16".to_owned() });
+    studio.click("Close");
+    studio.assert_sees("1.0 of 8.0 GiB in use");
+}
+
+#[test]
+fn without_a_card_no_device_is_to_be_chosen() {
+    let mut studio = Studio::open_ready();
+    studio.click("Settings");
+    assert!(!studio.sees("Computed on"));
+    assert!(studio.window().query_by_label("f16").is_none(), "f16 is for cards");
 }
 
 #[test]

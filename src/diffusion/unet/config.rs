@@ -145,6 +145,13 @@ impl UNetConfig {
         self.block_out_channels.len()
     }
 
+    /// Channels of the outermost level and of the next.
+    #[must_use]
+    pub fn outer_channels(&self) -> (usize, usize) {
+        let of_level = |level: usize| self.block_out_channels.get(level).copied().unwrap_or(0);
+        (of_level(0), of_level(1))
+    }
+
     /// Width of the text encoder's hidden states that the outermost level expects.
     #[must_use]
     pub fn context_width(&self) -> usize {

@@ -344,12 +344,12 @@ mod tests {
             // Value i of a column, and the word that it stands in.
             let column = |column: usize, i: usize| bf16::from_f32(number(column * 31 + i * 7));
             let panel: Vec<u32> = (0..words * COLUMNS)
-                .map(|at| match kind {
-                    Weights::F32(_) => column(at % COLUMNS, at / COLUMNS).to_f32().to_bits(),
-                    _ => {
-                        let half = |i| u32::from(column(at % COLUMNS, at / COLUMNS * 2 + i).to_bits());
-                        half(0) | half(1) << 16
+                .map(|at| {
+                    if matches!(kind, Weights::F32(_)) {
+                        return column(at % COLUMNS, at / COLUMNS).to_f32().to_bits();
                     }
+                    let half = |i| u32::from(column(at % COLUMNS, at / COLUMNS * 2 + i).to_bits());
+                    half(0) | half(1) << 16
                 })
                 .collect();
             for set in Instructions::ALL.into_iter().filter(|set| *set <= instructions()) {

@@ -2,10 +2,12 @@
 //! tests/reference/README.md.
 
 mod accelerations;
+mod device;
 mod families;
 mod k_samplers;
 mod matrix;
 mod noise;
+mod own_kernels;
 mod parts;
 pub mod pictures;
 mod prompts;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use calotype::checkpoint::{self, ModelFiles};
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::request::Companions;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 pub type Tensors = HashMap<String, Tensor>;
 
@@ -31,7 +33,7 @@ pub fn fixtures() -> PathBuf {
 /// The tensors of one golden file.
 pub fn golden(name: &str) -> Tensors {
     let path = fixtures().join("golden").join(format!("{name}.safetensors"));
-    candle_core::safetensors::load(path, &Device::Cpu).unwrap()
+    candle_core::safetensors::load(path, &device::device()).unwrap()
 }
 
 /// A golden JSON file.
@@ -44,7 +46,7 @@ pub fn golden_json(name: &str) -> serde_json::Value {
 pub fn model(name: &str) -> StableDiffusion {
     let files = ModelFiles::at(&fixtures().join(name)).unwrap();
     let description = checkpoint::describe(&files, &Companions::default()).unwrap();
-    checkpoint::load(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap()
+    checkpoint::load(&description, device::dtype(), &device::device(), Arc::new(|_| true)).unwrap()
 }
 
 pub fn values(tensor: &Tensor) -> Vec<f32> {
@@ -67,6 +69,7 @@ pub fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
 pub fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
     let error = relative_error(&values(found), &values(expected));
+    let tolerance = device::tolerance(tolerance);
     eprintln!("{what}: relative error {error:.2e}");
     assert!(error <= tolerance, "{what}: relative error {error:.2e} above {tolerance:.0e}");
 }

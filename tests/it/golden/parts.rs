@@ -4,8 +4,9 @@ use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::diffusion::unet::embedding::sinusoids;
 use calotype::request::ClipSkip;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
+use super::device::{device, input};
 use super::{assert_close, golden, golden_json, model, values};
 
 const MODELS: [&str; 2] = ["tiny-eps", "tiny-v"];
@@ -48,7 +49,7 @@ fn time_embeddings_are_those_of_diffusers() {
         for shift in [0_u8, 1] {
             let rows: Vec<Tensor> = timesteps
                 .iter()
-                .map(|&t| sinusoids(f64::from(t), 32, flip, f64::from(shift), &Device::Cpu).unwrap())
+                .map(|&t| sinusoids(f64::from(t), 32, flip, f64::from(shift), &device()).unwrap())
                 .collect();
             let expected = &tensors[&format!("time.flip_{flip}.shift_{shift}")];
             // Measured: 6e-8.
@@ -64,9 +65,9 @@ fn the_unet_predicts_what_diffusers_predicts() {
         let model = model(name);
         for case in ["even", "odd"] {
             let get = |key: &str| &tensors[&format!("{name}.{case}.{key}")];
-            let context = model.unet.prepare_context(get("context"), None).unwrap();
+            let context = model.unet.prepare_context(&input(get("context")), None).unwrap();
             let timestep = f64::from(values(get("timestep"))[0]);
-            let found = model.unet.forward(get("sample"), timestep, &context, Interrupt::never()).unwrap();
+            let found = model.unet.forward(&input(get("sample")), timestep, &context, Interrupt::never()).unwrap();
             // Measured: 3.3e-6.
             assert_close(&format!("{name} unet {case}"), &found, get("output"), 1e-5);
         }
@@ -77,7 +78,7 @@ fn the_unet_predicts_what_diffusers_predicts() {
 fn a_row_of_a_batch_is_the_single_run() {
     let tensors = golden("unet");
     let model = model("tiny-eps");
-    let (x, context) = (&tensors["tiny-eps.even.sample"], &tensors["tiny-eps.even.context"]);
+    let (x, context) = (&input(&tensors["tiny-eps.even.sample"]), &input(&tensors["tiny-eps.even.context"]));
     let run = |x: &Tensor, context: &Tensor| {
         let context = model.unet.prepare_context(context, None).unwrap();
         model.unet.forward(x, 501.0, &context, Interrupt::never()).unwrap()
@@ -98,11 +99,11 @@ fn the_vae_encodes_and_decodes_as_diffusers_does() {
     for name in MODELS {
         let get = |key: &str| &tensors[&format!("{name}.{key}")];
         let model = model(name);
-        let posterior = model.vae.encode(&pixels, Interrupt::never()).unwrap();
+        let posterior = model.vae.encode(&input(&pixels), Interrupt::never()).unwrap();
         // Measured: 9.5e-7.
         assert_close(&format!("{name} mean"), &posterior.mean, get("mean"), 4e-6);
         assert_close(&format!("{name} logvar"), &posterior.log_variance, get("logvar"), 4e-6);
-        let decoded = model.vae.decode(get("latents"), Interrupt::never()).unwrap();
+        let decoded = model.vae.decode(&input(get("latents")), Interrupt::never()).unwrap();
         assert_close(&format!("{name} decoded"), &decoded, get("decoded"), 4e-6);
     }
 }

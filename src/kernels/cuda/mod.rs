@@ -1,0 +1,67 @@
+//! NVIDIA cards: what their driver answers, and our kernels for them.
+
+pub(super) mod own;
+
+use std::os::raw::c_int;
+
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, result, sys};
+use candle_core::{CudaDevice, Device};
+
+use super::card::{Card, CardMemory, CardProblem, KeptKernels, cuda_version, suits};
+
+pub(super) fn open(number: u16, kept: &KeptKernels) -> Result<Card, CardProblem> {
+    check_driver()?;
+    let count = count();
+    if count == 0 {
+        return Err(CardProblem::NoCard);
+    }
+    if number >= count {
+        return Err(CardProblem::NoSuchCard { asked: number, count });
+    }
+    // One stream for all threads: the one that reads a weight copies it, the one that computes uses it.
+    let device = Device::new_cuda_with_stream(usize::from(number)).map_err(|error| refused(&error))?;
+    let Device::Cuda(card) = &device else { return Err(CardProblem::NoCard) };
+    let stream = card.cuda_stream();
+    let context = stream.context();
+    let name = context.name().map_err(|error| problem(&error))?;
+    let (major, minor) = context.compute_capability().map_err(|error| problem(&error))?;
+    own::load(card, (major, minor), kept);
+    Ok(Card { name, suits: suits(u32::try_from(major).unwrap_or(0)), device })
+}
+
+pub(super) fn count() -> u16 {
+    CudaContext::device_count().ok().and_then(|count| u16::try_from(count).ok()).unwrap_or(0)
+}
+
+pub(super) fn memory(card: &CudaDevice) -> Option<CardMemory> {
+    let (free, total) = card.cuda_stream().context().mem_get_info().ok()?;
+    Some(CardMemory { free: free as u64, total: total as u64 })
+}
+
+/// Whether there is a driver, and whether it is new enough.
+fn check_driver() -> Result<(), CardProblem> {
+    result::init().map_err(|error| problem(&error))?;
+    let mut found: c_int = 0;
+    #[expect(unsafe_code, reason = "the driver is C")]
+    // SAFETY: writes one number.
+    let answer = unsafe { sys::cuDriverGetVersion(&raw mut found) };
+    let (found, needed) = (u32::try_from(found).unwrap_or(0), sys::CUDA_VERSION);
+    // A driver serves every CUDA of its major version.
+    if answer == sys::CUresult::CUDA_SUCCESS && found / 1000 < needed / 1000 {
+        return Err(CardProblem::OldDriver { found: cuda_version(found), needed: cuda_version(needed) });
+    }
+    Ok(())
+}
+
+fn problem(error: &DriverError) -> CardProblem {
+    match error.0 {
+        // What stands in for the driver where there is none, see tests/gpu.
+        sys::CUresult::CUDA_ERROR_STUB_LIBRARY => CardProblem::NoDriver,
+        sys::CUresult::CUDA_ERROR_NO_DEVICE => CardProblem::NoCard,
+        _ => refused(error),
+    }
+}
+
+fn refused(error: &dyn std::fmt::Display) -> CardProblem {
+    CardProblem::Refused { problem: error.to_string() }
+}

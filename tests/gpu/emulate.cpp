@@ -1,0 +1,190 @@
+// Runs our kernels for NVIDIA cards on the processor, every thread of a block a thread of the system, and compares the
+// results with the formulas in f64. It shows that the arithmetic and the indices are right, not that a card agrees.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <barrier>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#define EMULATED
+#define __device__
+#define __global__
+// Blocks run one after the other, so that what a block's threads share may be shared by all.
+#define __shared__ static
+
+struct Size {
+    unsigned x, y;
+};
+static thread_local Size threadIdx, blockIdx;
+static Size blockDim, gridDim;
+static std::unique_ptr<std::barrier<>> all;
+static float slots[1024];
+
+static void __syncthreads() { all->arrive_and_wait(); }
+static float __shfl_xor_sync(unsigned, float x, int apart) {
+    slots[threadIdx.x] = x;
+    __syncthreads();
+    float found = slots[threadIdx.x ^ apart];
+    __syncthreads();
+    return found;
+}
+static float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+static float bits_as_float(unsigned bits) {
+    float x;
+    std::memcpy(&x, &bits, 4);
+    return x;
+}
+static unsigned float_as_bits(float x) {
+    unsigned bits;
+    std::memcpy(&bits, &x, 4);
+    return bits;
+}
+struct f16;
+static float value(f16 x);
+static void store(f16 *at, float x);
+
+#include "../../src/kernels/cuda/kernels.cu"
+
+static float value(f16 x) { return _cvtsh_ss(x.bits); }
+static void store(f16 *at, float x) { at->bits = _cvtss_sh(x, 0); }
+
+static void launch(Size grid, unsigned threads, const std::function<void()> &kernel) {
+    gridDim = grid;
+    blockDim = {threads, 1};
+    for (unsigned y = 0; y < grid.y; y++)
+        for (unsigned x = 0; x < grid.x; x++) {
+            all = std::make_unique<std::barrier<>>(threads);
+            std::vector<std::thread> running;
+            for (unsigned thread = 0; thread < threads; thread++)
+                running.emplace_back([=, &kernel] {
+                    threadIdx = {thread, 0};
+                    blockIdx = {x, y};
+                    kernel();
+                });
+            for (auto &one : running) one.join();
+        }
+}
+
+template <typename T>
+static std::vector<T> wave(size_t count, double step, double size) {
+    std::vector<T> values(count);
+    for (size_t i = 0; i < count; i++) store(&values[i], (float)(std::sin(step * (double)i) * size));
+    return values;
+}
+
+static int failures = 0;
+
+template <typename T>
+static void compare(const char *what, const char *type, int number, const std::vector<T> &found,
+                    const std::vector<double> &expected, double tolerance) {
+    double worst = 0.0, largest = 0.0;
+    for (size_t i = 0; i < expected.size(); i++) {
+        double difference = std::fabs(value(found[i]) - expected[i]);
+        worst = std::isnan(difference) ? INFINITY : std::max(worst, difference);
+        largest = std::max(largest, std::fabs(expected[i]));
+    }
+    bool is_right = worst <= tolerance * largest;
+    failures += !is_right;
+    std::printf("%s %s %d: %.1e of %.1e allowed%s\n", what, type, number, worst / largest, tolerance, is_right ? "" : "  WRONG");
+}
+
+template <typename T, int WIDTH, int QUERIES, int KEYS>
+static void check_attention(const char *type, double tolerance, unsigned queries, unsigned keys, int is_backwards) {
+    const unsigned heads = 2;
+    auto q = wave<T>(heads * WIDTH * queries, 0.37, 3.0), k = wave<T>(heads * WIDTH * keys, 0.11, 3.0),
+         v = wave<T>(heads * WIDTH * keys, 0.23, 2.0);
+    std::vector<T> out(q.size());
+    float scale = 1.0f / std::sqrt((float)WIDTH);
+    launch({(queries + QUERIES - 1) / QUERIES, heads}, QUERIES / 4 * (KEYS / 4), [&] {
+        attention<T, WIDTH, QUERIES, KEYS>(q.data(), k.data(), v.data(), out.data(), queries, keys, scale, is_backwards);
+    });
+    std::vector<double> expected(q.size());
+    for (unsigned head = 0; head < heads; head++)
+        for (unsigned query = 0; query < queries; query++) {
+            std::vector<double> scores(keys);
+            double most = -INFINITY, total = 0.0;
+            for (unsigned key = 0; key < keys; key++) {
+                double sum = 0.0;
+                for (int c = 0; c < WIDTH; c++)
+                    sum += (double)value(q[(head * WIDTH + c) * queries + query]) * value(k[(head * WIDTH + c) * keys + key]);
+                scores[key] = is_backwards && key > query ? -INFINITY : sum * scale;
+                most = std::max(most, scores[key]);
+            }
+            for (auto &score : scores) total += score = std::exp(score - most);
+            for (int c = 0; c < WIDTH; c++) {
+                double sum = 0.0;
+                for (unsigned key = 0; key < keys; key++) sum += scores[key] * value(v[(head * WIDTH + c) * keys + key]);
+                expected[(head * WIDTH + c) * queries + query] = sum / total;
+            }
+        }
+    compare(is_backwards ? "attention backwards" : "attention", type, WIDTH, out, expected, tolerance);
+}
+
+template <typename T>
+static void check_norm(const char *type, double tolerance, unsigned parts, int is_activated) {
+    const unsigned batch = 2, groups = 4, of_group = 3, area = 35, channels = groups * of_group, length = of_group * area;
+    const float eps = 1e-5f;
+    // Far from zero: sums of squares alone would lose the deviation.
+    auto x = wave<T>(batch * channels * area, 0.7, 1.0), weight = wave<T>(channels, 0.3, 2.0), bias = wave<T>(channels, 0.9, 1.0);
+    for (auto &one : x) store(&one, value(one) + 20.0f);
+    std::vector<T> out(x.size());
+    std::vector<float> statistics(2 * batch * groups * parts);
+    launch({parts, batch * groups}, NORM_THREADS, [&] { group_statistics(x.data(), statistics.data(), (unsigned long long)length); });
+    launch({parts, batch * groups}, NORM_THREADS, [&] {
+        group_apply(x.data(), weight.data(), bias.data(), statistics.data(), out.data(), (unsigned long long)length,
+                    (unsigned long long)area, groups, eps, is_activated);
+    });
+    std::vector<double> expected(x.size());
+    for (unsigned group = 0; group < batch * groups; group++) {
+        double mean = 0.0, squares = 0.0;
+        for (unsigned i = 0; i < length; i++) mean += value(x[group * length + i]) / length;
+        for (unsigned i = 0; i < length; i++) squares += std::pow(value(x[group * length + i]) - mean, 2);
+        for (unsigned i = 0; i < length; i++) {
+            unsigned channel = group % groups * of_group + i / area;
+            double y = (value(x[group * length + i]) - mean) / std::sqrt(squares / length + eps);
+            y = y * value(weight[channel]) + value(bias[channel]);
+            expected[group * length + i] = is_activated ? y / (1.0 + std::exp(-y)) : y;
+        }
+    }
+    compare(is_activated ? "group-norm and SiLU, parts" : "group-norm, parts", type, (int)parts, out, expected, tolerance);
+}
+
+template <typename T>
+static void check_geglu(const char *type, double tolerance, unsigned half) {
+    const unsigned rows = 3, count = rows * half;
+    auto x = wave<T>(2 * count, 0.37, 4.0);
+    std::vector<T> out(count);
+    launch({(count + 255) / 256, 1}, 256, [&] { geglu(x.data(), out.data(), (unsigned long long)count, (unsigned long long)half); });
+    std::vector<double> expected(count);
+    for (unsigned i = 0; i < count; i++) {
+        double of_value = value(x[i / half * 2 * half + i % half]), gate = value(x[i / half * 2 * half + half + i % half]);
+        expected[i] = of_value * 0.5 * gate * (1.0 + std::erf(gate / std::sqrt(2.0)));
+    }
+    compare("geglu, half", type, (int)half, out, expected, tolerance);
+}
+
+template <typename T>
+static void check_all(const char *type, double tolerance) {
+    check_attention<T, 40, 64, 32>(type, tolerance, 70, 77, 0);
+    check_attention<T, 64, 64, 32>(type, tolerance, 65, 65, 1);
+    check_attention<T, 80, 64, 16>(type, tolerance, 64, 50, 0);
+    check_attention<T, 160, 32, 16>(type, tolerance, 33, 40, 1);
+    for (int is_activated : {0, 1})
+        for (unsigned parts : {1, 3, 64}) check_norm<T>(type, tolerance, parts, is_activated);
+    for (unsigned half : {1, 37, 320}) check_geglu<T>(type, tolerance, half);
+}
+
+int main() {
+    check_attention<float, 40, 64, 32>("f32", 1e-5, 1, 1, 0);
+    check_attention<float, 64, 64, 32>("f32", 1e-5, 3, 130, 0);
+    check_all<float>("f32", 1e-5);
+    check_all<f16>("f16", 1e-3);
+    check_all<bf16>("bf16", 8e-3);
+    return failures > 0;
+}

@@ -1,0 +1,67 @@
+//! The kernels of the device under test against the processor's: for a card, that those of our own agree with ours.
+
+use calotype::kernels::{Activation, GroupNorm, Sight, attention, geglu};
+use candle_core::{DType, Device, Tensor};
+
+use super::assert_close;
+use super::device::{device, input};
+
+fn wave(shape: &[usize], step: f32) -> Tensor {
+    let count: usize = shape.iter().product();
+    let values: Vec<f32> = (0..count).map(|i| (i as f32 * step).sin() * 2.0).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// As the device under test is given it.
+fn there(tensor: &Tensor) -> Tensor {
+    input(&tensor.to_device(&device()).unwrap())
+}
+
+/// The same on the processor, with what is lost on the way to the device lost here too.
+fn here(tensor: &Tensor) -> Tensor {
+    there(tensor).to_dtype(DType::F32).unwrap().to_device(&Device::Cpu).unwrap()
+}
+
+#[test]
+fn attention_is_that_of_the_processor_for_every_width_of_head() {
+    for (batch, heads, width, queries, keys) in [
+        (2, 8, 40, 256, 256),
+        (2, 8, 40, 100, 77),
+        (1, 10, 64, 200, 77),
+        (2, 8, 80, 70, 70),
+        (2, 8, 160, 64, 77),
+        (1, 1, 512, 64, 64),
+    ] {
+        let q = wave(&[batch, heads * width, queries], 0.37);
+        let (k, v) = (wave(&[batch, heads * width, keys], 0.11), wave(&[batch, heads * width, keys], 0.23));
+        for sight in [Sight::Everywhere, Sight::Backwards] {
+            let found = attention(&there(&q), &there(&k), &there(&v), heads, sight).unwrap();
+            let expected = attention(&here(&q), &here(&k), &here(&v), heads, sight).unwrap();
+            assert_close(&format!("attention {width} {queries} {keys}"), &found, &expected, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn group_norm_and_its_activation_are_those_of_the_processor() {
+    for (channels, groups, side) in [(32, 32, 8), (320, 32, 64), (12, 4, 5), (64, 2, 96)] {
+        let x = (wave(&[2, channels, side, side], 0.7) + 5.0).unwrap();
+        let (weight, bias) = (wave(&[channels], 0.3), wave(&[channels], 0.9));
+        let norm = |on: &dyn Fn(&Tensor) -> Tensor| GroupNorm::new(groups, 1e-5, on(&weight), on(&bias)).unwrap();
+        let (on_device, on_processor) = (norm(&there), norm(&here));
+        let (found, expected) = (on_device.forward(&there(&x)).unwrap(), on_processor.forward(&here(&x)).unwrap());
+        assert_close("group-norm", &found, &expected, 1e-5);
+        let found = on_device.forward_silu(&there(&x)).unwrap();
+        assert_close("group-norm and SiLU", &found, &on_processor.forward_silu(&here(&x)).unwrap(), 1e-5);
+    }
+}
+
+#[test]
+fn activations_are_those_of_the_processor() {
+    let x = wave(&[2, 77, 2560], 0.37);
+    assert_close("geglu", &geglu(&there(&x)).unwrap(), &geglu(&here(&x)).unwrap(), 1e-5);
+    for activation in [Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
+        let (found, expected) = (activation.forward(&there(&x)).unwrap(), activation.forward(&here(&x)).unwrap());
+        assert_close(&format!("{activation:?}"), &found, &expected, 1e-5);
+    }
+}
