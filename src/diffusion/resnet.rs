@@ -66,6 +66,22 @@ impl ResnetBlock {
     /// # Errors
     /// When the shapes do not fit or the device fails.
     pub fn forward(&self, x: Input, time: Option<&Tensor>) -> Result<Tensor> {
+        let (h, shortcut) = self.first_half(x, time)?;
+        self.second_half(&h, &shortcut)
+    }
+
+    /// As [`ResnetBlock::forward`] without time; lets go of the input once it has been read, for large pictures.
+    ///
+    /// # Errors
+    /// As [`ResnetBlock::forward`].
+    pub fn consume(&self, x: Tensor) -> Result<Tensor> {
+        let (h, shortcut) = self.first_half((&x).into(), None)?;
+        drop(x);
+        self.second_half(&h, &shortcut)
+    }
+
+    /// What the second convolution reads, and what is added to it.
+    fn first_half(&self, x: Input, time: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
         let time = match (&self.time_projection, time) {
             (Some(projection), Some(time)) => Some(projection.forward(time)?),
             _ => None,
@@ -76,7 +92,11 @@ impl ResnetBlock {
             Some(shortcut) => shortcut.over_channels(x, Addends::NONE, Kept::Full)?,
             None => x.joined_tensor()?,
         };
-        let added = Addends { values: Some(&shortcut), ..Addends::NONE };
-        self.conv2.apply(Input::from(&h).after(Before::NormSilu(&self.norm2)), added)
+        Ok((h, shortcut))
+    }
+
+    fn second_half(&self, h: &Tensor, shortcut: &Tensor) -> Result<Tensor> {
+        let added = Addends { values: Some(shortcut), ..Addends::NONE };
+        self.conv2.apply(Input::from(h).after(Before::NormSilu(&self.norm2)), added)
     }
 }

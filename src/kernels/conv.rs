@@ -8,8 +8,8 @@ use half::bf16;
 use super::finish::{Finish, Form};
 use super::input::{Addends, Before, Input, InputValues};
 use super::int8::Int8;
-use super::panel::{Parts, Patches, Value};
-use super::planes::Preparation;
+use super::panel::{Patches, Value};
+use super::planes::Pictures;
 use super::product::Product;
 use super::tile::Weights;
 use super::values::{Values, is_ours, optional, tensor, written};
@@ -102,36 +102,38 @@ impl Conv2d {
         let pairs = norm.map(|norm| norm.affine(parts, batch)).transpose()?;
         let is_square3 = (kernel, self.stride, padding) == (3, 1, 1);
         let is_transformed = is_square3 && winograd::pays(batch * out_height * out_width, channels, channels_out);
-        let preparation = Preparation { affine: pairs.as_deref(), is_activated, size, padding, filling: (0, 0) };
+        let pictures = Pictures {
+            parts,
+            batch,
+            size: (height, width),
+            affine: pairs.as_deref(),
+            is_activated,
+            enlarged: size,
+            padding,
+            filling: 0,
+        };
         let weight = self.weight.contiguous()?;
         let weight = Values::of(&weight)?;
-        let source = (parts, (height, width));
         if let Some(quantised) = &self.quantised {
             if is_transformed && channels.is_multiple_of(4) {
                 let weights = weight.weights()?;
                 let points = quantised.transformed.get_or_init(|| winograd::in_bytes(weights, channels_out, channels));
-                return self.transformed::<bf16>(Factors::Bytes(points), preparation, source, out, added);
+                return self.transformed::<bf16>(Factors::Bytes(points), pictures, out, added);
             }
-            return preparation.with_planes::<bf16, _>(parts, batch, (height, width), |planes| {
-                self.product(Weights::Int8(&quantised.direct), planes, preparation.framed(), out, added)
-            });
+            return self.product::<bf16>(Weights::Int8(&quantised.direct), pictures, out, added);
         }
         match weight.weights()? {
             Weights::F32(weights) if is_transformed => {
-                self.transformed(Factors::Weights(weights), preparation, source, out, added)
+                self.transformed(Factors::Weights(weights), pictures, out, added)
             }
             Weights::Bf16(weights) if is_transformed => {
-                self.transformed(Factors::Weights(weights), preparation, source, out, added)
+                self.transformed(Factors::Weights(weights), pictures, out, added)
             }
-            Weights::F32(weights) => preparation.with_planes::<f32, _>(parts, batch, (height, width), |planes| {
-                self.product(Weights::F32(weights), planes, preparation.framed(), out, added)
-            }),
+            Weights::F32(weights) => self.product::<f32>(Weights::F32(weights), pictures, out, added),
             Weights::Bf16(weights) => {
                 let even = even(weights, channels_in * kernel * kernel);
                 let weights = Weights::Bf16(even.as_deref().unwrap_or(weights));
-                preparation.with_planes::<bf16, _>(parts, batch, (height, width), |planes| {
-                    self.product(weights, planes, preparation.framed(), out, added)
-                })
+                self.product::<bf16>(weights, pictures, out, added)
             }
             Weights::Int8(_) => bail!("convolution: weights in 8 bits come from weights of bf16 or f32"),
         }
@@ -141,20 +143,14 @@ impl Conv2d {
     fn transformed<T: winograd::Kind>(
         &self,
         factors: Factors<T>,
-        preparation: Preparation,
-        (parts, size): (Parts<f32>, (usize, usize)),
+        pictures: Pictures,
         out: [usize; 4],
         added: Addends,
     ) -> Result<Tensor> {
-        let [batch, channels_out, out_height, out_width] = out;
-        let preparation = Preparation { filling: winograd::filling::<T>(out_height, out_width), ..preparation };
-        let (height, width) = preparation.framed();
-        let channels = parts.channels();
+        let [_, channels_out, height, width] = out;
+        let pictures = Pictures { filling: winograd::filling::<T>(width), ..pictures };
         self.finished(added, |finish| {
-            preparation.with_planes::<T, _>(parts, batch, size, |planes| {
-                let picture = winograd::Picture { planes, height, width, batch, channels, out_height, out_width };
-                tensor(winograd::convolve(picture, factors, channels_out, finish), out.to_vec())
-            })
+            tensor(winograd::convolve(&pictures, (height, width), factors, channels_out, finish), out.to_vec())
         })
     }
 
@@ -174,23 +170,30 @@ impl Conv2d {
     fn product<T: Value>(
         &self,
         weights: Weights,
-        planes: &[T],
-        (height, width): (usize, usize),
+        pictures: Pictures,
         out: [usize; 4],
         added: Addends,
     ) -> Result<Tensor> {
         let [batch, channels_out, out_height, out_width] = out;
-        let (_, channels, kernel, _) = self.weight.dims4()?;
-        let out_area = out_height * out_width;
-        let patches = Patches { planes, channels, height, width, kernel, stride: self.stride, out_width, out_area };
-        let form = Form { rows: channels_out, area: out_area };
-        let product = Product { weights, rows: channels_out, partner: None, columns: batch * out_area };
+        let (kernel, stride) = (self.weight.dim(2)?, self.stride);
+        let (channels, area) = (pictures.parts.channels(), out_height * out_width);
         self.finished(added, |finish| {
             #[expect(unsafe_code, reason = "the result is written once")]
-            // SAFETY: the blocks of a product cover all of its rows and columns.
+            // SAFETY: the strips cover all lines, the blocks of a product all of its rows and columns.
             let values = unsafe {
-                written::<f32>(batch * channels_out * out_area, |room| {
-                    product.run(&patches, &|block| finish.write(form, block, room));
+                written::<f32>(batch * channels_out * area, |room| {
+                    for lines in pictures.strips::<T>(out_height, stride) {
+                        let (first, len) = (lines.start * out_width, lines.len() * out_width);
+                        let form = Form { rows: channels_out, area, first, len };
+                        let framed = lines.start * stride..(lines.end - 1) * stride + kernel;
+                        let product = Product { weights, rows: channels_out, partner: None, columns: batch * len };
+                        pictures.with_lines(framed.clone(), |planes: &[T]| {
+                            let (height, width) = (framed.len(), pictures.width());
+                            let patches =
+                                Patches { planes, channels, height, width, kernel, stride, out_width, out_area: len };
+                            product.run(&patches, &|block| finish.write(form, block, room));
+                        });
+                    }
                 })
             };
             tensor(values, out.to_vec())

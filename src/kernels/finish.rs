@@ -22,12 +22,27 @@ pub(super) struct Finish<'a> {
     pub values: Option<&'a [f32]>,
 }
 
-/// The form of a result.
+/// The form of a result `[B, rows, area]`, and which pixels of it a product's columns are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
-    /// Rows of the result.
     pub rows: usize,
     pub area: usize,
+    /// The first of the product's pixels in each picture.
+    pub first: usize,
+    /// How many of them each picture has.
+    pub len: usize,
+}
+
+impl Form {
+    /// Of a product that has all pixels.
+    pub fn whole(rows: usize, area: usize) -> Self {
+        Self { rows, area, first: 0, len: area }
+    }
+
+    /// Where a pixel of the product's lies in the result.
+    pub fn place(&self, picture: usize, row: usize, pixel: usize) -> usize {
+        (picture * self.rows + row) * self.area + self.first + pixel
+    }
 }
 
 impl Finish<'_> {
@@ -36,11 +51,11 @@ impl Finish<'_> {
     pub fn write<T: Value>(&self, form: Form, block: &Block, out: &Shared<T>) {
         for panel in block.panels() {
             let first = block.columns.start + panel.start;
-            for run in runs(first..first + panel.len(), form.area) {
+            for run in runs(first..first + panel.len(), form.len) {
                 let within = panel.start + run.columns().start..panel.start + run.columns().end;
                 for index in 0..block.rows {
                     let row = block.first_row + index;
-                    let start = (run.picture() * form.rows + row) * form.area + run.pixels().start;
+                    let start = form.place(run.picture(), row, run.pixels().start);
                     // SAFETY: blocks have different rows or columns, runs of a block different columns.
                     let out = unsafe { out.part(start, run.pixels().len()) };
                     let constant = self.constant(form, run.picture(), row);
@@ -56,11 +71,11 @@ impl Finish<'_> {
     pub fn write_gated<T: Value>(&self, form: Form, block: &Block, out: &Shared<T>) {
         for panel in block.panels() {
             let first = block.columns.start + panel.start;
-            for run in runs(first..first + panel.len(), form.area) {
+            for run in runs(first..first + panel.len(), form.len) {
                 let within = panel.start + run.columns().start..panel.start + run.columns().end;
                 for index in 0..block.rows {
                     let row = block.first_row + index;
-                    let start = (run.picture() * form.rows + row) * form.area + run.pixels().start;
+                    let start = form.place(run.picture(), row, run.pixels().start);
                     // SAFETY: as above.
                     let out = unsafe { out.part(start, run.pixels().len()) };
                     let bias = self.bias.map_or([0.0; 2], |bias| [bias[row], bias[form.rows + row]]);

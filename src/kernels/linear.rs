@@ -96,7 +96,7 @@ impl Linear {
                 rows: of_channels.as_ref().map(Values::f32).transpose()?,
                 values: of_values.as_ref().map(Values::f32).transpose()?,
             };
-            let form = Form { rows: dims[1], area: dims[2..].iter().product() };
+            let form = Form::whole(dims[1], dims[2..].iter().product());
             return if kept == Kept::ForProduct && self.weight.dtype() == DType::BF16 {
                 self.map::<bf16>(input, finish, dims, |finish, block, room| finish.write(form, block, room))
             } else {
@@ -113,7 +113,7 @@ impl Linear {
     pub fn geglu_over_channels(&self, input: Input) -> Result<Tensor> {
         let dims = self.mapped(input, 2)?;
         if self.takes(input) {
-            let form = Form { rows: dims[1], area: dims[2..].iter().product() };
+            let form = Form::whole(dims[1], dims[2..].iter().product());
             let finish = Finish::default();
             return if self.weight.dtype() == DType::BF16 {
                 self.map::<bf16>(input, finish, dims, |finish, block, room| {

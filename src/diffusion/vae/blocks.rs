@@ -43,15 +43,15 @@ impl MidBlock {
         })
     }
 
-    pub fn forward(&self, x: &Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
+    pub fn forward(&self, x: Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
         interrupt.check()?;
-        let mut h = self.first.forward(x.into(), None)?;
+        let mut h = self.first.consume(x)?;
         if let Some(attention) = &self.attention {
             interrupt.check()?;
             h = attention.forward(&h)?;
         }
         interrupt.check()?;
-        Ok(self.last.forward((&h).into(), None)?)
+        Ok(self.last.consume(h)?)
     }
 }
 

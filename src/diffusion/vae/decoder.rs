@@ -45,7 +45,7 @@ impl Decoder {
 
     /// `[B, latent channels, h, w]` to `[B, 3, h * factor, w * factor]`.
     pub fn forward(&self, latents: &Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
-        let mut h = self.mid.forward(&self.conv_in.forward(latents)?, interrupt)?;
+        let mut h = self.mid.forward(self.conv_in.forward(latents)?, interrupt)?;
         for level in &self.levels {
             h = level.forward(h, interrupt)?;
         }
@@ -71,7 +71,7 @@ impl Level {
         let mut h = x;
         for resnet in &self.resnets {
             interrupt.check()?;
-            h = resnet.forward((&h).into(), None)?;
+            h = resnet.consume(h)?;
         }
         if let Some(upsample) = &self.upsample {
             interrupt.check()?;

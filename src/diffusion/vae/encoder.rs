@@ -48,7 +48,7 @@ impl Encoder {
         for level in &self.levels {
             h = level.forward(h, interrupt)?;
         }
-        h = self.mid.forward(&h, interrupt)?;
+        h = self.mid.forward(h, interrupt)?;
         Ok(self.conv_out.apply(Input::from(&h).after(Before::NormSilu(&self.norm_out)), Addends::NONE)?)
     }
 }
@@ -69,7 +69,7 @@ impl Level {
         let mut h = x;
         for resnet in &self.resnets {
             interrupt.check()?;
-            h = resnet.forward((&h).into(), None)?;
+            h = resnet.consume(h)?;
         }
         if let Some(downsample) = &self.downsample {
             interrupt.check()?;

@@ -4,7 +4,7 @@
 //!
 //! `M` is 4 for weights of f32. For bf16 it is 2: its transforms only add, so that rounding costs little.
 //!
-//! Tiles are the columns of `(M + 2)^2` products. A band of tiles goes through three sweeps: transform, multiply, transform
+//! Tiles are the columns of `(M + 2)^2` products. A band of tiles, of a strip of lines, goes through three sweeps: transform, multiply, transform
 //! back. Weights of f32 and bf16 are transformed at each call: that is a small part of the work where pixels are many, and
 //! keeps no second copy of them. Those of 8 bits are quantised after their transform, as the tiles are, each product's with
 //! scales of its own; they are kept.
@@ -20,11 +20,13 @@ use half::bf16;
 use rayon::prelude::*;
 
 use self::transform::{Grid, Lanes, back_tile, picture_tile};
+use self::weights::Matrices;
 pub(super) use self::weights::{Factors, in_bytes};
 use super::finish::{Finish, Form, add};
 use super::int8::BLOCK_WORDS;
 use super::maths::Maths;
 use super::panel::{Words, quantise};
+use super::planes::Pictures;
 use super::processor::instructions;
 use super::scratch::with_room;
 use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
@@ -70,18 +72,18 @@ impl Kind for bf16 {
     }
 }
 
-/// The pictures and sizes of one convolution.
+/// Strips of pictures, and what becomes of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Picture<'a, T> {
-    /// `[B, C, height, width]`, framed by one line of zeros, and on the right and below by what fills up the last tiles;
-    /// behind them [`SLACK`] values that no pixel depends on.
-    pub planes: &'a [T],
-    pub height: usize,
-    pub width: usize,
-    pub batch: usize,
-    pub channels: usize,
-    pub out_height: usize,
-    pub out_width: usize,
+struct Picture<'a, T> {
+    /// `[B, C, height, width]`: a line more above and below than comes out, and what fills up the last tiles; behind them
+    /// [`SLACK`] values that no pixel depends on.
+    planes: &'a [T],
+    height: usize,
+    width: usize,
+    batch: usize,
+    channels: usize,
+    out_height: usize,
+    out_width: usize,
 }
 
 /// True where this way is the faster one.
@@ -89,25 +91,38 @@ pub(super) fn pays(pixels: usize, channels: usize, channels_out: usize) -> bool 
     pixels >= LEAST_PIXELS && channels.min(channels_out) >= LEAST_CHANNELS && channels.is_multiple_of(2)
 }
 
-/// Lines and columns that planes need beyond the frame.
-pub(super) fn filling<T: Kind>(height: usize, width: usize) -> (usize, usize) {
-    (height.next_multiple_of(T::M) - height, width.next_multiple_of(T::M) - width)
+/// Columns that planes need beyond the frame.
+pub(super) fn filling<T: Kind>(width: usize) -> usize {
+    width.next_multiple_of(T::M) - width
 }
 
-/// The convolution `[B, channels_out, out_height, out_width]`.
+/// The convolution `[B, channels_out, height, width]` of pictures that are framed by one line of zeros, and on the right by
+/// what fills up the last tiles.
 pub(super) fn convolve<T: Kind>(
-    picture: Picture<T>,
+    pictures: &Pictures,
+    (height, width): (usize, usize),
     factors: Factors<T>,
     channels_out: usize,
     finish: Finish,
 ) -> Vec<f32> {
-    let area = picture.out_height * picture.out_width;
+    let (batch, channels, area) = (pictures.batch, pictures.parts.channels(), height * width);
     #[expect(unsafe_code, reason = "the result is written once")]
-    // SAFETY: the tiles cover every pixel, the rows every channel.
+    // SAFETY: the strips cover every line, their tiles every pixel, the rows every channel.
     unsafe {
-        written::<f32>(picture.batch * channels_out * area, |room| {
-            let form = Form { rows: channels_out, area };
-            Walk::new(picture, channels_out).run(factors, &Target { finish, form, room });
+        written::<f32>(batch * channels_out * area, |room| {
+            factors.with_matrices((channels_out, channels), |matrices| {
+                for lines in pictures.strips::<T>(height, 1) {
+                    let form = Form { rows: channels_out, area, first: lines.start * width, len: lines.len() * width };
+                    let framed = lines.start..lines.end.next_multiple_of(T::M) + 2;
+                    pictures.with_lines(framed.clone(), |planes| {
+                        let (height, out_height) = (framed.len(), lines.len());
+                        let framed_width = pictures.width();
+                        let picture =
+                            Picture { planes, height, width: framed_width, batch, channels, out_height, out_width: width };
+                        Walk::new(picture, channels_out).with_bands(matrices, &Target { finish, form, room });
+                    });
+                }
+            });
         })
     }
 }
@@ -160,49 +175,30 @@ impl<'a, T: Kind> Walk<'a, T> {
         self.picture.batch * self.rows * self.columns
     }
 
-    fn run(&self, factors: Factors<T>, target: &Target) {
-        let weights = match factors {
-            Factors::Weights(weights) => weights,
-            Factors::Bytes(points) => return self.with_bands(&|point| Weights::Int8(&points[point]), target),
-        };
-        let of_matrix = self.channels_out * self.picture.channels;
-        with_room(self.points * of_matrix, |matrices| {
-            self.transform_matrices(weights, matrices);
-            let matrices = &*matrices;
-            self.with_bands(&|point| T::weights(&matrices[point * of_matrix..][..of_matrix]), target);
-        });
-    }
-
-    fn with_bands<'m>(&self, matrix: &(impl Fn(usize) -> Weights<'m> + Sync), target: &Target) {
+    fn with_bands(&self, matrices: Matrices<T>, target: &Target) {
         let (of_tiles, of_sums) = (self.words * COLUMNS, self.channels_out * COLUMNS);
         with_room(self.points * self.panels * of_tiles, |tiles| {
             with_room(self.points * self.panels * of_sums, |sums| {
-                self.run_bands(matrix, tiles, sums, target);
+                self.run_bands(matrices, tiles, sums, target);
             });
         });
     }
 
-    fn run_bands<'m>(
-        &self,
-        matrix: &(impl Fn(usize) -> Weights<'m> + Sync),
-        tiles: &mut [u32],
-        sums: &mut [f32],
-        target: &Target,
-    ) {
+    fn run_bands(&self, matrices: Matrices<T>, tiles: &mut [u32], sums: &mut [f32], target: &Target) {
         for first in (0..self.tiles()).step_by(self.panels * COLUMNS) {
             let band = first..(first + self.panels * COLUMNS).min(self.tiles());
             self.transform(&band, tiles);
             let vectors = |panel: usize| (band.len() - panel * COLUMNS).min(COLUMNS).div_ceil(LANES);
             let panels = band.len().div_ceil(COLUMNS);
-            if let Weights::Int8(_) = matrix(0) {
+            if let Matrices::Bytes(_) = matrices {
                 let lines = Words::Bytes.lines(self.words / 2);
                 with_room(self.points * self.panels * lines * COLUMNS, |bytes| {
                     self.quantise(tiles, panels, bytes);
-                    self.multiply((matrix, Words::Bytes), bytes, sums, panels, &vectors);
+                    self.multiply((matrices, Words::Bytes), bytes, sums, panels, &vectors);
                 });
             } else {
                 // Of these, too, a word is a line.
-                self.multiply((matrix, Words::F32), tiles, sums, panels, &vectors);
+                self.multiply((matrices, Words::F32), tiles, sums, panels, &vectors);
             }
             self.transform_back(&band, sums, target);
         }
@@ -260,9 +256,9 @@ impl<'a, T: Kind> Walk<'a, T> {
     }
 
     /// Fills `[points, panels, channels_out, COLUMNS]`.
-    fn multiply<'m>(
+    fn multiply(
         &self,
-        (matrix, kind): (&(impl Fn(usize) -> Weights<'m> + Sync), Words),
+        (matrices, kind): (Matrices<T>, Words),
         tiles: &[u32],
         sums: &mut [f32],
         panels: usize,
@@ -278,7 +274,7 @@ impl<'a, T: Kind> Walk<'a, T> {
             .flat_map(|point| (0..self.channels_out).step_by(share).map(move |row| (point, row)))
             .collect();
         tasks.into_par_iter().with_max_len(1).for_each(|(point, first)| {
-            let weights = matrix(point);
+            let weights = matrices.at(point);
             let end = (first + share).min(self.channels_out);
             for row in (first..end).step_by(ROWS) {
                 let rows = ROWS.min(end - row);
@@ -335,7 +331,7 @@ impl<'a, T: Kind> Walk<'a, T> {
                 break;
             }
             let len = (run.len * T::M).min(self.picture.out_width - x);
-            let start = (run.picture * form.rows + row) * form.area + y * self.picture.out_width + x;
+            let start = form.place(run.picture, row, y * self.picture.out_width + x);
             #[expect(unsafe_code, reason = "tasks write from many threads")]
             // SAFETY: runs have different tiles, tasks different channels.
             let out = unsafe { room.part(start, len) };

@@ -5,8 +5,9 @@
 use rayon::prelude::*;
 
 use super::transform::{Lanes, weight_tile};
-use super::{Kind, LANES, Walk};
+use super::{Kind, LANES};
 use crate::kernels::int8::Int8;
+use crate::kernels::scratch::with_room;
 use crate::kernels::tile::Weights;
 use crate::kernels::values::Shared;
 use crate::kernels::vector::widest;
@@ -21,6 +22,36 @@ pub(in crate::kernels) enum Factors<'a, T> {
     Weights(&'a [T]),
     /// Of [`in_bytes`].
     Bytes(&'a [Int8]),
+}
+
+/// The transformed weights of each product of a tile.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Matrices<'a, T> {
+    /// `[points, channels_out, C]`, and how long one of them is.
+    Values(&'a [T], usize),
+    Bytes(&'a [Int8]),
+}
+
+impl<'a, T: Kind> Matrices<'a, T> {
+    pub fn at(self, point: usize) -> Weights<'a> {
+        match self {
+            Self::Values(all, len) => T::weights(&all[point * len..][..len]),
+            Self::Bytes(all) => Weights::Int8(&all[point]),
+        }
+    }
+}
+
+impl<T: Kind> Factors<'_, T> {
+    /// Runs with the matrices `rows` x `channels`.
+    pub(super) fn with_matrices(self, (rows, channels): (usize, usize), run: impl FnOnce(Matrices<T>)) {
+        match self {
+            Self::Bytes(points) => run(Matrices::Bytes(points)),
+            Self::Weights(weights) => with_room((T::M + 2) * (T::M + 2) * rows * channels, |matrices| {
+                transform_matrices(weights, (rows, channels), matrices);
+                run(Matrices::Values(matrices, rows * channels));
+            }),
+        }
+    }
 }
 
 /// The transformed weights of each product of a tile, for weights `[rows, channels, 3, 3]`.
@@ -50,27 +81,23 @@ pub(in crate::kernels) fn in_bytes(weights: Weights, rows: usize, channels: usiz
     matrices.chunks_exact(rows * channels).map(|matrix| Int8::of(Weights::F32(matrix), channels)).collect()
 }
 
-impl<T: Kind> Walk<'_, T> {
-    /// Fills the weights' matrices, `[points, channels_out, C]`.
-    pub(super) fn transform_matrices(&self, weights: &[T], matrices: &mut [T]) {
-        let (channels, rows) = (self.picture.channels, self.channels_out);
-        let room = Shared::of(matrices);
-        weights.par_chunks_exact(channels * 9).enumerate().with_min_len(4).for_each_init(
-            Vec::new,
-            |out, (row, weights)| {
-                out.resize(self.points * channels, T::default());
-                transform_weights(weights, out);
-                for (point, values) in out.chunks_exact(channels).enumerate() {
-                    #[expect(unsafe_code, reason = "tasks write from many threads")]
-                    // SAFETY: rows are different.
-                    let part = unsafe { room.part((point * rows + row) * channels, channels) };
-                    for (out, value) in part.iter_mut().zip(values) {
-                        out.write(*value);
-                    }
+/// Fills the weights' matrices, `[points, rows, channels]`.
+fn transform_matrices<T: Kind>(weights: &[T], (rows, channels): (usize, usize), matrices: &mut [T]) {
+    let points = matrices.len() / (rows * channels).max(1);
+    let room = Shared::of(matrices);
+    weights.par_chunks_exact(channels * 9).enumerate().with_min_len(4).for_each(|(row, weights)| {
+        with_room(points * channels, |out| {
+            transform_weights(weights, out);
+            for (point, values) in out.chunks_exact(channels).enumerate() {
+                #[expect(unsafe_code, reason = "tasks write from many threads")]
+                // SAFETY: rows are different.
+                let part = unsafe { room.part((point * rows + row) * channels, channels) };
+                for (out, value) in part.iter_mut().zip(values) {
+                    out.write(*value);
                 }
-            },
-        );
-    }
+            }
+        });
+    });
 }
 
 widest! {
