@@ -2,18 +2,28 @@
 //! of 30 steps, which is all of them in turn. SIDE is in latents, ROWS how many pictures are made at once.
 //!
 //!     PARTS_MODEL=folder PRECISION=f32|bf16|int8 PARTS=unet,vae,clip RUNS=3 cargo bench --bench parts
+//!
+//! With WHERE=1 it tells where the time of the last part goes: how long the kernels take by kind and size, and what share of
+//! PEAK, the GFLOP/s that `kernels.rs` measures, that is.
 
 #![expect(clippy::print_stdout, reason = "the numbers are what it is for")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Debug;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use calotype::checkpoint::{self, ModelFiles};
 use calotype::diffusion::Interrupt;
 use calotype::request::{ClipSkip, Companions};
 use candle_core::{DType, Device, Tensor};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Of a picture.
 const STEPS: usize = 30;
@@ -28,6 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dtype = if precision == "f32" { DType::F32 } else { DType::BF16 };
     let runs: usize = setting("RUNS", "3").parse()?;
     let parts = setting("PARTS", "unet,vae,clip");
+    let kernels = Kernels::default();
+    if std::env::var_os("WHERE").is_some() {
+        tracing_subscriber::registry().with(kernels.clone()).init();
+    }
     calotype::kernels::keep_freed_memory();
     let files = ModelFiles::at(Path::new(&model))?;
     let description = checkpoint::describe(&files, &Companions::default())?;
@@ -54,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // A whole picture needs no warming up.
         let warm_up = usize::from(part != "picture");
         for run in 0..runs + warm_up {
+            kernels.0.lock().map_err(|_| "a kernel panicked")?.clear();
             let started = Instant::now();
             match part {
                 "unet" => drop(step(&latents, &states)?),
@@ -76,6 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         seconds.sort_by(f64::total_cmp);
         println!("{part} {precision}: median {:.3} s, least {:.3} s", seconds[runs / 2], seconds[0]);
     }
+    kernels.print(setting("PEAK", "0").parse()?);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("peak memory unknown"));
     Ok(())
@@ -84,4 +100,71 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn wave(shape: &[usize], step: f32) -> candle_core::Result<Tensor> {
     let count: usize = shape.iter().product();
     Tensor::from_vec((0..count).map(|i| (i as f32 * step).sin()).collect::<Vec<_>>(), shape, &Device::Cpu)
+}
+
+/// Calls, time and multiplications (with their additions) of each kind of kernel.
+#[derive(Clone, Default)]
+struct Kernels(Arc<Mutex<BTreeMap<String, (usize, Duration, u64)>>>);
+
+/// A kernel that runs.
+struct Running {
+    started: Instant,
+    kind: String,
+    products: u64,
+}
+
+impl Visit for Running {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.kind += &format!(" {} {value:?}", field.name());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "products" => self.products = value,
+            name => self.kind += &format!(" {name} {value}"),
+        }
+    }
+}
+
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Kernels {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id).filter(|span| span.metadata().target().starts_with("calotype::kernels"))
+        else {
+            return;
+        };
+        let mut running = Running { started: Instant::now(), kind: span.name().to_owned(), products: 0 };
+        attributes.record(&mut running);
+        span.extensions_mut().insert(running);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let Some(span) = context.span(&id) else { return };
+        let extensions = span.extensions();
+        let (Some(running), Ok(mut kinds)) = (extensions.get::<Running>(), self.0.lock()) else { return };
+        let (calls, time, products) = kinds.entry(running.kind.clone()).or_default();
+        *calls += 1;
+        *time += running.started.elapsed();
+        *products += running.products;
+    }
+}
+
+impl Kernels {
+    /// The longest first.
+    fn print(&self, peak: f64) {
+        let kinds = self.0.lock().map(|kinds| kinds.clone()).unwrap_or_default();
+        let mut kinds: Vec<_> = kinds.into_iter().collect();
+        kinds.sort_by_key(|(_, (_, time, _))| std::cmp::Reverse(*time));
+        for (kind, (calls, time, products)) in kinds {
+            let (seconds, work) = (time.as_secs_f64(), 2e-9 * products as f64);
+            print!("{kind}: {calls} calls, {seconds:.3} s, {work:.1} GFLOP, {:.0} GFLOP/s", work / seconds);
+            println!(
+                "{}",
+                if peak > 0.0 {
+                    format!(", {:.0} % of the peak", 100.0 * work / seconds / peak)
+                } else {
+                    String::new()
+                }
+            );
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What may be typed to have a picture sooner that is another one.
+//! What may be typed to have a picture sooner, or with less memory, that is another one.
 
 use clap::Args;
 
@@ -6,7 +6,7 @@ use crate::request::{Accelerations, BlockCaching, GuidanceInterval, RequestError
 
 /// Off unless typed.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Faster, with another picture")]
+#[command(next_help_heading = "Faster or lighter, with another picture")]
 pub struct AccelerationOptions {
     /// Guide only from this share of the steps on, 0 to 1; outside of the interval a step takes half the time
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, hide_default_value = true, allow_negative_numbers = true)]
@@ -23,6 +23,9 @@ pub struct AccelerationOptions {
     /// Join this share of the tokens before attention, 0 to 0.75 (ToMe); counts where a model attends on its finest level
     #[arg(long, value_name = "RATIO", default_value_t = 0.0, hide_default_value = true, allow_negative_numbers = true)]
     pub token_merging: f64,
+    /// Decode in overlapping tiles of 64 x 64 latents (512 x 512 pixels): large pictures take no more memory than one of them
+    #[arg(long)]
+    pub decode_in_tiles: bool,
 }
 
 impl AccelerationOptions {
@@ -33,6 +36,7 @@ impl AccelerationOptions {
             guidance_interval: GuidanceInterval::new(self.guidance_from, self.guidance_to)?,
             block_caching: caching.transpose()?,
             token_merging: TokenMerging::new(self.token_merging)?,
+            decoding_in_tiles: self.decode_in_tiles,
         })
     }
 }

@@ -70,6 +70,8 @@ struct Measured {
     times: Times,
     /// Of each step but the first, the shortest first.
     steps: Vec<f64>,
+    /// How often a step touched memory that the program did not have yet; the middle one of those that are measured.
+    page_faults: Option<u64>,
 }
 
 pub(super) fn run(options: &BenchOptions) -> Result<(), Failure> {
@@ -100,13 +102,16 @@ fn measure(options: &BenchOptions) -> Result<Measured, Failure> {
     let ordered = Ordered { request, start_image: None, networks, preview_decoder: None };
     let mut ends = Vec::new();
     let drawn = session.draw(JobId(0), ordered, |_, _, _| {
-        ends.push(Instant::now());
+        ends.push((Instant::now(), page_faults()));
         Ok(())
     });
     session.end();
-    let mut steps: Vec<f64> = ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+    let mut steps: Vec<f64> = ends.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_secs_f64()).collect();
     steps.sort_by(f64::total_cmp);
-    Ok(Measured { facts, size, accelerations, loading, times: drawn?.times, steps })
+    let mut faults: Vec<u64> = ends.windows(2).filter_map(|pair| Some(pair[1].1? - pair[0].1?)).collect();
+    faults.sort_unstable();
+    let page_faults = faults.get(faults.len() / 2).copied();
+    Ok(Measured { facts, size, accelerations, loading, times: drawn?.times, steps, page_faults })
 }
 
 /// What most pictures are: guided, one evaluation of the network a step.
@@ -170,6 +175,7 @@ impl Measured {
             "steps": self.steps,
             "decoding": decoding,
             "most_memory_bytes": most_memory(),
+            "page_faults_a_step": self.page_faults,
         })
     }
 }
@@ -202,4 +208,11 @@ fn most_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+/// How often the process has touched memory that had to be fetched for it, where the system tells.
+fn page_faults() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in brackets may have spaces in it; of what is behind it the eighth is `minflt`, see proc(5).
+    stat.rsplit(')').next()?.split_whitespace().nth(7)?.parse().ok()
 }

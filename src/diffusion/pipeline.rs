@@ -21,7 +21,7 @@ use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::{LearnedWord, Tokenizer};
-use crate::request::{Accelerations, GenerationRequest, GuidanceInterval, ImageSize};
+use crate::request::{Accelerations, GenerationRequest, ImageSize};
 
 /// A model with all its parts, ready to draw.
 pub struct StableDiffusion {
@@ -58,7 +58,7 @@ pub struct Generation<'a> {
     denoiser: Denoiser<'a>,
     sampler: Sampler,
     first_step: usize,
-    guidance_interval: GuidanceInterval,
+    accelerations: Accelerations,
 }
 
 /// What a step has shown.
@@ -180,8 +180,7 @@ impl StableDiffusion {
         };
         let denoiser = self.denoiser(request, interrupt)?;
         let sampler = Sampler::start(solver(request), schedule, noise, start, &self.device)?;
-        let guidance_interval = request.accelerations.guidance_interval;
-        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
+        Ok(Generation { model: self, denoiser, sampler, first_step, accelerations: request.accelerations })
     }
 
     /// Goes on with a picture from a state that [`Generation::state`] gave for the same request.
@@ -206,8 +205,7 @@ impl StableDiffusion {
         if let (Some(cache), Some(deep)) = (&mut denoiser.deep_cache, &state.deep) {
             cache.restore(deep, self.dtype, &self.device)?;
         }
-        let guidance_interval = request.accelerations.guidance_interval;
-        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
+        Ok(Generation { model: self, denoiser, sampler, first_step, accelerations: request.accelerations })
     }
 
     /// The levels that a request visits, and the step that it starts at.
@@ -317,7 +315,7 @@ impl Generation<'_> {
         let denoiser = &mut self.denoiser;
         let mut call = self.sampler.calls();
         let (done, all) = (self.sampler.step() - self.first_step, self.sampler.steps() - self.first_step);
-        let is_guided = self.guidance_interval.holds(done, all);
+        let is_guided = self.accelerations.guidance_interval.holds(done, all);
         let mut denoise = |x: &Tensor, level| {
             call += 1;
             denoiser.denoise(x, level, Moment { call: call - 1, is_guided }, interrupt)
@@ -364,7 +362,11 @@ impl Generation<'_> {
     pub fn decode(&self, interrupt: Interrupt) -> Result<RgbImage, DiffusionError> {
         let vae = &self.model.vae;
         let own = vae.unscale(&self.latents()?)?.to_dtype(self.model.dtype)?;
-        pixels::to_picture(&vae.decode(&own, interrupt)?)
+        let decoded = match self.accelerations.decoding_in_tiles {
+            true => vae.decode_in_tiles(&own, interrupt)?,
+            false => vae.decode(&own, interrupt)?,
+        };
+        pixels::to_picture(&decoded)
     }
 }
 

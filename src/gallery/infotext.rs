@@ -127,6 +127,9 @@ fn accelerations(request: &GenerationRequest) -> Vec<(&'static str, String)> {
     if share != TokenMerging::default() {
         pairs.push(("Token merging ratio", share.get().to_string()));
     }
+    if request.accelerations.decoding_in_tiles {
+        pairs.push(("Decoded in tiles", true.to_string()));
+    }
     pairs
 }
 

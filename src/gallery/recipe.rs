@@ -39,6 +39,7 @@ const KEYS: Keys = &[
     ("DeepCache interval", Field::CachingInterval),
     ("DeepCache branch", Field::CachingBranch),
     ("Token merging ratio", Field::TokenMerging),
+    ("Decoded in tiles", Field::Tiles),
     ("Sigmas", Field::Sigmas),
     ("Told original size", Field::OriginalSize),
     ("Told crop", Field::Crop),

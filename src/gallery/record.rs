@@ -453,11 +453,12 @@ pub(super) mod samples {
         let interval = proptest::option::of((0.0..=0.5_f64, 0.5..=1.0_f64));
         let caching = proptest::option::of((2_u32..=10, 0_u32..=11));
         let merging = prop_oneof![Just(0.0), 0.0..=TokenMerging::MOST];
-        (interval, caching, merging).prop_map(|(interval, caching, merging)| Accelerations {
+        (interval, caching, merging, any::<bool>()).prop_map(|(interval, caching, merging, tiles)| Accelerations {
             guidance_interval: interval
                 .map_or_else(GuidanceInterval::default, |(from, to)| GuidanceInterval::new(from, to).unwrap()),
             block_caching: caching.map(|(interval, branch)| BlockCaching::new(interval, branch).unwrap()),
             token_merging: TokenMerging::new(merging).unwrap(),
+            decoding_in_tiles: tiles,
         })
     }
 }

@@ -25,6 +25,8 @@ pub enum Sight {
 /// # Errors
 /// When the shapes do not fit or the device fails.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, sight: Sight) -> Result<Tensor> {
+    let (keys, area) = (k.dim(2)?, q.dim(2)?);
+    let _span = tracing::trace_span!("attention", keys, area, products = 2 * q.elem_count() * keys).entered();
     if q.device().is_cpu() && k.dtype() == q.dtype() && v.dtype() == q.dtype() {
         match q.dtype() {
             DType::F32 => return flash::<f32>(q, k, v, heads, sight),

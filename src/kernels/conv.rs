@@ -91,6 +91,9 @@ impl Conv2d {
         let (out_height, out_width) = (side(size.0), side(size.1));
         let out = [batch, channels_out, out_height, out_width];
         added.check(&out)?;
+        let area = out_height * out_width;
+        let products = batch * channels_out * area * channels * kernel * kernel;
+        let _span = tracing::trace_span!("convolution", kernel, area, products).entered();
         let tensors = input.contiguous()?;
         let values = InputValues::of(&tensors)?;
         let parts = values.f32()?;
@@ -101,7 +104,7 @@ impl Conv2d {
         };
         let pairs = norm.map(|norm| norm.affine(parts, batch)).transpose()?;
         let is_square3 = (kernel, self.stride, padding) == (3, 1, 1);
-        let is_transformed = is_square3 && winograd::pays(batch * out_height * out_width, channels, channels_out);
+        let is_transformed = is_square3 && winograd::pays(batch * area, channels, channels_out);
         let pictures = Pictures {
             parts,
             batch,

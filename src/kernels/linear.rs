@@ -171,6 +171,9 @@ impl Linear {
         write: impl Fn(&Finish, &Block, &Shared<T>) + Sync,
     ) -> Result<Tensor> {
         let batch = dims[0];
+        let area: usize = dims[2..].iter().product();
+        let products = batch * area * self.weight.elem_count();
+        let _span = tracing::trace_span!("linear", area, products).entered();
         let tensors = input.contiguous()?;
         let values = InputValues::of(&tensors)?;
         if input.tensor().dtype() == DType::BF16 {

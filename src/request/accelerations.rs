@@ -1,4 +1,4 @@
-//! What makes a picture sooner and another one: off unless asked for, each number checked.
+//! What makes a picture sooner, or with less memory, and another one: off unless asked for, each number checked.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct Accelerations {
     /// How many tokens are joined before attention.
     #[serde(default, skip_serializing_if = "is_default")]
     pub token_merging: TokenMerging,
+    /// Whether the VAE decodes overlapping tiles of 64 x 64 latents, which bounds its memory.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decoding_in_tiles: bool,
 }
 
 impl Accelerations {
@@ -33,6 +36,9 @@ impl Accelerations {
         }
         if !is_default(&self.token_merging) {
             facts.push(("Token merging ratio", self.token_merging.get().to_string()));
+        }
+        if self.decoding_in_tiles {
+            facts.push(("Decoding", "in tiles".to_owned()));
         }
         facts
     }
@@ -231,11 +237,12 @@ mod tests {
             guidance_interval: GuidanceInterval::new(0.1, 0.8).unwrap(),
             block_caching: BlockCaching::new(3, 0).ok(),
             token_merging: TokenMerging::new(0.5).unwrap(),
+            decoding_in_tiles: true,
         };
         let text = serde_json::to_string(&on).unwrap();
         assert_eq!(
             text,
-            r#"{"guidance_interval":{"from":0.1,"to":0.8},"block_caching":{"interval":3},"token_merging":0.5}"#
+            r#"{"guidance_interval":{"from":0.1,"to":0.8},"block_caching":{"interval":3},"token_merging":0.5,"decoding_in_tiles":true}"#
         );
         assert_eq!(serde_json::from_str::<Accelerations>(&text).unwrap(), on);
     }

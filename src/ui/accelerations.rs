@@ -1,4 +1,4 @@
-//! The folded group of what makes a picture sooner and another one.
+//! The folded group of what makes a picture sooner, or with less memory, and another one.
 
 use egui::{CollapsingHeader, DragValue, Slider, Ui};
 
@@ -14,15 +14,17 @@ const TO_WIDTH: f32 = 14.0;
 /// Draws it.
 pub fn show(ui: &mut Ui, faster: &mut Accelerations) {
     let is_off = *faster == Accelerations::default();
-    let name = if is_off { "Faster, with another picture" } else { "Faster, with another picture (on)" };
+    let name =
+        if is_off { "Faster or lighter, with another picture" } else { "Faster or lighter, with another picture (on)" };
     let header = CollapsingHeader::new(name).id_salt("faster").show_unindented(ui, |ui| {
         guided_steps(ui, &mut faster.guidance_interval);
         block_caching(ui, &mut faster.block_caching);
         token_merging(ui, &mut faster.token_merging);
+        decoding(ui, &mut faster.decoding_in_tiles);
     });
     header
         .header_response
-        .on_hover_text("Ways to take less time, each at the price of another picture; all off at first");
+        .on_hover_text("Ways to take less time or memory, each at the price of another picture; all off at first");
 }
 
 fn guided_steps(ui: &mut Ui, interval: &mut GuidanceInterval) {
@@ -92,4 +94,14 @@ fn token_merging(ui: &mut Ui, merging: &mut TokenMerging) {
     let mut share = merging.get();
     slider_row(ui, "Merging", tip, |ui| ui.add(Slider::new(&mut share, 0.0..=TokenMerging::MOST).fixed_decimals(2)));
     *merging = TokenMerging::new(share).unwrap_or(*merging);
+}
+
+fn decoding(ui: &mut Ui, in_tiles: &mut bool) {
+    ui.horizontal(|ui| {
+        row_label(ui, "Decoding", LABEL_WIDTH);
+        ui.checkbox(in_tiles, "In tiles").on_hover_text(
+            "The finished picture is decoded in overlapping tiles of 512 x 512 pixels: a large one then takes no more memory than \
+             one of them, and its colours may differ a little",
+        );
+    });
 }

@@ -39,6 +39,33 @@ fn every_acceleration_is_in_the_file_changes_the_picture_and_is_heeded_by_verify
 }
 
 #[test]
+fn decoding_in_tiles_changes_large_pictures_a_little_and_small_ones_not() {
+    let home = tempfile::tempdir().unwrap();
+    let model = fixtures().join("tiny-eps");
+    // 66 x 16 latents and 64 x 16.
+    for (side, is_same) in [("264", false), ("256", true)] {
+        let small = ["--width", side, "--height", "64", "--precision", "f32", "--seed", "7"];
+        assert_ends(&generate(home.path(), &[&small[..], &["--output", "whole.png"]].concat()), 0, "");
+        assert_ends(
+            &generate(home.path(), &[&small[..], &["--decode-in-tiles", "--output", "tiled.png"]].concat()),
+            0,
+            "",
+        );
+        let open = |name: &str| image::open(home.path().join(name)).unwrap().into_rgb8();
+        let (whole, tiled) = (open("whole.png"), open("tiled.png"));
+        assert_eq!(whole.dimensions(), tiled.dimensions());
+        assert_eq!(whole == tiled, is_same, "{side}");
+        let square = |(a, b): (&u8, &u8)| (f64::from(*a) - f64::from(*b)).powi(2);
+        let error = whole.iter().zip(tiled.iter()).map(square).sum::<f64>() / whole.len() as f64;
+        assert!(error < 100.0, "mean of squares {error}");
+        let told = json_lines(&calotype(home.path(), &["info", "--json", "tiled.png"])).remove(0);
+        assert_eq!(told["accelerations"], json!({"decoding_in_tiles": true}));
+        let verified = calotype(home.path(), &["verify", "tiled.png", "--model", model.to_str().unwrap()]);
+        assert!(text(&verified.stdout).starts_with("the same: all"), "{}", text(&verified.stdout));
+    }
+}
+
+#[test]
 fn what_no_acceleration_can_be_is_wrong_usage() {
     let home = tempfile::tempdir().unwrap();
     for (options, hint) in [

@@ -19,8 +19,24 @@ fn bench_measures_every_part_of_a_picture() {
     for key in ["loading", "prompts", "step", "decoding"] {
         assert!(measured[key].as_f64().unwrap() > 0.0, "{key} in {measured}");
     }
+    assert!(measured["most_memory_bytes"].as_u64().is_none_or(|bytes| bytes > 1 << 20), "{measured}");
     let said = text(&calotype(home.path(), &own).stdout);
     assert!(said.starts_with("model      tiny-eps\n") && said.contains("so a picture of 20 steps takes"), "{said}");
     assert_ends(&calotype(home.path(), &["bench", "--width", "100"]), 2, "multiple of 8");
     assert!(std::fs::read_dir(home.path()).unwrap().flatten().all(|entry| entry.path().is_dir()), "a picture was kept");
+}
+
+/// What a step computes in is kept from step to step: no memory is fetched for it.
+#[test]
+#[cfg(target_os = "linux")]
+fn steps_fetch_no_memory_once_they_run() {
+    let home = tempfile::tempdir().unwrap();
+    for more in [&["--precision", "f32"][..], &["--precision", "bf16"], &["--precision", "int8"]] {
+        let output = calotype(home.path(), &[&["bench", "--steps", "7", "--json"][..], more].concat());
+        assert_ends(&output, 0, "");
+        let measured = json_lines(&output).remove(0);
+        let faults = measured["page_faults_a_step"].as_u64().unwrap();
+        // The middle of seven steps; a page has 4 KB, or 2 MB where memory is large.
+        assert!(faults <= 16, "{more:?}: {measured}");
+    }
 }

@@ -48,9 +48,9 @@ fn what_makes_a_picture_sooner_is_folded_away_and_said_where_it_is_on() {
     studio.window().get_by_label("More settings").click();
     studio.window().run();
     studio.assert_sees_not("Caching");
-    studio.window().get_by_label("Faster, with another picture").click();
+    studio.window().get_by_label("Faster or lighter, with another picture").click();
     studio.window().run();
-    for row in ["Guided from", "Guided up to", "Caching", "Merging"] {
+    for row in ["Guided from", "Guided up to", "Caching", "Merging", "In tiles"] {
         studio.assert_sees(row);
     }
     studio.assert_sees_not("Cached branch");
@@ -58,11 +58,12 @@ fn what_makes_a_picture_sooner_is_folded_away_and_said_where_it_is_on() {
         guidance_interval: GuidanceInterval::new(0.29, 0.8).unwrap(),
         block_caching: BlockCaching::new(3, 1).ok(),
         token_merging: TokenMerging::new(0.35).unwrap(),
+        decoding_in_tiles: true,
     };
     let mut studio = with_form(|form| form.fine.accelerations = accelerations);
     studio.window().get_by_label("More settings (changed)").click();
     studio.window().run();
-    studio.window().get_by_label("Faster, with another picture (on)").click();
+    studio.window().get_by_label("Faster or lighter, with another picture (on)").click();
     studio.window().run();
     studio.assert_sees("Cached branch");
     studio.type_prompt("a fox");

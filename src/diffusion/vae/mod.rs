@@ -4,6 +4,7 @@ mod blocks;
 mod config;
 mod decoder;
 mod encoder;
+mod tiles;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -94,6 +95,15 @@ impl Vae {
             Some(post_quant) => self.decoder.forward(&post_quant.forward(latents)?, interrupt),
             None => self.decoder.forward(latents, interrupt),
         }
+    }
+
+    /// As [`Vae::decode`], in overlapping tiles of at most 64 x 64 latents: with the memory of one of them, and a slightly
+    /// different picture.
+    ///
+    /// # Errors
+    /// As [`Vae::decode`].
+    pub fn decode_in_tiles(&self, latents: &Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
+        tiles::decode_in_tiles(latents, self.config.factor(), |tile| self.decode(tile, interrupt))
     }
 
     /// From the VAE's own scale to the U-Net's: `(z - shift) * scale`.

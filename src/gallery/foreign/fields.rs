@@ -79,6 +79,7 @@ pub enum Field {
     CachingBranch,
     /// The share of the tokens that join others.
     TokenMerging,
+    Tiles,
     /// Noise levels written by hand.
     Sigmas,
     /// The size that Stable Diffusion XL was told the picture had before.
@@ -170,7 +171,8 @@ impl Gathering {
             | Field::GuidanceTo
             | Field::CachingInterval
             | Field::CachingBranch
-            | Field::TokenMerging => self.acceleration(field, text),
+            | Field::TokenMerging
+            | Field::Tiles => self.acceleration(field, text),
             Field::Sigmas => fill(&mut recipe.sigmas, parsed(text)),
             Field::OriginalSize => fill(&mut recipe.micro_conditioning.original_size, text.trim().parse().ok()),
             Field::TargetSize => fill(&mut recipe.micro_conditioning.target_size, text.trim().parse().ok()),
@@ -220,6 +222,7 @@ impl Gathering {
             Field::GuidanceFrom => parsed(text).and_then(|share| guided(share, interval.to())),
             Field::GuidanceTo => parsed(text).and_then(|share| guided(interval.from(), share)),
             Field::TokenMerging => parsed(text).and_then(|share| merged(TokenMerging::new(share).ok()?)),
+            Field::Tiles => parsed(text).map(|decoding_in_tiles| Accelerations { decoding_in_tiles, ..*faster }),
             Field::CachingInterval => cached(parsed(text).and_then(|interval| BlockCaching::new(interval, 0).ok())),
             _ => cached(
                 caching.zip(parsed(text)).and_then(|(old, branch)| BlockCaching::new(old.interval(), branch).ok()),

@@ -11,6 +11,7 @@
 
 #![expect(clippy::inline_always, reason = "only what is inlined is compiled for its caller's processor features")]
 
+mod tiles;
 mod transform;
 mod weights;
 
@@ -19,19 +20,18 @@ use std::ops::Range;
 use half::bf16;
 use rayon::prelude::*;
 
-use self::transform::{Grid, Lanes, back_tile, picture_tile};
+use self::tiles::{Place, transform_sums, transform_word};
+use self::transform::Lanes;
 use self::weights::Matrices;
 pub(super) use self::weights::{Factors, in_bytes};
 use super::finish::{Finish, Form, add};
 use super::int8::BLOCK_WORDS;
-use super::maths::Maths;
 use super::panel::{Words, quantise};
 use super::planes::Pictures;
 use super::processor::instructions;
 use super::scratch::with_room;
 use super::tile::{COLUMNS, LANES, ROWS, Tile, Weights, multiply};
 use super::values::{Shared, Stored, written};
-use super::vector::widest;
 
 /// The most bytes of a band's transformed tiles and sums: they are to stay in the third-level cache.
 const BAND_BYTES: usize = 12 << 20;
@@ -52,6 +52,8 @@ pub(super) trait Kind: Stored {
     /// Values in a word.
     const OF_A_WORD: usize;
     fn weights(values: &[Self]) -> Weights<'_>;
+    /// What sixteen tiles see of a line: value j of each. `line` has the pixels of seventeen.
+    fn seen<const N: usize, const M: usize>(line: &[Self]) -> [Lanes; N];
 }
 
 impl Kind for f32 {
@@ -61,6 +63,18 @@ impl Kind for f32 {
     fn weights(values: &[Self]) -> Weights<'_> {
         Weights::F32(values)
     }
+
+    #[inline(always)]
+    fn seen<const N: usize, const M: usize>(line: &[Self]) -> [Lanes; N] {
+        let (columns, _) = line.as_chunks::<M>();
+        let mut seen = [Lanes::ZERO; N];
+        for (j, lanes) in seen.iter_mut().enumerate() {
+            for (lane, values) in lanes.0.iter_mut().zip(&columns[j / M..]) {
+                *lane = values[j % M];
+            }
+        }
+        seen
+    }
 }
 
 impl Kind for bf16 {
@@ -69,6 +83,20 @@ impl Kind for bf16 {
 
     fn weights(values: &[Self]) -> Weights<'_> {
         Weights::Bf16(values)
+    }
+
+    /// Two pixels are a word, whose halves are moved into place.
+    #[inline(always)]
+    fn seen<const N: usize, const M: usize>(line: &[Self]) -> [Lanes; N] {
+        let (pairs, _) = line.as_chunks::<2>();
+        let mut seen = [Lanes::ZERO; N];
+        for (j, lanes) in seen.iter_mut().enumerate() {
+            for (lane, pair) in lanes.0.iter_mut().zip(&pairs[j / 2..]) {
+                let word = u32::from(pair[0].to_bits()) | u32::from(pair[1].to_bits()) << 16;
+                *lane = f32::from_bits(if j % 2 == 0 { word << 16 } else { word & 0xffff_0000 });
+            }
+        }
+        seen
     }
 }
 
@@ -117,8 +145,15 @@ pub(super) fn convolve<T: Kind>(
                     pictures.with_lines(framed.clone(), |planes| {
                         let (height, out_height) = (framed.len(), lines.len());
                         let framed_width = pictures.width();
-                        let picture =
-                            Picture { planes, height, width: framed_width, batch, channels, out_height, out_width: width };
+                        let picture = Picture {
+                            planes,
+                            height,
+                            width: framed_width,
+                            batch,
+                            channels,
+                            out_height,
+                            out_width: width,
+                        };
                         Walk::new(picture, channels_out).with_bands(matrices, &Target { finish, form, room });
                     });
                 }
@@ -337,139 +372,6 @@ impl<'a, T: Kind> Walk<'a, T> {
             let out = unsafe { room.part(start, len) };
             let values = finish.values.map_or(&[][..], |values| &values[start..start + len]);
             add(out, &line[run.at * T::M..][..len], constant, values);
-        }
-    }
-}
-
-/// Where a word of every point of a panel goes.
-struct Place<'a> {
-    start: usize,
-    /// From a point to the next.
-    of_point: usize,
-    room: &'a Shared<'a, u32>,
-}
-
-widest! {
-    /// Transforms what the tiles of some runs see in the channels of a word; `values` is room to work in.
-    transform_word, transform_word_body, maths A, <T: Kind>,
-    (picture: &Picture<T>, runs: &[Run], word: usize, values: &mut Vec<f32>, place: &Place)
-}
-
-widest! {
-    /// Transforms sums, a point's `of_point` behind the last one's, into lines `[M, COLUMNS * M]`.
-    transform_sums, transform_sums_body, <T: Kind>, (sums: &[f32], of_point: usize, lines: &mut [f32])
-}
-
-#[inline(always)]
-fn transform_word_body<A: Maths, T: Kind>(
-    picture: &Picture<T>,
-    runs: &[Run],
-    word: usize,
-    values: &mut Vec<f32>,
-    place: &Place,
-) {
-    if T::M == 2 {
-        word_of_tiles::<A, T, 4, 2>(picture, runs, word, values, place);
-    } else {
-        word_of_tiles::<A, T, 6, 4>(picture, runs, word, values, place);
-    }
-}
-
-#[inline(always)]
-fn word_of_tiles<A: Maths, T: Kind, const N: usize, const M: usize>(
-    picture: &Picture<T>,
-    runs: &[Run],
-    word: usize,
-    values: &mut Vec<f32>,
-    place: &Place,
-) {
-    let of_channel = N * N * COLUMNS;
-    values.resize(T::OF_A_WORD * of_channel, 0.0);
-    for (half, values) in values.chunks_exact_mut(of_channel).enumerate() {
-        gather::<T, N, M>(picture, runs, word * T::OF_A_WORD + half, values);
-    }
-    for lane in (0..COLUMNS).step_by(LANES) {
-        let mut tile = load::<N>(values, lane);
-        picture_tile(&mut tile);
-        let mut second = [[Lanes::ZERO; N]; N];
-        if T::OF_A_WORD == 2 {
-            second = load::<N>(&values[of_channel..], lane);
-            picture_tile(&mut second);
-        }
-        for i in 0..N {
-            for j in 0..N {
-                let start = place.start + (i * N + j) * place.of_point + lane;
-                #[expect(unsafe_code, reason = "tasks write from many threads")]
-                // SAFETY: tasks have different panels or words.
-                let out = unsafe { place.room.part(start, LANES) };
-                let (low, high) = (tile[i][j].0, second[i][j].0);
-                let words = if T::OF_A_WORD == 1 { low.map(f32::to_bits) } else { A::pairs(low, high) };
-                for (out, word) in out.iter_mut().zip(words) {
-                    out.write(word);
-                }
-            }
-        }
-    }
-}
-
-/// Value (i, j) of what every tile sees at `out[(i * N + j) * COLUMNS..]`; M is N - 2.
-#[inline(always)]
-fn gather<T: Kind, const N: usize, const M: usize>(
-    picture: &Picture<T>,
-    runs: &[Run],
-    channel: usize,
-    out: &mut [f32],
-) {
-    for run in runs {
-        let plane = (run.picture * picture.channels + channel) * picture.height;
-        for i in 0..N {
-            let line = (plane + run.row * M + i) * picture.width + run.column * M;
-            // A tile sees its own columns and the first of the next one's.
-            let (columns, _) = picture.planes[line..][..(run.len + 1) * M].as_chunks::<M>();
-            for j in 0..N {
-                let out = &mut out[(i * N + j) * COLUMNS + run.at..][..run.len];
-                for (out, values) in out.iter_mut().zip(&columns[j / M..]) {
-                    *out = values[j % M].to_f32();
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn load<const N: usize>(values: &[f32], lane: usize) -> Grid<N> {
-    let mut tile = [[Lanes::ZERO; N]; N];
-    for i in 0..N {
-        for j in 0..N {
-            tile[i][j] = Lanes::of(&values[(i * N + j) * COLUMNS + lane..]);
-        }
-    }
-    tile
-}
-
-#[inline(always)]
-fn transform_sums_body<T: Kind>(sums: &[f32], of_point: usize, lines: &mut [f32]) {
-    if T::M == 2 { sum_lanes::<4>(sums, of_point, lines) } else { sum_lanes::<6>(sums, of_point, lines) }
-}
-
-#[inline(always)]
-fn sum_lanes<const N: usize>(sums: &[f32], of_point: usize, lines: &mut [f32]) {
-    let m = N - 2;
-    for lane in (0..COLUMNS).step_by(LANES) {
-        let mut tile = [[Lanes::ZERO; N]; N];
-        for i in 0..N {
-            for j in 0..N {
-                tile[i][j] = Lanes::of(&sums[(i * N + j) * of_point + lane..]);
-            }
-        }
-        back_tile(&mut tile);
-        for i in 0..m {
-            let out = &mut lines[i * COLUMNS * m + lane * m..][..LANES * m];
-            for t in 0..LANES {
-                for j in 0..m {
-                    out[t * m + j] = tile[i][j].0[t];
-                }
-            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::kernels::tile::LANES;
 
 /// Sixteen numbers that the same is done to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lanes(pub [f32; LANES]);
+pub(in crate::kernels) struct Lanes(pub [f32; LANES]);
 
 impl Lanes {
     pub const ZERO: Self = Self([0.0; LANES]);

@@ -18,7 +18,7 @@ fn accelerations_of(case: &Value) -> Accelerations {
     let whole = |key: &str| case[key].as_u64().map(|number| u32::try_from(number).unwrap());
     let caching = whole("deep_cache").map(|n| BlockCaching::new(n, whole("deep_cache_branch").unwrap()).unwrap());
     let token_merging = TokenMerging::new(number("token_merging", 0.0)).unwrap();
-    Accelerations { guidance_interval: interval, block_caching: caching, token_merging }
+    Accelerations { guidance_interval: interval, block_caching: caching, token_merging, decoding_in_tiles: false }
 }
 
 fn with(accelerations: Accelerations) -> GenerationRequest {
