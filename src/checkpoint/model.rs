@@ -54,7 +54,7 @@ pub fn load_live(
         .map(|(index, weights)| live.builder(AdaptedPart::Text(index), weights, dtype, device))
         .collect();
     let unet_weights = live.builder(AdaptedPart::UNet, unet_weights, dtype, device);
-    let vae_weights = vae_weights.into_builder(dtype, device);
+    let vae_weights = vae_weights.into_builder(vae_type(dtype, description), device);
     let fail = |path: PathBuf| {
         let meter = Arc::clone(&meter);
         move |source: DiffusionError| {
@@ -79,4 +79,10 @@ pub fn load_live(
     };
     model.check().map_err(fail(description.path.clone()))?;
     Ok((model, live))
+}
+
+/// What the VAE computes in: f32 where the others' f16 is too small for it.
+fn vae_type(dtype: DType, description: &Description) -> DType {
+    let overflows = dtype == DType::F16 && description.is_xl() && description.vae.force_upcast;
+    if overflows { DType::F32 } else { dtype }
 }

@@ -14,7 +14,7 @@ use super::networks::Networks;
 use super::options::side;
 use super::report::Report;
 use super::session::{Ordered, Session, Times};
-use crate::inference::device::{DeviceChoice, kernels, known_device};
+use crate::inference::device::{DeviceChoice, known_device};
 use crate::inference::message::{JobId, ModelFacts, ModelSource};
 use crate::request::{
     Accelerations, BlockCaching, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, ImageSize,
@@ -165,7 +165,7 @@ impl Measured {
             "event": "measured",
             "model": self.facts.name,
             "computes_on": self.facts.computes_on,
-            "kernels": kernels(),
+            "kernels": self.facts.kernels,
             "width": self.size.width(),
             "height": self.size.height(),
             "loading": self.loading,
@@ -186,7 +186,7 @@ impl std::fmt::Display for Measured {
         let (least, most) = (self.steps[0], self.steps[self.steps.len() - 1]);
         let (typical, kind) = self.typical();
         writeln!(f, "model      {}", self.facts.name)?;
-        writeln!(f, "computes   {}, kernels {}", self.facts.computes_on, kernels())?;
+        writeln!(f, "computes   {}, kernels {}", self.facts.computes_on, self.facts.kernels)?;
         writeln!(f, "size       {}, guided", self.size)?;
         for (name, value) in self.accelerations.facts() {
             writeln!(f, "faster     {}: {value}", name.to_lowercase())?;

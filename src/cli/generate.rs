@@ -128,7 +128,7 @@ impl Run<'_> {
         let (model_hash, vae) = (self.model_hash.clone(), facts.vae.clone());
         let (text_encoders, prediction) = (facts.companions.text_encoder_names(), facts.companions.prediction);
         let precision = facts.precision.recorded();
-        let record =
+        let mut record =
             PictureRecord { model_hash, vae, text_encoders, prediction, precision, adapters, embeddings, ..plain };
         self.check_room_for(&record)?;
         let previews = self.options.previews.as_deref();
@@ -142,6 +142,7 @@ impl Run<'_> {
             let picture = picture.unwrap_or_else(|| Arc::new(colours.paint(latents)));
             save_preview(folder, &name, step, &picture, size)
         })?;
+        record.request.accelerations.decoding_in_tiles = drawn.was_decoded_in_tiles;
         let path = self.save(&drawn.image, record)?;
         self.session.report.finished(&path, seed, drawn.seconds);
         Ok(())

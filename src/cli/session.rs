@@ -49,6 +49,8 @@ pub struct Drawn {
     pub seconds: f64,
     /// Of that, beside the steps.
     pub times: Times,
+    /// Whether it had to be, or was to be.
+    pub was_decoded_in_tiles: bool,
 }
 
 /// What a picture takes beside its steps, in seconds.
@@ -122,6 +124,7 @@ impl Session {
         let job = Job { id, request, start_image, adapters, embeddings, previews, preview_decoder, cancel };
         let mut times = Times::default();
         let mut since = Instant::now();
+        let mut was_decoded_in_tiles = false;
         self.send(Command::Generate(Box::new(job)))?;
         loop {
             match self.next()? {
@@ -131,10 +134,13 @@ impl Session {
                 }
                 Event::Warned { text, .. } => self.report.warning(&text),
                 Event::Sampling { .. } => times.prompts = since.elapsed().as_secs_f64(),
-                Event::Decoding { .. } => since = Instant::now(),
+                Event::Decoding { in_tiles, .. } => {
+                    since = Instant::now();
+                    was_decoded_in_tiles = in_tiles;
+                }
                 Event::Finished { image, seconds, .. } => {
                     times.decoding = since.elapsed().as_secs_f64();
-                    return Ok(Drawn { image, seconds, times });
+                    return Ok(Drawn { image, seconds, times, was_decoded_in_tiles });
                 }
                 Event::Cancelled { .. } => return Err(Failure::Interrupted),
                 Event::Failed { error, .. } => return Err(Failure::Work(error)),

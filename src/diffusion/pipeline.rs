@@ -21,7 +21,7 @@ use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::{LearnedWord, Tokenizer};
-use crate::request::{Accelerations, GenerationRequest, ImageSize};
+use crate::request::{Accelerations, GenerationRequest, GuidanceInterval, ImageSize};
 
 /// A model with all its parts, ready to draw.
 pub struct StableDiffusion {
@@ -58,7 +58,7 @@ pub struct Generation<'a> {
     denoiser: Denoiser<'a>,
     sampler: Sampler,
     first_step: usize,
-    accelerations: Accelerations,
+    guidance_interval: GuidanceInterval,
 }
 
 /// What a step has shown.
@@ -147,7 +147,7 @@ impl StableDiffusion {
     /// # Errors
     /// When the VAE fails or `interrupt` says stop.
     pub fn fit_colours(&self, interrupt: Interrupt) -> Result<LatentColours, DiffusionError> {
-        fit_colours(&self.vae, self.dtype, &self.device, interrupt)
+        fit_colours(&self.vae, &self.device, interrupt)
     }
 
     /// Encodes the prompts and the start image, and draws the first noise. `start_image` belongs to an image-to-image
@@ -180,7 +180,13 @@ impl StableDiffusion {
         };
         let denoiser = self.denoiser(request, interrupt)?;
         let sampler = Sampler::start(solver(request), schedule, noise, start, &self.device)?;
-        Ok(Generation { model: self, denoiser, sampler, first_step, accelerations: request.accelerations })
+        Ok(Generation {
+            model: self,
+            denoiser,
+            sampler,
+            first_step,
+            guidance_interval: request.accelerations.guidance_interval,
+        })
     }
 
     /// Goes on with a picture from a state that [`Generation::state`] gave for the same request.
@@ -205,7 +211,13 @@ impl StableDiffusion {
         if let (Some(cache), Some(deep)) = (&mut denoiser.deep_cache, &state.deep) {
             cache.restore(deep, self.dtype, &self.device)?;
         }
-        Ok(Generation { model: self, denoiser, sampler, first_step, accelerations: request.accelerations })
+        Ok(Generation {
+            model: self,
+            denoiser,
+            sampler,
+            first_step,
+            guidance_interval: request.accelerations.guidance_interval,
+        })
     }
 
     /// The levels that a request visits, and the step that it starts at.
@@ -258,7 +270,7 @@ impl StableDiffusion {
     /// picture, `[1, 1 + C, H / factor, W / factor]`. They are the posterior's mean, so that no noise is drawn for them.
     fn all_masked(&self, size: ImageSize, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
         let (width, height) = (size.width() as usize, size.height() as usize);
-        let grey = Tensor::zeros((1, 3, height, width), self.dtype, &self.device)?;
+        let grey = Tensor::zeros((1, 3, height, width), DType::F32, &self.device)?;
         let latents = self.vae.scale(&self.vae.encode(&grey, interrupt)?.mean)?.to_dtype(self.dtype)?;
         let mask = latents.narrow(1, 0, 1)?.ones_like()?;
         Ok(Tensor::cat(&[&mask, &latents], 1)?)
@@ -283,10 +295,10 @@ impl StableDiffusion {
         noise: &mut NoiseSource,
         interrupt: Interrupt,
     ) -> Result<Tensor, DiffusionError> {
-        let pixels = pixels::to_tensor(picture, size, &self.device)?.to_dtype(self.dtype)?;
+        let pixels = pixels::to_tensor(picture, size, &self.device)?;
         let posterior = self.vae.encode(&pixels, interrupt)?;
         let unit = noise.normals(posterior.mean.elem_count());
-        let unit = Tensor::from_vec(unit, posterior.mean.shape(), &self.device)?.to_dtype(self.dtype)?;
+        let unit = Tensor::from_vec(unit, posterior.mean.shape(), &self.device)?.to_dtype(posterior.mean.dtype())?;
         let sample = self.vae.scale(&posterior.sample(&unit)?)?;
         pixels::check_finite(&sample.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?, || {
             "the start image's latents".to_owned()
@@ -315,7 +327,7 @@ impl Generation<'_> {
         let denoiser = &mut self.denoiser;
         let mut call = self.sampler.calls();
         let (done, all) = (self.sampler.step() - self.first_step, self.sampler.steps() - self.first_step);
-        let is_guided = self.accelerations.guidance_interval.holds(done, all);
+        let is_guided = self.guidance_interval.holds(done, all);
         let mut denoise = |x: &Tensor, level| {
             call += 1;
             denoiser.denoise(x, level, Moment { call: call - 1, is_guided }, interrupt)
@@ -355,17 +367,15 @@ impl Generation<'_> {
         self.sampler.latents()
     }
 
-    /// Decodes the latents as they stand.
+    /// Decodes the latents as they stand, as a whole or in tiles.
     ///
     /// # Errors
     /// When the numbers fail or `interrupt` says stop.
-    pub fn decode(&self, interrupt: Interrupt) -> Result<RgbImage, DiffusionError> {
+    pub fn decode(&self, in_tiles: bool, interrupt: Interrupt) -> Result<RgbImage, DiffusionError> {
         let vae = &self.model.vae;
-        let own = vae.unscale(&self.latents()?)?.to_dtype(self.model.dtype)?;
-        let decoded = match self.accelerations.decoding_in_tiles {
-            true => vae.decode_in_tiles(&own, interrupt)?,
-            false => vae.decode(&own, interrupt)?,
-        };
+        let own = vae.unscale(&self.latents()?)?;
+        let decoded =
+            if in_tiles { vae.decode_in_tiles(&own, interrupt)? } else { vae.decode(&own, interrupt)? };
         pixels::to_picture(&decoded)
     }
 }

@@ -17,15 +17,10 @@ const SIDE: usize = 8;
 ///
 /// # Errors
 /// When the VAE fails on the picture or `interrupt` says stop.
-pub fn fit_colours(
-    vae: &Vae,
-    dtype: DType,
-    device: &Device,
-    interrupt: Interrupt,
-) -> Result<LatentColours, DiffusionError> {
+pub fn fit_colours(vae: &Vae, device: &Device, interrupt: Interrupt) -> Result<LatentColours, DiffusionError> {
     let factor = vae.config().factor();
     let pixels = Tensor::from_vec(test_picture(SIDE * factor), (1, 3, SIDE * factor, SIDE * factor), device)?;
-    let own = vae.encode(&pixels.to_dtype(dtype)?, interrupt)?.mean;
+    let own = vae.encode(&pixels, interrupt)?.mean;
     let decoded = vae.decode(&own, interrupt)?;
     // [1, C, h, w] -> [h*w][C]
     let rows = |t: &Tensor| -> Result<Vec<Vec<f32>>, DiffusionError> {

@@ -204,12 +204,6 @@ pub fn faster_precision() -> Precision {
     if instructions().prefers_bf16() { Precision::Bf16 } else { Precision::F32 }
 }
 
-/// The name of the kernels' instructions here, as `CALOTYPE_KERNELS` has it.
-#[must_use]
-pub fn kernels() -> &'static str {
-    instructions().label()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::cancel::CancelToken;
 use super::device::{DeviceChoice, DeviceError, Place, dtype};
-use super::facts::{computes_on, facts};
+use super::facts::{computes_on, facts, idle_merging};
 use super::memory::{self, Widths, rows};
 use super::message::{Command, Event, Job, ModelOrder, ModelSource, Previews};
 use super::networks::{BroughtTo, Networks};
@@ -17,7 +17,7 @@ use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{keep_freed_memory, release_memory};
 use crate::latent_image::LatentColours;
-use crate::request::{Precision, RecordedVae, TokenMerging};
+use crate::request::{Precision, RecordedVae};
 use crate::worker::{Inbox, Outbox};
 
 /// What the thread holds between commands.
@@ -237,16 +237,15 @@ impl Engine<'_> {
                 Previews::Sent => self.outbox.send(event),
             }
         }
-        self.outbox.send(Event::Decoding { job: job.id });
-        generation.decode(interrupt)
+        let as_asked = job.request.accelerations.decoding_in_tiles;
+        memory::decoded(as_asked, |in_tiles| {
+            if in_tiles != as_asked {
+                self.outbox.send(Event::Warned { job: job.id, text: memory::TILED.to_owned() });
+            }
+            self.outbox.send(Event::Decoding { job: job.id, in_tiles });
+            generation.decode(in_tiles, interrupt)
+        })
     }
-}
-
-/// What is to be said of token merging that changes nothing.
-fn idle_merging(model: &StableDiffusion, job: &Job) -> Option<String> {
-    let is_asked = job.request.accelerations.token_merging != TokenMerging::default();
-    (is_asked && !model.unet.attends_on_finest_level())
-        .then(|| "token merging changes nothing here: this model has no attention on its finest level".to_owned())
 }
 
 fn fit_colours(

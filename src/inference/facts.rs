@@ -4,9 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::device::Place;
-use super::message::{ModelDefaults, ModelFacts, ModelSource};
+use super::message::{Job, ModelDefaults, ModelFacts, ModelSource};
 use crate::checkpoint::{Description, STARTER_NAME};
-use crate::request::{Companions, GuidanceScale, ImageSize, Precision, RecordedVae, SamplerKind, ScheduleKind, Steps};
+use crate::diffusion::pipeline::StableDiffusion;
+use crate::kernels::kernels_of;
+use crate::request::{
+    Companions, GuidanceScale, ImageSize, Precision, RecordedVae, SamplerKind, ScheduleKind, Steps, TokenMerging,
+};
+
+/// What is to be said of token merging that changes nothing.
+pub(super) fn idle_merging(model: &StableDiffusion, job: &Job) -> Option<String> {
+    let is_asked = job.request.accelerations.token_merging != TokenMerging::default();
+    (is_asked && !model.unet.attends_on_finest_level())
+        .then(|| "token merging changes nothing here: this model has no attention on its finest level".to_owned())
+}
 
 pub(super) fn facts(
     (source, companions): (&ModelSource, &Companions),
@@ -24,6 +35,7 @@ pub(super) fn facts(
         companions: companions.clone(),
         vae: description.other_vae.as_deref().map(recorded_vae),
         computes_on: computes_on(place, precision),
+        kernels: kernels_of(&place.device()),
         device_notice: place.notice.clone(),
         precision,
         has_xl_latents: description.is_xl(),

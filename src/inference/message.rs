@@ -110,6 +110,8 @@ pub struct ModelFacts {
     /// On what and in what precision it computes, for people: "CPU, 8 threads, f32"; with a card's memory as it was when
     /// this was said.
     pub computes_on: String,
+    /// Which kernels compute, as `CALOTYPE_KERNELS` names them.
+    pub kernels: &'static str,
     /// Why it computes on the processor, where a card was hoped for.
     pub device_notice: Option<String>,
     /// What its weights are kept in.
@@ -219,10 +221,13 @@ pub enum Event {
         /// The same as a picture, where they were decoded.
         picture: Option<Arc<RgbImage>>,
     },
-    /// All steps are done, the picture is being decoded.
+    /// All steps are done, the picture is being decoded. Comes a second time where a card's memory was too small for the
+    /// whole of it.
     Decoding {
         /// Which job.
         job: JobId,
+        /// Whether tile by tile, which belongs to the recipe.
+        in_tiles: bool,
     },
     /// The picture is done.
     Finished {

@@ -2,6 +2,8 @@
 
 use candle_core::{DType, Device};
 
+use super::processor::instructions;
+
 /// A card that can be computed on.
 #[derive(Debug, Clone)]
 pub struct Card {
@@ -82,6 +84,17 @@ pub struct KeptKernels<'a> {
 /// True where `CALOTYPE_KERNELS=candle` has cards compute by candle's operations alone.
 pub(super) fn wants_candle() -> bool {
     std::env::var("CALOTYPE_KERNELS").is_ok_and(|wanted| wanted == CANDLE)
+}
+
+/// The name of the kernels that compute on a device: the processor's instructions as `CALOTYPE_KERNELS` has them, "nvrtc"
+/// for our own on NVIDIA cards, or "candle".
+#[must_use]
+pub fn kernels_of(device: &Device) -> &'static str {
+    match device {
+        Device::Cpu => instructions().label(),
+        Device::Cuda(_) if !wants_candle() => "nvrtc",
+        _ => CANDLE,
+    }
 }
 
 /// The name of candle's operations in `CALOTYPE_KERNELS`; the processor's instructions have others.

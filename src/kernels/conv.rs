@@ -117,24 +117,34 @@ impl Conv2d {
         };
         let weight = self.weight.contiguous()?;
         let weight = Values::of(&weight)?;
+        self.multiplied(weight.weights()?, is_transformed, pictures, out, added)
+    }
+
+    /// By the way that suits it.
+    fn multiplied(
+        &self,
+        weights: Weights,
+        is_transformed: bool,
+        pictures: Pictures,
+        out: [usize; 4],
+        added: Addends,
+    ) -> Result<Tensor> {
+        let (channels_out, channels, kernel, _) = self.weight.dims4()?;
         if let Some(quantised) = &self.quantised {
             if is_transformed && channels.is_multiple_of(4) {
-                let weights = weight.weights()?;
                 let points = quantised.transformed.get_or_init(|| winograd::in_bytes(weights, channels_out, channels));
                 return self.transformed::<bf16>(Factors::Bytes(points), pictures, out, added);
             }
             return self.product::<bf16>(Weights::Int8(&quantised.direct), pictures, out, added);
         }
-        match weight.weights()? {
-            Weights::F32(weights) if is_transformed => {
-                self.transformed(Factors::Weights(weights), pictures, out, added)
-            }
+        match weights {
+            Weights::F32(weights) if is_transformed => self.transformed(Factors::Weights(weights), pictures, out, added),
             Weights::Bf16(weights) if is_transformed => {
                 self.transformed(Factors::Weights(weights), pictures, out, added)
             }
-            Weights::F32(weights) => self.product::<f32>(Weights::F32(weights), pictures, out, added),
+            Weights::F32(_) => self.product::<f32>(weights, pictures, out, added),
             Weights::Bf16(weights) => {
-                let even = even(weights, channels_in * kernel * kernel);
+                let even = even(weights, channels * kernel * kernel);
                 let weights = Weights::Bf16(even.as_deref().unwrap_or(weights));
                 self.product::<bf16>(weights, pictures, out, added)
             }

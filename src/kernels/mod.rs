@@ -32,7 +32,8 @@ use candle_core::{DType, Device, Layout, Result, bail};
 pub use activation::{Activation, geglu};
 pub use attention::{Sight, attention};
 pub use card::{
-    Card, CardMemory, CardProblem, KeptKernels, card_memory, kinds_of_card, metal_card, nvidia_card, nvidia_cards,
+    Card, CardMemory, CardProblem, KeptKernels, card_memory, kernels_of, kinds_of_card, metal_card, nvidia_card,
+    nvidia_cards,
 };
 pub use conv::Conv2d;
 pub use input::{Addends, Before, Input};

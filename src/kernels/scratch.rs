@@ -4,8 +4,8 @@
 use std::any::Any;
 use std::cell::RefCell;
 
-/// More than this many rooms of a type are not in use at a time.
-const KEPT: usize = 4;
+/// More than this many rooms are not in use at a time.
+const KEPT: usize = 8;
 
 thread_local! {
     static ROOMS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
@@ -14,8 +14,11 @@ thread_local! {
 /// Runs with `len` values of any content.
 pub(super) fn with_room<T: Copy + Default + 'static, R>(len: usize, run: impl FnOnce(&mut [T]) -> R) -> R {
     let kept = ROOMS.with_borrow_mut(|rooms| {
-        let index = rooms.iter().position(|room| room.is::<Vec<T>>());
-        index.map(|index| rooms.swap_remove(index))
+        let length = |room: &Box<dyn Any>| room.downcast_ref::<Vec<T>>().map(Vec::len);
+        let fits = rooms.iter().enumerate().filter_map(|(index, room)| Some((index, length(room)?)));
+        // The smallest that is large enough, so that the large ones stay for those who need them; else the largest.
+        let index = fits.min_by_key(|(_, found)| (*found < len, found.abs_diff(len)))?.0;
+        Some(rooms.swap_remove(index))
     });
     let mut room = kept.and_then(|room| room.downcast::<Vec<T>>().ok()).unwrap_or_default();
     if room.len() < len {

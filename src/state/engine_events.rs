@@ -59,9 +59,9 @@ impl Studio {
                     self.canvas.develop(job, preview, picture);
                 }
             }
-            Event::Decoding { job } => {
+            Event::Decoding { job, in_tiles } => {
                 if let Some(running) = self.queue.running_mut(job) {
-                    running.phase = super::job::Phase::Decoding;
+                    running.decode(in_tiles);
                 }
             }
             Event::Finished { job, image, .. } => return self.finished(job, image),
@@ -210,6 +210,7 @@ mod tests {
             vae: None,
             precision: Precision::F32,
             computes_on: "CPU".into(),
+            kernels: "portable",
             device_notice: None,
             defaults,
             example_prompts: Vec::new(),

@@ -95,6 +95,12 @@ impl RunningJob {
         self.last_step = Some((step, now_secs));
     }
 
+    /// Its latents are decoded, as the recipe will say.
+    pub fn decode(&mut self, in_tiles: bool) {
+        self.phase = Phase::Decoding;
+        self.request.accelerations.decoding_in_tiles = in_tiles;
+    }
+
     /// Seconds a step, the median of the last few: one slow step does not shake it.
     #[must_use]
     pub fn seconds_per_step(&self) -> Option<f64> {

@@ -241,6 +241,7 @@ pub fn facts(source: ModelSource) -> ModelFacts {
         companions: Companions::default(),
         vae: None,
         computes_on: "CPU, 2 threads, f32".into(),
+        kernels: "portable",
         device_notice: None,
         precision: Precision::F32,
         defaults: defaults(),

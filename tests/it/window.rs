@@ -100,7 +100,7 @@ fn a_preview_is_followed_by_the_picture_which_is_saved_and_listed() {
     studio.engine_says(step(job.id, 3));
     studio.assert_sees("Preview of the picture in progress");
     studio.assert_sees("Step 3 / 20");
-    studio.engine_says(engine::Event::Decoding { job: job.id });
+    studio.engine_says(engine::Event::Decoding { job: job.id, in_tiles: false });
     studio.assert_sees("Decoding the picture");
     let (id, record) = studio.finish(job.id);
     assert_eq!(record.request, job.request);

@@ -10,6 +10,7 @@ const PART: &str = "vae";
 
 /// What the file says, with diffusers' defaults for what it leaves out.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "as the file has them")]
 pub struct VaeConfig {
     #[serde(rename = "_class_name", default)]
     class_name: Option<String>,
@@ -43,6 +44,9 @@ pub struct VaeConfig {
     latents_mean: Option<serde_json::Value>,
     #[serde(default)]
     latents_std: Option<serde_json::Value>,
+    /// Whether f16 is too small for what it computes with, as in XL's.
+    #[serde(default = "yes")]
+    pub force_upcast: bool,
     /// Whether the innermost level attends.
     #[serde(default = "yes")]
     pub mid_block_add_attention: bool,

@@ -6,7 +6,7 @@ mod decoder;
 mod encoder;
 mod tiles;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 
 pub use config::VaeConfig;
@@ -15,7 +15,7 @@ use self::decoder::Decoder;
 use self::encoder::Encoder;
 use super::layers::conv1x1;
 use super::{DiffusionError, Interrupt};
-use crate::kernels::Conv2d;
+use crate::kernels::{Conv2d, activations};
 
 /// The autoencoder with its weights.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Vae {
     quant: Option<Conv2d>,
     post_quant: Option<Conv2d>,
     config: VaeConfig,
+    /// Of what it reads and gives; not always the U-Net's.
+    dtype: DType,
 }
 
 /// The Gaussian that the encoder gives for a picture, in the VAE's own scale.
@@ -63,6 +65,7 @@ impl Vae {
                 .then(|| conv1x1(&vb.pp("post_quant_conv"), latent, latent))
                 .transpose()?,
             config: config.clone(),
+            dtype: activations(vb.dtype(), vb.device()),
         })
     }
 
@@ -72,12 +75,18 @@ impl Vae {
         &self.config
     }
 
+    /// The type of what it reads and gives.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// Pictures `[B, 3, H, W]` in -1..1 to the distribution of their latents `[B, C, H / factor, W / factor]`.
     ///
     /// # Errors
     /// When the shape does not fit, the device fails or `interrupt` says stop.
     pub fn encode(&self, pixels: &Tensor, interrupt: Interrupt) -> Result<Posterior, DiffusionError> {
-        let mut moments = self.encoder.forward(pixels, interrupt)?;
+        let mut moments = self.encoder.forward(&pixels.to_dtype(self.dtype)?, interrupt)?;
         if let Some(quant) = &self.quant {
             moments = quant.forward(&moments)?;
         }
@@ -91,9 +100,10 @@ impl Vae {
     /// # Errors
     /// When the shape does not fit, the device fails or `interrupt` says stop.
     pub fn decode(&self, latents: &Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
+        let latents = latents.to_dtype(self.dtype)?;
         match &self.post_quant {
-            Some(post_quant) => self.decoder.forward(&post_quant.forward(latents)?, interrupt),
-            None => self.decoder.forward(latents, interrupt),
+            Some(post_quant) => self.decoder.forward(&post_quant.forward(&latents)?, interrupt),
+            None => self.decoder.forward(&latents, interrupt),
         }
     }
 

@@ -75,14 +75,14 @@ fn word_of_tiles<A: Maths, T: Kind, const N: usize, const M: usize>(
         for tile in &mut tiles[..T::OF_A_WORD] {
             picture_tile(tile);
         }
-        for i in 0..N {
-            for j in 0..N {
+        let [low, high] = &tiles;
+        for (i, (low, high)) in low.iter().zip(high).enumerate() {
+            for (j, (low, high)) in low.iter().zip(high).enumerate() {
                 let start = place.start + (i * N + j) * place.of_point + lane;
                 #[expect(unsafe_code, reason = "tasks write from many threads")]
                 // SAFETY: tasks have different panels or words.
                 let out = unsafe { place.room.part(start, LANES) };
-                let (low, high) = (tiles[0][i][j].0, tiles[1][i][j].0);
-                let words = if T::OF_A_WORD == 1 { low.map(f32::to_bits) } else { A::pairs(low, high) };
+                let words = if T::OF_A_WORD == 1 { low.0.map(f32::to_bits) } else { A::pairs(low.0, high.0) };
                 for (out, word) in out.iter_mut().zip(words) {
                     out.write(word);
                 }

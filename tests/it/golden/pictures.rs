@@ -74,7 +74,7 @@ fn told(case: &serde_json::Value) -> MicroConditioning {
 pub fn draw(model: &StableDiffusion, request: &GenerationRequest, start: Option<&RgbImage>) -> (Vec<f32>, RgbImage) {
     let mut generation = model.begin(request, start, Interrupt::never()).unwrap();
     while generation.advance(Interrupt::never()).unwrap().is_some() {}
-    (values(&generation.latents().unwrap()), generation.decode(Interrupt::never()).unwrap())
+    (values(&generation.latents().unwrap()), generation.decode(false, Interrupt::never()).unwrap())
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn every_sampler_makes_a_picture_and_goes_on_with_one() {
             assert!(progress.step == 1 && progress.steps >= 1, "{}", sampler.name());
             let mut resumed = model.resume(&request, &generation.state().unwrap(), Interrupt::never()).unwrap();
             while resumed.advance(Interrupt::never()).unwrap().is_some() {}
-            assert_eq!(resumed.decode(Interrupt::never()).unwrap(), whole.1, "{}", sampler.name());
+            assert_eq!(resumed.decode(false, Interrupt::never()).unwrap(), whole.1, "{}", sampler.name());
         }
     }
 }
@@ -170,7 +170,7 @@ fn a_picture_resumed_from_any_step_is_the_same() {
         let mut resumed = model.resume(&request, &generation.state().unwrap(), Interrupt::never()).unwrap();
         while resumed.advance(Interrupt::never()).unwrap().is_some() {}
         assert_eq!(values(&resumed.latents().unwrap()), whole.0);
-        assert_eq!(resumed.decode(Interrupt::never()).unwrap(), whole.1);
+        assert_eq!(resumed.decode(false, Interrupt::never()).unwrap(), whole.1);
         if generation.advance(Interrupt::never()).unwrap().is_none() {
             break;
         }
@@ -222,7 +222,7 @@ fn numbers_that_are_none_end_the_picture_and_say_where() {
         loop {
             match generation.advance(Interrupt::never()) {
                 Ok(Some(_)) => {}
-                Ok(None) => return generation.decode(Interrupt::never()).unwrap_err().to_string(),
+                Ok(None) => return generation.decode(false, Interrupt::never()).unwrap_err().to_string(),
                 Err(error) => return error.to_string(),
             }
         }
