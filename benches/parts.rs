@@ -38,10 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dtype = if precision == "f32" { DType::F32 } else { DType::BF16 };
     let runs: usize = setting("RUNS", "3").parse()?;
     let parts = setting("PARTS", "unet,vae,clip");
-    let kernels = Kernels::default();
-    if std::env::var_os("WHERE").is_some() {
-        tracing_subscriber::registry().with(kernels.clone()).init();
-    }
+    let kernels = collected();
     calotype::kernels::keep_freed_memory();
     let files = ModelFiles::at(Path::new(&model))?;
     let description = checkpoint::describe(&files, &Companions::default())?;
@@ -92,9 +89,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{part} {precision}: median {:.3} s, least {:.3} s", seconds[runs / 2], seconds[0]);
     }
     kernels.print(setting("PEAK", "0").parse()?);
+    print_memory();
+    Ok(())
+}
+
+fn print_memory() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("peak memory unknown"));
-    Ok(())
+}
+
+/// Collects where the time goes, if that is asked for.
+fn collected() -> Kernels {
+    let kernels = Kernels::default();
+    if std::env::var_os("WHERE").is_some() {
+        tracing_subscriber::registry().with(kernels.clone()).init();
+    }
+    kernels
 }
 
 fn wave(shape: &[usize], step: f32) -> candle_core::Result<Tensor> {
@@ -102,9 +112,18 @@ fn wave(shape: &[usize], step: f32) -> candle_core::Result<Tensor> {
     Tensor::from_vec((0..count).map(|i| (i as f32 * step).sin()).collect::<Vec<_>>(), shape, &Device::Cpu)
 }
 
-/// Calls, time and multiplications (with their additions) of each kind of kernel.
+/// What was spent on a kind of kernel.
 #[derive(Clone, Default)]
-struct Kernels(Arc<Mutex<BTreeMap<String, (usize, Duration, u64)>>>);
+struct Spent {
+    calls: usize,
+    time: Duration,
+    /// Multiplications, each with an addition.
+    products: u64,
+}
+
+/// What was spent on each kind.
+#[derive(Clone, Default)]
+struct Kernels(Arc<Mutex<BTreeMap<String, Spent>>>);
 
 /// A kernel that runs.
 struct Running {
@@ -115,13 +134,13 @@ struct Running {
 
 impl Visit for Running {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.kind += &format!(" {} {value:?}", field.name());
+        self.kind.extend([" ", field.name(), &format!(" {value:?}")]);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         match field.name() {
             "products" => self.products = value,
-            name => self.kind += &format!(" {name} {value}"),
+            name => self.kind.extend([" ", name, &format!(" {value}")]),
         }
     }
 }
@@ -141,10 +160,10 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Kernels {
         let Some(span) = context.span(&id) else { return };
         let extensions = span.extensions();
         let (Some(running), Ok(mut kinds)) = (extensions.get::<Running>(), self.0.lock()) else { return };
-        let (calls, time, products) = kinds.entry(running.kind.clone()).or_default();
-        *calls += 1;
-        *time += running.started.elapsed();
-        *products += running.products;
+        let spent = kinds.entry(running.kind.clone()).or_default();
+        spent.calls += 1;
+        spent.time += running.started.elapsed();
+        spent.products += running.products;
     }
 }
 
@@ -153,18 +172,15 @@ impl Kernels {
     fn print(&self, peak: f64) {
         let kinds = self.0.lock().map(|kinds| kinds.clone()).unwrap_or_default();
         let mut kinds: Vec<_> = kinds.into_iter().collect();
-        kinds.sort_by_key(|(_, (_, time, _))| std::cmp::Reverse(*time));
-        for (kind, (calls, time, products)) in kinds {
+        kinds.sort_by_key(|(_, spent)| std::cmp::Reverse(spent.time));
+        for (kind, Spent { calls, time, products }) in kinds {
             let (seconds, work) = (time.as_secs_f64(), 2e-9 * products as f64);
-            print!("{kind}: {calls} calls, {seconds:.3} s, {work:.1} GFLOP, {:.0} GFLOP/s", work / seconds);
-            println!(
-                "{}",
-                if peak > 0.0 {
-                    format!(", {:.0} % of the peak", 100.0 * work / seconds / peak)
-                } else {
-                    String::new()
-                }
-            );
+            let share = if peak > 0.0 {
+                format!(", {:.0} % of the peak", 100.0 * work / seconds / peak)
+            } else {
+                String::new()
+            };
+            println!("{kind}: {calls} calls, {seconds:.3} s, {work:.1} GFLOP, {:.0} GFLOP/s{share}", work / seconds);
         }
     }
 }

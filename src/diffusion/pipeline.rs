@@ -374,8 +374,7 @@ impl Generation<'_> {
     pub fn decode(&self, in_tiles: bool, interrupt: Interrupt) -> Result<RgbImage, DiffusionError> {
         let vae = &self.model.vae;
         let own = vae.unscale(&self.latents()?)?;
-        let decoded =
-            if in_tiles { vae.decode_in_tiles(&own, interrupt)? } else { vae.decode(&own, interrupt)? };
+        let decoded = if in_tiles { vae.decode_in_tiles(&own, interrupt)? } else { vae.decode(&own, interrupt)? };
         pixels::to_picture(&decoded)
     }
 }

@@ -138,7 +138,9 @@ impl Conv2d {
             return self.product::<bf16>(Weights::Int8(&quantised.direct), pictures, out, added);
         }
         match weights {
-            Weights::F32(weights) if is_transformed => self.transformed(Factors::Weights(weights), pictures, out, added),
+            Weights::F32(weights) if is_transformed => {
+                self.transformed(Factors::Weights(weights), pictures, out, added)
+            }
             Weights::Bf16(weights) if is_transformed => {
                 self.transformed(Factors::Weights(weights), pictures, out, added)
             }
