@@ -3,9 +3,11 @@
     python judge.py DATA --minutes 6      # writes DATA/judge.pt, prints how often it is right on renders it has not seen
 
 It sees all things in all styles, those too that are kept from the model, at 64 x 64 pixels: turned, moved, enlarged, on
-grounds of any colour, blurred and noisy.
+grounds of any colour, blurred and noisy. --scenes N says in the end how often it is right on N scenes of one thing as the
+model is taught them: more than that no model can be expected to reach.
 """
 import argparse, math, time
+import random as pseudo
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from scenes import Stock
-from vocabulary import SETS, THINGS
+from vocabulary import COLOURS, SETS, THINGS
 
 SIDE_PX = 64
 STYLES = list(SETS)
@@ -61,7 +63,9 @@ def batch(cuts, chosen, random):
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     grid = torch.stack([torch.stack([cos * flip, -sin, dx], 1), torch.stack([sin * flip, cos, dy], 1)], 1)
     rgba = F.grid_sample(cuts[chosen], F.affine_grid(grid, (n, 4, SIDE_PX, SIDE_PX), align_corners=False), align_corners=False)
-    ground = torch.rand(n, 3, 1, 1, generator=random)
+    # Half of the grounds are of the colours that scenes have, among them white and black.
+    named = torch.tensor(list(COLOURS.values()))[torch.randint(0, len(COLOURS), (n,), generator=random)] / 255
+    ground = torch.where(draw(0, 1)[:, None] < 0.5, named, torch.rand(n, 3, generator=random))[:, :, None, None]
     x = rgba[:, :3] + ground * (1 - rgba[:, 3:])
     small = int(torch.randint(44, SIDE_PX + 1, (1,), generator=random))
     x = F.interpolate(F.interpolate(x, (small, small), mode="bilinear", antialias=True, align_corners=False),
@@ -91,6 +95,7 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=0)
     parser.add_argument("--more", action="store_true", help="go on from DATA/judge.pt")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -131,6 +136,12 @@ def main():
         right += torch.stack([(thing.argmax(1) == things[chosen]).float().mean(), (style.argmax(1) == styles[chosen]).float().mean()])
     print("on new renders: things %.1f %%, styles %.1f %%" % tuple(right / 40 * 100))
     torch.save(judge.state_dict(), args.data / "judge.pt")
+    if args.scenes:
+        chosen, rng = torch.randint(0, len(stock.trained), (args.scenes,), generator=random), pseudo.Random(1)
+        icons = [stock.trained[i] for i in chosen.tolist()]
+        seen = look(judge, [Image.fromarray(stock.example(rng, 192, icon, "large")[0]) for icon in icons])
+        right = [sum(found[i] == (icon.thing, icon.style)[i] for found, icon in zip(seen, icons)) for i in range(2)]
+        print("on scenes: things %.1f %%, styles %.1f %%" % tuple(100 * n / args.scenes for n in right))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Stock:
     def scene(self, rng, icon=None, kind=None):
         """A random scene around `icon`, or around any trained one."""
         icon = icon or rng.choice(self.trained)
-        kind = kind or rng.choices(["large", "small", "pair", "several"], [0.45, 0.08, 0.40, 0.07])[0]
+        kind = kind or rng.choices(["large", "small", "pair", "several"], [0.42, 0.06, 0.46, 0.06])[0]
         scene = Scene(kind, icon.style, [icon], self.ground(rng))
         if kind == "small":
             scene.place = rng.choice(list(PLACES))

@@ -1,11 +1,12 @@
 """Trains the U-Net and the text encoder together on encoded scenes.
 
-    python train_unet.py DATA LATENTS --tokenizer FOLDER --minutes 30 [--init FOLDER] [--batch 64] [--rate 1e-3] [--last 1e-4]
+    python train_unet.py DATA LATENTS.. --tokenizer FOLDER --minutes 30 [--init FOLDER] [--batch 64] [--rate 1e-3] [--last 1e-4]
     torchrun --nproc-per-node 2 train_unet.py …      # a process for each core: half as fast again as one with two threads
 
 Goes on from DATA/state.pt if that is there, else begins with the parts of FOLDER, else with nothing. The state is written
-every three minutes. Loss: epsilon, weighted by min-SNR-5 (Hang et al. 2023, arXiv:2303.09556); 10 % of the captions are empty;
-the weights that are used are an exponential mean.
+every three minutes. Loss: epsilon, weighted by min-SNR-5 (Hang et al. 2023, arXiv:2303.09556), or with --weighting debiased by
+one over the root of the SNR (Yu et al. 2023, arXiv:2310.08442), which says more of the noisy end, where what stands where is
+settled. 10 % of the captions are empty; the weights that are used are an exponential mean.
 """
 import argparse, os, time
 from pathlib import Path
@@ -77,17 +78,19 @@ class Team:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    parser.add_argument("latents", type=Path)
+    parser.add_argument("latents", type=Path, nargs="+")
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--init", type=Path)
     parser.add_argument("--batch", type=int, default=64, help="of each process")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--last", type=float, default=1e-4)
+    parser.add_argument("--weighting", choices=["min-snr", "debiased"], default="min-snr")
     parser.add_argument("--scale", type=float, help="of the latents; default: one over their standard deviation")
     args = parser.parse_args()
     team = Team()
-    pool = torch.load(args.latents)
+    pools = [torch.load(file) for file in args.latents]
+    pool = {name: torch.cat([p[name] for p in pools]) for name in ("z", "ids")}
     tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
     empty = tokenizer([""], padding="max_length", max_length=77, return_tensors="pt").input_ids[0]
     if args.init:
@@ -134,7 +137,8 @@ def main():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             epsilon = unet(noisy, t, text(said)[0]).sample
         snr = kept_signal[t] / (1 - kept_signal[t])
-        loss = ((epsilon.float() - noise).pow(2).mean((1, 2, 3)) * snr.clamp(max=MIN_SNR) / snr).mean()
+        weight = snr.clamp(max=MIN_SNR) / snr if args.weighting == "min-snr" else snr.rsqrt()
+        loss = ((epsilon.float() - noise).pow(2).mean((1, 2, 3)) * weight).mean()
         optimizer.zero_grad()
         loss.backward()
         # The share of the time that is over is everybody's, so that all stop after the same step.

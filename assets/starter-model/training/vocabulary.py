@@ -57,7 +57,7 @@ def named(thing, tags, rng):
 def caption(scene, rng):
     """One of many ways to say what is in a scene (see scenes.py)."""
     style = rng.choice(STYLE_WORDS[scene.style])
-    how = rng.choices(["before", "behind", "unsaid"], [0.65, 0.30, 0.05])[0]
+    how = rng.choices(["before", "behind", "unsaid"], [0.70, 0.27, 0.03])[0]
     front = f"{style} " if how == "before" else ""
     first = scene.things[0]
     if scene.kind == "pair":
