@@ -180,13 +180,8 @@ impl StableDiffusion {
         };
         let denoiser = self.denoiser(request, interrupt)?;
         let sampler = Sampler::start(solver(request), schedule, noise, start, &self.device)?;
-        Ok(Generation {
-            model: self,
-            denoiser,
-            sampler,
-            first_step,
-            guidance_interval: request.accelerations.guidance_interval,
-        })
+        let guidance_interval = request.accelerations.guidance_interval;
+        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
     }
 
     /// Goes on with a picture from a state that [`Generation::state`] gave for the same request.
@@ -211,13 +206,8 @@ impl StableDiffusion {
         if let (Some(cache), Some(deep)) = (&mut denoiser.deep_cache, &state.deep) {
             cache.restore(deep, self.dtype, &self.device)?;
         }
-        Ok(Generation {
-            model: self,
-            denoiser,
-            sampler,
-            first_step,
-            guidance_interval: request.accelerations.guidance_interval,
-        })
+        let guidance_interval = request.accelerations.guidance_interval;
+        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
     }
 
     /// The levels that a request visits, and the step that it starts at.

@@ -4,6 +4,7 @@
 use super::message::Job;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::StableDiffusion;
+use crate::diffusion::vae::Vae;
 use crate::kernels::CardMemory;
 use crate::request::ImageSize;
 
@@ -17,7 +18,7 @@ const SCORES: u64 = (16 << 20) * (4 + 4);
 pub(super) const TILED: &str = "the card's memory is too small to decode the picture as a whole: it is decoded in tiles, and its colours may differ a little";
 
 /// Latents of a tile that is decoded at a time.
-const OF_A_TILE: u64 = 64 * 64;
+const OF_A_TILE: u64 = (Vae::TILE * Vae::TILE) as u64;
 
 /// What of a model decides how much memory its pictures need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,6 +49,9 @@ impl Posterior {
 }
 
 impl Vae {
+    /// The side of a tile of [`Vae::decode_in_tiles`], in latents.
+    pub const TILE: usize = tiles::TILE;
+
     /// Loads the weights below `vb`.
     ///
     /// # Errors
@@ -107,7 +110,7 @@ impl Vae {
         }
     }
 
-    /// As [`Vae::decode`], in overlapping tiles of at most 64 x 64 latents: with the memory of one of them, and a slightly
+    /// As [`Vae::decode`], in overlapping tiles of at most [`Vae::TILE`] latents a side: with the memory of one of them, and a slightly
     /// different picture.
     ///
     /// # Errors

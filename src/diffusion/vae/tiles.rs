@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::diffusion::DiffusionError;
 
 /// The side of a tile in latents: 512 pixels in Stable Diffusion.
-const TILE: usize = 64;
+pub(super) const TILE: usize = 64;
 /// Latents, at least, in which neighbours fade into each other: a quarter, as diffusers has it.
 const OVERLAP: usize = TILE / 4;
 

@@ -79,6 +79,7 @@ pub enum Field {
     CachingBranch,
     /// The share of the tokens that join others.
     TokenMerging,
+    /// Whether the picture was decoded in tiles.
     Tiles,
     /// Noise levels written by hand.
     Sigmas,
