@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use calotype::checkpoint::{self, ActiveAdapter, Adapter, ModelFiles};
+use calotype::checkpoint::{self, ActiveAdapter, Adapter, ModelFiles, Placement};
 use calotype::request::Companions;
 use candle_core::{DType, Device};
 
@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = ModelFiles::at(Path::new(&model))?;
     let description = checkpoint::describe(&files, &Companions::default())?;
     let started = Instant::now();
-    let (_model, mut live) = checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true))?;
+    let (_model, mut live) =
+        checkpoint::load_live(&description, &Placement::together(DType::F32, &Device::Cpu), Arc::new(|_| true))?;
     println!("load the model     {:.3} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
     let adapter = Arc::new(Adapter::read(Path::new(&file), &live)?);

@@ -41,6 +41,6 @@ pub use inspect::inspect;
 pub use live_weights::{ActiveAdapter, AdaptedPart, LiveWeights};
 pub use makers_notes::shown;
 pub use meter::LoadProgress;
-pub use model::{load, load_live};
+pub use model::{Placement, load, load_live};
 pub use starter::STARTER_NAME;
 pub use taesd::read_taesd;

@@ -18,6 +18,24 @@ use crate::diffusion::unet::UNet;
 use crate::diffusion::vae::Vae;
 use crate::kernels::activations;
 
+/// Where the parts of a model are loaded to, and of what type their weights are there.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// The U-Net.
+    pub unet: (DType, Device),
+    /// The text encoders and the VAE.
+    pub others: (DType, Device),
+}
+
+impl Placement {
+    /// All parts in one place.
+    #[must_use]
+    pub fn together(dtype: DType, device: &Device) -> Self {
+        let place = (dtype, device.clone());
+        Self { unet: place.clone(), others: place }
+    }
+}
+
 /// Reads the weights of a described model into `dtype` on `device`, one tensor at a time.
 ///
 /// # Errors
@@ -28,19 +46,19 @@ pub fn load(
     device: &Device,
     progress: LoadProgress,
 ) -> Result<StableDiffusion, CheckpointError> {
-    Ok(load_live(description, dtype, device, progress)?.0)
+    Ok(load_live(description, &Placement::together(dtype, device), progress)?.0)
 }
 
-/// As [`load`], with a handle on the weights that adapters change.
+/// As [`load`], each part to its place, with a handle on the weights that adapters change.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_live(
     description: &Description,
-    dtype: DType,
-    device: &Device,
+    placement: &Placement,
     progress: LoadProgress,
 ) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
+    let Placement { unet: (dtype, device), others: (other_dtype, other_device) } = placement;
     let mut live = LiveWeights::default();
     let meter = Arc::new(Meter::new(progress));
     let open = |source: &PartSource| source.open(Arc::clone(&meter));
@@ -51,10 +69,10 @@ pub fn load_live(
     let text_weights: Vec<_> = text_weights
         .into_iter()
         .enumerate()
-        .map(|(index, weights)| live.builder(AdaptedPart::Text(index), weights, dtype, device))
+        .map(|(index, weights)| live.builder(AdaptedPart::Text(index), weights, *other_dtype, other_device))
         .collect();
-    let unet_weights = live.builder(AdaptedPart::UNet, unet_weights, dtype, device);
-    let vae_weights = vae_weights.into_builder(vae_type(dtype, description), device);
+    let unet_weights = live.builder(AdaptedPart::UNet, unet_weights, *dtype, device);
+    let vae_weights = vae_weights.into_builder(vae_type(*other_dtype, description), other_device);
     let fail = |path: PathBuf| {
         let meter = Arc::clone(&meter);
         move |source: DiffusionError| {
@@ -75,7 +93,7 @@ pub fn load_live(
         vae: Vae::load(&vae_weights, &description.vae).map_err(fail(description.vae_source.path()))?,
         noise_schedule: description.noise_schedule.clone(),
         device: device.clone(),
-        dtype: activations(dtype, device),
+        dtype: activations(*dtype, device),
     };
     model.check().map_err(fail(description.path.clone()))?;
     Ok((model, live))

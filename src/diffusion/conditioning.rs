@@ -1,6 +1,6 @@
 //! What steers a picture: the prompts encoded once, and which of them is in force at each call of the U-Net.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::text_encoder::EncodedText;
 use super::text_encoders::{TextEncoders, Tower};
@@ -71,6 +71,10 @@ pub struct Reader<'a> {
     pub text_encoders: &'a TextEncoders,
     /// Hidden states to the keys and values of its cross-attentions.
     pub unet: &'a UNet,
+    /// Where the U-Net computes.
+    pub device: &'a Device,
+    /// In what it computes.
+    pub dtype: DType,
     /// Whether an empty negative prompt is all zeros instead of what the encoders say to it.
     pub zeroes_empty_negative: bool,
 }
@@ -159,11 +163,12 @@ impl Reader<'_> {
         let pass = |rows: &[Row]| {
             // [1, T, D] each -> [B, T, D]
             let states = Tensor::cat(&rows.iter().map(|row| &row.text.states).collect::<Vec<_>>(), 0)?;
+            let states = states.to_device(self.device)?.to_dtype(self.dtype)?;
             let pooled: Option<Vec<&Tensor>> = rows.iter().map(|row| row.text.pooled.as_ref()).collect();
             let added = match pooled.filter(|_| self.unet.config().added_widths().is_some()) {
                 Some(pooled) => {
                     let numbers = rows.iter().map(|row| row.numbers.clone()).collect();
-                    Some(Added { pooled: Tensor::cat(&pooled, 0)?, numbers })
+                    Some(Added { pooled: Tensor::cat(&pooled, 0)?.to_device(self.device)?, numbers })
                 }
                 None => None,
             };

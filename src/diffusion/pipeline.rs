@@ -37,9 +37,9 @@ pub struct StableDiffusion {
     pub zeroes_empty_negative: bool,
     /// The levels that it was trained on.
     pub noise_schedule: NoiseSchedule,
-    /// Where it computes.
+    /// Where the U-Net computes; the other parts may lie elsewhere.
     pub device: Device,
-    /// In what it computes.
+    /// In what the U-Net computes.
     pub dtype: DType,
 }
 
@@ -147,7 +147,7 @@ impl StableDiffusion {
     /// # Errors
     /// When the VAE fails or `interrupt` says stop.
     pub fn fit_colours(&self, interrupt: Interrupt) -> Result<LatentColours, DiffusionError> {
-        fit_colours(&self.vae, &self.device, interrupt)
+        fit_colours(&self.vae, interrupt)
     }
 
     /// Encodes the prompts and the start image, and draws the first noise. `start_image` belongs to an image-to-image
@@ -261,7 +261,8 @@ impl StableDiffusion {
     fn all_masked(&self, size: ImageSize, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
         let (width, height) = (size.width() as usize, size.height() as usize);
         let grey = Tensor::zeros((1, 3, height, width), DType::F32, &self.device)?;
-        let latents = self.vae.scale(&self.vae.encode(&grey, interrupt)?.mean)?.to_dtype(self.dtype)?;
+        let latents = self.vae.scale(&self.vae.encode(&grey, interrupt)?.mean)?;
+        let latents = latents.to_device(&self.device)?.to_dtype(self.dtype)?;
         let mask = latents.narrow(1, 0, 1)?.ones_like()?;
         Ok(Tensor::cat(&[&mask, &latents], 1)?)
     }
@@ -273,6 +274,8 @@ impl StableDiffusion {
             tokenizer: &self.tokenizer,
             text_encoders: &self.text_encoders,
             unet: &self.unet,
+            device: &self.device,
+            dtype: self.dtype,
             zeroes_empty_negative: self.zeroes_empty_negative,
         }
     }
@@ -285,15 +288,16 @@ impl StableDiffusion {
         noise: &mut NoiseSource,
         interrupt: Interrupt,
     ) -> Result<Tensor, DiffusionError> {
-        let pixels = pixels::to_tensor(picture, size, &self.device)?;
+        let pixels = pixels::to_tensor(picture, size, self.vae.device())?;
         let posterior = self.vae.encode(&pixels, interrupt)?;
         let unit = noise.normals(posterior.mean.elem_count());
-        let unit = Tensor::from_vec(unit, posterior.mean.shape(), &self.device)?.to_dtype(posterior.mean.dtype())?;
+        let unit =
+            Tensor::from_vec(unit, posterior.mean.shape(), self.vae.device())?.to_dtype(posterior.mean.dtype())?;
         let sample = self.vae.scale(&posterior.sample(&unit)?)?;
         pixels::check_finite(&sample.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?, || {
             "the start image's latents".to_owned()
         })?;
-        Ok(sample)
+        Ok(sample.to_device(&self.device)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Fits the rough colours of latents to the VAE at hand, once, so that previews cost nothing and are right for every
 //! model.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::pixels::check_finite;
 use super::vae::Vae;
@@ -17,9 +17,9 @@ const SIDE: usize = 8;
 ///
 /// # Errors
 /// When the VAE fails on the picture or `interrupt` says stop.
-pub fn fit_colours(vae: &Vae, device: &Device, interrupt: Interrupt) -> Result<LatentColours, DiffusionError> {
+pub fn fit_colours(vae: &Vae, interrupt: Interrupt) -> Result<LatentColours, DiffusionError> {
     let factor = vae.config().factor();
-    let pixels = Tensor::from_vec(test_picture(SIDE * factor), (1, 3, SIDE * factor, SIDE * factor), device)?;
+    let pixels = Tensor::from_vec(test_picture(SIDE * factor), (1, 3, SIDE * factor, SIDE * factor), vae.device())?;
     let own = vae.encode(&pixels, interrupt)?.mean;
     let decoded = vae.decode(&own, interrupt)?;
     // [1, C, h, w] -> [h*w][C]

@@ -307,8 +307,10 @@ mod tests {
     #[test]
     fn the_list_holds_pictures_only_and_a_missing_folder_is_empty() {
         let folder = tempfile::tempdir().unwrap();
+        // All of one time, for a slow machine would order them by theirs.
+        let changed = std::time::SystemTime::now();
         for name in ["b.PNG", "a.jpg", "c.webp", "notes.txt", ".hidden.png", ".calotype-x.tmp", "png"] {
-            std::fs::write(folder.path().join(name), b"").unwrap();
+            File::create(folder.path().join(name)).unwrap().set_modified(changed).unwrap();
         }
         std::fs::create_dir(folder.path().join("folder.png")).unwrap();
         assert_eq!(names(folder.path()), ["c.webp", "b.PNG", "a.jpg"]);

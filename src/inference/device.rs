@@ -81,6 +81,13 @@ impl Place {
         Self { card: None, notice: None }
     }
 
+    /// A card that is none, with the processor's arithmetic.
+    #[cfg(test)]
+    pub(super) fn stand_in(suits: DType) -> Self {
+        let card = Card { device: Device::Cpu, name: "a card".to_owned(), suits };
+        Self { card: Some(card), notice: None }
+    }
+
     /// What a choice comes to here. One that leaves it open is the processor where no card can be used; a build that knows
     /// cards then has a notice why.
     ///
@@ -208,15 +215,10 @@ pub fn faster_precision() -> Precision {
 mod tests {
     use super::*;
 
-    fn card(suits: DType) -> Place {
-        let card = Card { device: Device::Cpu, name: "a card".to_owned(), suits };
-        Place { card: Some(card), notice: None }
-    }
-
     #[test]
     fn each_device_knows_its_precisions_and_refuses_the_others_by_name() {
         use Precision::{Bf16, F16, F32, Int8};
-        let (old, new, processor) = (card(DType::F16), card(DType::BF16), Place::processor());
+        let (old, new, processor) = (Place::stand_in(DType::F16), Place::stand_in(DType::BF16), Place::processor());
         let automatic = |place: &Place| place.precision(PrecisionChoice::Automatic, F32).unwrap();
         assert_eq!((automatic(&old), automatic(&new), automatic(&processor)), (F16, Bf16, F32));
         for (place, known) in [(&old, &[F32, F16][..]), (&new, &[F32, Bf16, F16]), (&processor, &[F32, Bf16, Int8])] {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::device::Place;
+use super::memory::{APART, Parts};
 use super::message::{Job, ModelDefaults, ModelFacts, ModelSource};
 use crate::checkpoint::{Description, STARTER_NAME};
 use crate::diffusion::pipeline::StableDiffusion;
@@ -21,7 +22,7 @@ pub(super) fn idle_merging(model: &StableDiffusion, job: &Job) -> Option<String>
 
 pub(super) fn facts(
     (source, companions): (&ModelSource, &Companions),
-    (place, precision): (&Place, Precision),
+    (place, precision, parts): (&Place, Precision, Parts),
     description: &Description,
 ) -> ModelFacts {
     let hints = &description.hints;
@@ -34,9 +35,9 @@ pub(super) fn facts(
         source: source.clone(),
         companions: companions.clone(),
         vae: description.other_vae.as_deref().map(recorded_vae),
-        computes_on: computes_on(place, precision),
+        computes_on: computes_on(place, precision, parts),
         kernels: kernels_of(&place.device()),
-        device_notice: place.notice.clone(),
+        device_notice: if parts == Parts::Apart { Some(APART.to_owned()) } else { place.notice.clone() },
         precision,
         has_xl_latents: description.is_xl(),
         defaults: defaults(description),
@@ -47,8 +48,9 @@ pub(super) fn facts(
 }
 
 /// On what and in what precision a model computes, for people.
-pub(super) fn computes_on(place: &Place, precision: Precision) -> String {
-    format!("{}, {}", place.label(), precision.label())
+pub(super) fn computes_on(place: &Place, precision: Precision, parts: Parts) -> String {
+    let told = format!("{}, {}", place.label(), precision.label());
+    if parts == Parts::Apart { told + "; text encoder and VAE on the processor" } else { told }
 }
 
 /// A VAE by the name of its file or folder, as A1111 names it.

@@ -17,6 +17,18 @@ const SCORES: u64 = (16 << 20) * (4 + 4);
 /// What is said of a picture that had to be decoded in tiles.
 pub(super) const TILED: &str = "the card's memory is too small to decode the picture as a whole: it is decoded in tiles, and its colours may differ a little";
 
+/// What is said where a card has no room for all of a model.
+pub(super) const APART: &str = "the card's memory is too small for all of it: the text encoder and the VAE are computed on the processor, which takes longer before the first step and after the last";
+
+/// Where the parts of a model lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parts {
+    /// All in one place.
+    Together,
+    /// The text encoders and the VAE on the processor: the card's memory is for the U-Net alone.
+    Apart,
+}
+
 /// Latents of a tile that is decoded at a time.
 const OF_A_TILE: u64 = (Vae::TILE * Vae::TILE) as u64;
 
@@ -25,7 +37,8 @@ const OF_A_TILE: u64 = (Vae::TILE * Vae::TILE) as u64;
 pub(super) struct Widths {
     /// Channels of the U-Net's two outermost levels together, which its last blocks read.
     pub unet: u64,
-    /// Channels of the VAE's second level, which its decoder has at the picture's full size.
+    /// Channels of the VAE's second level, which its decoder has at the picture's full size; 0 for one that is computed
+    /// elsewhere.
     pub vae: u64,
     /// Pixels of a latent pixel's side.
     pub factor: u64,
@@ -47,7 +60,7 @@ impl Widths {
         let decoder = vae.block_out_channels.get(1).or(vae.block_out_channels.first()).copied().unwrap_or(0);
         Self {
             unet: (outermost + next) as u64,
-            vae: decoder as u64,
+            vae: if model.vae.device().same_device(&model.device) { decoder as u64 } else { 0 },
             factor: vae.factor() as u64,
             value: model.dtype.size_in_bytes() as u64,
             vae_value: model.vae.dtype().size_in_bytes() as u64,

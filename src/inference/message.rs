@@ -49,7 +49,7 @@ pub enum Command {
 }
 
 /// A model to load.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ModelOrder {
     /// Where it is to be had.
     pub source: ModelSource,

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use calotype::downloads::Patience;
-use calotype::downloads::message::{Command, DownloadId, Event, Order};
+use calotype::downloads::message::{DownloadId, Event, Order};
 
 use proptest::collection;
 use proptest::prelude::*;
 
-use crate::download_desk::{Desk, await_length, to_the_end, weights};
+use crate::download_desk::{Desk, weights};
 use crate::loopback::{End, Length, Reply, Request, Server};
 
 const SHA256_OF_WEIGHTS_9000: &str = "e52320cbf77c6732190d7c10ec3eda10a21e3c9e0c901686adc4b233a146aff0";
 
 /// What a server does to an answer.
-type Trouble = Box<dyn Fn(Reply) -> Reply + Send + Sync>;
+pub type Trouble = Box<dyn Fn(Reply) -> Reply + Send + Sync>;
 
 /// A connection that ends after some bytes of the body.
 fn cut_after(bytes: usize) -> Trouble {
@@ -25,12 +25,12 @@ fn cut_after(bytes: usize) -> Trouble {
 }
 
 /// A connection on which nothing more comes after some bytes of the body.
-fn silent_after(bytes: usize) -> Trouble {
+pub fn silent_after(bytes: usize) -> Trouble {
     Box::new(move |reply| reply.silent_after(bytes))
 }
 
 /// A server of one file that treats the first `troubles.len()` requests for its bytes in its own ways.
-fn trouble(bytes: &[u8], troubles: Vec<Trouble>) -> Server {
+pub fn trouble(bytes: &[u8], troubles: Vec<Trouble>) -> Server {
     let (bytes, tries) = (bytes.to_vec(), Mutex::new(0));
     Server::start(move |request, _| {
         let reply = Reply::file(request, &bytes, "\"one\"");
@@ -46,12 +46,12 @@ fn trouble(bytes: &[u8], troubles: Vec<Trouble>) -> Server {
     })
 }
 
-fn ranges(server: &Server) -> Vec<Option<usize>> {
+pub fn ranges(server: &Server) -> Vec<Option<usize>> {
     server.requests().iter().filter(|request| !request.is_first_look()).map(Request::first_byte).collect()
 }
 
 #[track_caller]
-fn assert_whole(desk: &Desk, path: &Path, bytes: &[u8]) {
+pub fn assert_whole(desk: &Desk, path: &Path, bytes: &[u8]) {
     assert!(std::fs::read(path).unwrap() == bytes, "the file has other bytes");
     assert_eq!(desk.names(), [path.file_name().unwrap().to_str().unwrap()], "something is left over");
 }
@@ -428,87 +428,4 @@ fn room_is_looked_for_before_anything_is_fetched() {
     assert!(error.contains("not enough room") && error.contains("9.0 kB are free"), "{error}");
     assert!(desk.names().is_empty());
     assert!(ranges(&server).is_empty());
-}
-
-#[test]
-fn a_cancelled_download_ends_at_once_and_goes_on_later() {
-    let server = trouble(&weights(9000), vec![silent_after(4000)]);
-    let desk = Desk::new(&server.origin());
-    let url = format!("{}/m.ckpt", server.origin());
-    let order = desk.order(&url);
-    let cancel = order.cancel.clone();
-    let worker = desk.start(order);
-    let queued = Order { id: DownloadId(2), ..desk.order(&url) };
-    let second = queued.cancel.clone();
-    worker.send(Command::Start(Box::new(queued))).unwrap();
-    await_length(&desk.path("m.ckpt.part"), 4000);
-    second.cancel();
-    let is_end = |event: &Event| matches!(event, Event::Cancelled { .. });
-    let next = || std::iter::from_fn(|| worker.next()).find(is_end);
-    assert_eq!(next(), Some(Event::Cancelled { id: DownloadId(2) }));
-    cancel.cancel();
-    assert_eq!(next(), Some(Event::Cancelled { id: DownloadId(1) }));
-    assert_eq!(desk.names(), ["m.ckpt.part", "m.ckpt.part.json"]);
-    let (path, fetched) = desk.fetched(&url);
-    assert_whole(&desk, &path, &weights(9000));
-    assert_eq!(fetched, 5000);
-}
-
-#[test]
-fn a_server_that_says_nothing_does_not_hold_up_a_cancel() {
-    // Connections wait in the listener's queue: nobody takes them.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
-    let desk = Desk::new(&origin);
-    let order = desk.order(&format!("{origin}/m.ckpt"));
-    let cancel = order.cancel.clone();
-    let worker = desk.start(order);
-    assert_eq!(worker.next(), Some(Event::Started { id: DownloadId(1) }));
-    cancel.cancel();
-    assert_eq!(worker.next(), Some(Event::Cancelled { id: DownloadId(1) }));
-    assert!(desk.names().is_empty());
-}
-
-#[test]
-fn secrets_in_an_address_are_sent_but_neither_stored_nor_told() {
-    let server = trouble(&weights(9000), vec![silent_after(4000), Box::new(|_| Reply::new(404, ""))]);
-    let desk = Desk::new(&server.origin());
-    let url = format!("{}/m.ckpt?type=Model&token=geheim", server.origin());
-    let worker = desk.start(desk.order(&url));
-    await_length(&desk.path("m.ckpt.part"), 4000);
-    drop(worker);
-    assert!(server.requests().iter().all(|request| request.path.ends_with("token=geheim")));
-    let note = std::fs::read_to_string(desk.path("m.ckpt.part.json")).unwrap();
-    assert!(note.contains("type=Model") && !note.contains("geheim"), "{note}");
-    let error = desk.error(desk.order(&url));
-    assert!(error.contains("no such file") && !error.contains("geheim"), "{error}");
-    assert_eq!(desk.fetched(&url).1, 5000);
-}
-
-#[test]
-fn a_downloader_that_is_dropped_leaves_what_the_next_goes_on_with() {
-    let server = trouble(&weights(9000), vec![silent_after(4000)]);
-    let desk = Desk::new(&server.origin());
-    let url = format!("{}/m.ckpt", server.origin());
-    let worker = desk.start(desk.order(&url));
-    await_length(&desk.path("m.ckpt.part"), 4000);
-    drop(worker);
-    let (path, fetched) = desk.fetched(&url);
-    assert_whole(&desk, &path, &weights(9000));
-    assert_eq!((fetched, ranges(&server)), (5000, vec![None, Some(4000)]));
-}
-
-#[test]
-fn two_downloads_do_not_write_over_each_other() {
-    let server = trouble(&weights(9000), vec![silent_after(4000)]);
-    let desk = Desk::new(&server.origin());
-    let url = format!("{}/m.ckpt", server.origin());
-    let order = desk.order(&url);
-    let cancel = order.cancel.clone();
-    let first = desk.start(order);
-    await_length(&desk.path("m.ckpt.part"), 4000);
-    let error = desk.error(desk.order(&url));
-    assert!(error.contains("another download is writing"), "{error}");
-    cancel.cancel();
-    assert!(matches!(to_the_end(&first).last(), Some(Event::Cancelled { .. })));
 }

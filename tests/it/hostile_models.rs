@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use calotype::checkpoint::{self, Adapter, LiveWeights, ModelFiles};
+use calotype::checkpoint::{self, Adapter, LiveWeights, ModelFiles, Placement};
 use calotype::request::Companions;
 use candle_core::{DType, Device};
 
@@ -113,7 +113,7 @@ fn hollow(family: &str) -> (Vec<u8>, u64) {
 
 fn load(files: &ModelFiles) -> Result<LiveWeights, checkpoint::CheckpointError> {
     let description = checkpoint::describe(files, &Companions::default())?;
-    Ok(checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true))?.1)
+    Ok(checkpoint::load_live(&description, &Placement::together(DType::F32, &Device::Cpu), Arc::new(|_| true))?.1)
 }
 
 /// Everything that reads a stranger's file.

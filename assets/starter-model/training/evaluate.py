@@ -4,7 +4,8 @@
 
 Prints, and writes to OUT/scores.json: how often the judge (judge.py) sees the thing and the style that were asked for, and
 how often the border has the colour that was asked for, in 300 pictures of things and styles that were trained together; the
-things in the (thing, style) pairs of them that were not; and both things in 100 scenes of two that were not. Pictures stay in OUT.
+things in the (thing, style) pairs of them that were not; both things in 100 scenes of two that were not; all in 50 scenes of
+three different things, and all in 50 of one thing and two of another. Pictures stay in OUT.
 """
 import argparse, json, os, random, subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,9 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 import judge as judging
-from scenes import Stock
+from scenes import THREE, Stock
 from train_vae import SIDE_PX, psnr
-from vocabulary import COLOURS, TAUGHT, with_article
+from vocabulary import COLOURS, TAUGHT, in_a_row, plural, with_article
 
 
 HERE = Path(__file__).resolve().parent
@@ -37,6 +38,13 @@ def halves(picture):
     side = picture.width // 2
     top = (picture.height - side) // 2
     return [picture.crop((x, top, x + side, top + side)) for x in (0, picture.width - side)]
+
+
+def thirds(picture):
+    """The three squares where the things of a scene of three stand: above, below on the left, below on the right."""
+    side = round(picture.width * 0.46)
+    corners = [(round((picture.width - side) * left), round((picture.height - side) * upper)) for left, upper in THREE]
+    return [picture.crop((x, y, x + side, y + side)) for x, y in corners]
 
 
 def main():
@@ -118,6 +126,29 @@ def main():
         count = max(1, len(pairs))
         scores["held-out pairs"] = {"both": round(100 * both / count, 1), "one at least": round(100 * either / count, 1), "pictures": len(pairs)}
         print("held-out pairs", scores["held-out pairs"], flush=True)
+        def three_things(title, name, seed, count, say):
+            """Scores of scenes of three: `say` gives what is asked for of `count` things, and what is to be seen."""
+            jobs, asked = [], []
+            for i in range(int(50 * args.share)):
+                style = rng.choice(list(stock.of_style))
+                said, things = say(style, [icon.thing for icon in rng.sample(stock.of_style[style], count)])
+                jobs.append((f"{said} on {with_article(rng.choice(list(COLOURS)))} background", seed + i, f"{name}-{i:03}"))
+                asked.append(sorted(things))
+            right = {"all three": 0, "two at least": 0}
+            for job, things, picture in zip(jobs, asked, draw_all(jobs)):
+                seen = [thing for thing, _ in judging.look(judge, thirds(picture))]
+                found = sum(min(seen.count(thing), things.count(thing)) for thing in set(things))
+                right["all three"] += found == 3
+                right["two at least"] += found >= 2
+                if found < 3:
+                    misses.append(f"{job[2]} {job[0]}: {', '.join(seen)}")
+            scores[title] = {what: round(100 * n / max(1, len(jobs)), 1) for what, n in right.items()} | {"pictures": len(jobs)}
+            print(title, scores[title], flush=True)
+
+        three_things("three different things", "trio", 4000, 3, lambda style, things: (
+            in_a_row([with_article(f"{style} {things[0]}")] + [with_article(thing) for thing in things[1:]]), things))
+        three_things("one thing and two of another", "group", 5000, 2, lambda style, things: (
+            f"{with_article(style + ' ' + things[0])} and two {plural(things[1])}", [things[0], things[1], things[1]]))
     (args.out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
     (args.out / "misses.txt").write_text("\n".join(misses) + "\n")
 

@@ -6,10 +6,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vocabulary import COLOURS, PLACES, TAUGHT, caption
+from vocabulary import COLOURS, PLACES, TAUGHT, THINGS, caption
 
+# As many things were rendered at first: what is kept from training was chosen among them, and has stayed.
+FIRST_THINGS = 311
 # Mirrored, these say something else or are plainly wrong.
-NOT_MIRRORED = {"question mark", "hourglass done", "soccer ball", "100", "trumpet", "guitar", "violin", "alarm clock"}
+NOT_MIRRORED = {"question mark", "hourglass done", "soccer ball", "100", "trumpet", "guitar", "violin", "alarm clock",
+                "stop sign", "watch", "stopwatch", "pool 8 ball", "banjo", "sports medal"}
+
+# How often scenes are of which kind.
+KINDS = {"large": 0.46, "small": 0.06, "pair": 0.28, "several": 0.06, "trio": 0.07, "group": 0.07}
+# Where three things stand: shares of the free room from the left and from the top. The first stands above.
+THREE = [(0.5, 0.05), (0.03, 0.95), (0.97, 0.95)]
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,8 @@ class Icon:
 
 @dataclass
 class Scene:
-    """What is to be seen: `kind` is one of large, small, pair, several; `ground` has one colour, or two for a gradient."""
+    """What is to be seen: `kind` is one of large, small, pair, several (of one thing), trio, group
+    (one thing and two of another); `ground` has one colour, or two for a gradient."""
     kind: str
     style: str
     things: list
@@ -45,11 +54,12 @@ class Stock:
         for icon in self.icons:
             by_thing.setdefault(icon.thing, []).append(icon)
         # One style of every third thing is never trained; the thing itself is, in its other two styles.
-        chosen = rng.sample(sorted(by_thing), 100)
+        numbered = sorted(THINGS[:FIRST_THINGS]) + THINGS[FIRST_THINGS:]
+        chosen = rng.sample(numbered[:FIRST_THINGS], 100)
         self.held_out = {rng.choice(by_thing[thing]).index for thing in chosen}
         self.trained = [icon for icon in self.icons if icon.index not in self.held_out and icon.thing in TAUGHT]
         # Pairs of things whose numbers add up to a multiple of 20 are never trained together.
-        self.number = {thing: i for i, thing in enumerate(sorted(by_thing))}
+        self.number = {thing: i for i, thing in enumerate(numbered)}
         self.of_style = {}
         for icon in self.trained:
             self.of_style.setdefault(icon.style, []).append(icon)
@@ -60,19 +70,29 @@ class Stock:
     def scene(self, rng, icon=None, kind=None):
         """A random scene around `icon`, or around any trained one."""
         icon = icon or rng.choice(self.trained)
-        kind = kind or rng.choices(["large", "small", "pair", "several"], [0.42, 0.06, 0.46, 0.06])[0]
+        kind = kind or rng.choices(list(KINDS), KINDS.values())[0]
         scene = Scene(kind, icon.style, [icon], self.ground(rng))
         if kind == "small":
             scene.place = rng.choice(list(PLACES))
         elif kind == "several":
             scene.count = rng.choice([2, 2, 3])
         elif kind == "pair":
-            other = icon
-            while other.thing == icon.thing or self.is_held_out_pair(icon, other):
-                other = rng.choice(self.of_style[icon.style])
-            scene.things = [icon, other] if rng.random() < 0.5 else [other, icon]
+            scene.things = self.together(icon, 2, rng)
             scene.layout = rng.choices(["beside", "above"], [0.75, 0.25])[0]
+        elif kind == "group":
+            scene.things = self.together(icon, 2, rng)
+        elif kind == "trio":
+            scene.things = self.together(icon, 3, rng)
         return scene
+
+    def together(self, icon, count, rng):
+        """`icon` and others of its style, in any order, no two of which are kept from being trained together."""
+        things = [icon]
+        while len(things) < count:
+            other = rng.choice(self.of_style[icon.style])
+            if not any(other.thing == one.thing or self.is_held_out_pair(other, one) for one in things):
+                things.append(other)
+        return rng.sample(things, count)
 
     @staticmethod
     def ground(rng):
@@ -118,9 +138,12 @@ class Stock:
             yield first, near(left, 0.06), near(upper, 0.06), rng.uniform(0.44, 0.5)
         elif scene.kind == "several":
             share = {2: 0.47, 3: 0.46}[scene.count]
-            spots = [(0.03, 0.5), (0.97, 0.5)] if scene.count == 2 else [(0.03, 0.95), (0.97, 0.95), (0.5, 0.05)]
-            for left, upper in spots:
+            for left, upper in [(0.03, 0.5), (0.97, 0.5)] if scene.count == 2 else THREE:
                 yield first, left, upper, share
+        elif scene.kind in ("trio", "group"):
+            things = scene.things if scene.kind == "trio" else [first, scene.things[1], scene.things[1]]
+            for icon, (left, upper) in zip(things, THREE):
+                yield icon, left, upper, 0.46
         else:
             spots = [(0.03, 0.5), (0.97, 0.5)] if scene.layout == "beside" else [(0.5, 0.03), (0.5, 0.97)]
             for icon, (left, upper) in zip(scene.things, spots):

@@ -4,8 +4,15 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # All that is rendered, and told apart by the judge.
 THINGS = (HERE / "things.txt").read_text().splitlines()
-# What of it the model is taught so far: the rest waits for more time or a GPU.
+# What of it the model is taught, in the order of the stages that began with it.
 TAUGHT = (HERE / "taught.txt").read_text().splitlines()
+# What else a thing is called: "car" is the automobile.
+SYNONYMS = {}
+for line in (HERE / "synonyms.txt").read_text().splitlines():
+    word, thing = line.split(" = ")
+    SYNONYMS.setdefault(thing, []).append(word)
+# What the last stage began with: it is shown twice as often as what was known.
+NEW = set(TAUGHT[204:])
 
 # Each style is one set of pictures, a package of the npm registry.
 SETS = {"glossy": "fluent-emoji", "flat": "fluent-emoji-flat", "cartoon": "noto"}
@@ -38,20 +45,36 @@ def with_article(words):
     return ("an " if words[0].lower() in "aeiou" else "a ") + words
 
 
+PLURALS = {"glass of milk": "glasses of milk", "ox": "oxen", "goose": "geese", "moose": "moose", "mouse": "mice", "fish": "fish",
+           "scarf": "scarves", "maple leaf": "maple leaves", "snowman": "snowmen", "meat on bone": "meats on bones"}
+
+
 def plural(thing):
     """"foxes", "cherries" as it stands, "teddy bears": good enough for captions."""
+    if thing in PLURALS:
+        return PLURALS[thing]
     if thing.endswith("s") and not thing.endswith(("ss", "us")):
         return thing
     if thing.endswith(("x", "ch", "sh", "ss", "us")):
         return thing + "es"
+    if thing.endswith("y") and thing[-2] not in "aeiou":
+        return thing[:-1] + "ies"
     return thing + "s"
 
 
-def named(thing, tags, rng):
-    """The thing's name, sometimes with one of its tags behind it."""
-    if tags and rng.random() < 0.12:
-        return f"{thing}, {rng.choice(tags)}"
-    return thing
+def named(icon, rng):
+    """The thing's name, sometimes with one of its tags behind it, sometimes something else that it is called."""
+    how = rng.random()
+    if icon.tags and how < 0.10:
+        return f"{icon.thing}, {rng.choice(icon.tags)}"
+    if icon.thing in SYNONYMS and how < 0.35:
+        return rng.choice(SYNONYMS[icon.thing])
+    return icon.thing
+
+
+def in_a_row(parts):
+    """"a fox, an owl and a bus"."""
+    return ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def caption(scene, rng):
@@ -67,10 +90,18 @@ def caption(scene, rng):
             [f"{one} and {two}", f"{one} and {two}", f"{one} next to {two}", f"{one} to the left of {two}",
              f"{two} to the right of {one}"] if scene.layout == "beside"
             else [f"{one} above {two}", f"{two} below {one}"])
+    elif scene.kind == "trio":
+        articled = [with_article(front + first.thing)] + [with_article(icon.thing) for icon in scene.things[1:]]
+        said = in_a_row(rng.sample(articled, 3))
+    elif scene.kind == "group":
+        # The one stands above, the two below.
+        one = with_article(rng.choice([front, ""]) + first.thing)
+        two = f"two {front}{plural(scene.things[1].thing)}"
+        said = rng.choice([f"{one} and {two}", f"{two} and {one}", f"{one} above {two}"])
     elif scene.kind == "several":
         said = f"{ {2: 'two', 3: 'three'}[scene.count] } {front}{plural(first.thing)}"
     else:
-        words = front + named(first.thing, first.tags, rng)
+        words = front + named(first, rng)
         if scene.kind == "small":
             words = "small " + words
         said = with_article(words) if rng.random() < 0.65 else words

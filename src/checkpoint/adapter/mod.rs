@@ -298,14 +298,14 @@ mod tests {
     use candle_core::{DType, Device};
 
     use super::*;
-    use crate::checkpoint::{describe, load_live};
+    use crate::checkpoint::{Placement, describe, load_live};
     use crate::request::Companions;
 
     #[test]
     fn a_file_that_is_written_to_while_it_is_read_is_refused() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let model = describe(&ModelFiles::Folder(fixtures.join("tiny-eps")), &Companions::default()).unwrap();
-        let (_, live) = load_live(&model, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap();
+        let (_, live) = load_live(&model, &Placement::together(DType::F32, &Device::Cpu), Arc::new(|_| true)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fox.safetensors");
         std::fs::write(&path, b"half of it").unwrap();

@@ -6,7 +6,7 @@ mod decoder;
 mod encoder;
 mod tiles;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 pub use config::VaeConfig;
@@ -27,6 +27,8 @@ pub struct Vae {
     config: VaeConfig,
     /// Of what it reads and gives; not always the U-Net's.
     dtype: DType,
+    /// Where it computes; not always where the U-Net does.
+    device: Device,
 }
 
 /// The Gaussian that the encoder gives for a picture, in the VAE's own scale.
@@ -69,6 +71,7 @@ impl Vae {
                 .transpose()?,
             config: config.clone(),
             dtype: activations(vb.dtype(), vb.device()),
+            device: vb.device().clone(),
         })
     }
 
@@ -84,12 +87,23 @@ impl Vae {
         self.dtype
     }
 
+    /// Where it computes and what it gives lies.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What it is given, from wherever that lies.
+    fn bring(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        x.to_device(&self.device)?.to_dtype(self.dtype)
+    }
+
     /// Pictures `[B, 3, H, W]` in -1..1 to the distribution of their latents `[B, C, H / factor, W / factor]`.
     ///
     /// # Errors
     /// When the shape does not fit, the device fails or `interrupt` says stop.
     pub fn encode(&self, pixels: &Tensor, interrupt: Interrupt) -> Result<Posterior, DiffusionError> {
-        let mut moments = self.encoder.forward(&pixels.to_dtype(self.dtype)?, interrupt)?;
+        let mut moments = self.encoder.forward(&self.bring(pixels)?, interrupt)?;
         if let Some(quant) = &self.quant {
             moments = quant.forward(&moments)?;
         }
@@ -103,7 +117,7 @@ impl Vae {
     /// # Errors
     /// When the shape does not fit, the device fails or `interrupt` says stop.
     pub fn decode(&self, latents: &Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
-        let latents = latents.to_dtype(self.dtype)?;
+        let latents = self.bring(latents)?;
         match &self.post_quant {
             Some(post_quant) => self.decoder.forward(&post_quant.forward(&latents)?, interrupt),
             None => self.decoder.forward(&latents, interrupt),
@@ -116,6 +130,7 @@ impl Vae {
     /// # Errors
     /// As [`Vae::decode`].
     pub fn decode_in_tiles(&self, latents: &Tensor, interrupt: Interrupt) -> Result<Tensor, DiffusionError> {
+        let latents = &latents.to_device(&self.device)?;
         tiles::decode_in_tiles(latents, self.config.factor(), |tile| self.decode(tile, interrupt))
     }
 

@@ -7,7 +7,9 @@ mod hostile;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use calotype::checkpoint::{self, ActiveAdapter, Adapter, AdapterError, LiveWeights, ModelFiles, read_embedding};
+use calotype::checkpoint::{
+    self, ActiveAdapter, Adapter, AdapterError, LiveWeights, ModelFiles, Placement, read_embedding,
+};
 use calotype::diffusion::Interrupt;
 use calotype::diffusion::pipeline::{LearnedVectors, StableDiffusion};
 use calotype::prompt::ParsedPrompt;
@@ -35,7 +37,7 @@ fn load(name: &str) -> (StableDiffusion, LiveWeights) {
 fn load_in(name: &str, dtype: DType) -> (StableDiffusion, LiveWeights) {
     let files = ModelFiles::at(&fixtures().join(name)).unwrap();
     let description = checkpoint::describe(&files, &Companions::default()).unwrap();
-    checkpoint::load_live(&description, dtype, &Device::Cpu, Arc::new(|_| true)).unwrap()
+    checkpoint::load_live(&description, &Placement::together(dtype, &Device::Cpu), Arc::new(|_| true)).unwrap()
 }
 
 fn active(adapter: &Arc<Adapter>, weight: f32) -> ActiveAdapter {
@@ -217,7 +219,9 @@ fn a_model_whose_file_is_written_to_is_not_mixed() {
     copy_folder(&fixtures().join("tiny-eps"), folder.path());
     let files = ModelFiles::at(folder.path()).unwrap();
     let description = checkpoint::describe(&files, &Companions::default()).unwrap();
-    let (_, mut live) = checkpoint::load_live(&description, DType::F32, &Device::Cpu, Arc::new(|_| true)).unwrap();
+    let (_, mut live) =
+        checkpoint::load_live(&description, &Placement::together(DType::F32, &Device::Cpu), Arc::new(|_| true))
+            .unwrap();
     let before = live.values().unwrap();
     let kohya = Arc::new(Adapter::read(&adapter_file("kohya"), &live).unwrap());
     let path = folder.path().join("unet/diffusion_pytorch_model.safetensors");

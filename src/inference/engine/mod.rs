@@ -1,22 +1,21 @@
 //! The inference thread's life: load a model, make pictures, survive whatever goes wrong in either.
 
+mod loading;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::cancel::CancelToken;
-use super::device::{DeviceChoice, DeviceError, Place, dtype};
-use super::facts::{computes_on, facts, idle_merging};
-use super::memory::{self, Widths, rows};
-use super::message::{Command, Event, Job, ModelOrder, ModelSource, Previews};
+use super::device::{DeviceChoice, Place, dtype};
+use super::facts::{computes_on, idle_merging};
+use super::memory::{self, Parts, Widths, rows};
+use super::message::{Command, Event, Job, ModelOrder, Previews};
 use super::networks::{BroughtTo, Networks};
 use super::previews::{Latents, Previewer, Wanted};
-use crate::checkpoint::{self, CheckpointError, Description, LiveWeights, ModelFiles};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
 use crate::kernels::{keep_freed_memory, release_memory};
-use crate::latent_image::LatentColours;
 use crate::request::{Precision, RecordedVae};
 use crate::worker::{Inbox, Outbox};
 
@@ -40,147 +39,74 @@ struct Loaded {
     /// The VAE, where it is not the model's own.
     vae: Option<RecordedVae>,
     precision: Precision,
-}
-
-/// Why a model cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-enum LoadError {
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
+    /// How it was asked for.
+    order: ModelOrder,
+    parts: Parts,
 }
 
 pub(super) fn run(device: DeviceChoice, automatic: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
     keep_freed_memory();
-    let previewer = Previewer::new(Place::processor().device(), dtype(Precision::F32));
-    let closing = inbox.closing_check();
-    let (usual_device, place, model) = (device, None, None);
-    let mut engine = Engine { usual_device, automatic, place, model, previewer, outbox, closing };
-    while let Some(command) = inbox.next() {
-        match command {
-            Command::Load(order) => engine.load(order),
-            Command::Generate(job) => engine.generate(&job),
-        }
-        release_memory();
-    }
+    Engine::new((device, None), automatic, inbox, outbox).serve(inbox);
 }
 
-impl Engine<'_> {
-    fn load(&mut self, order: ModelOrder) {
-        // Freed before the next one is read, so that two never share the memory.
-        self.model = None;
-        release_memory();
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(&order)));
-        let ModelOrder { source, companions, .. } = order;
-        let error = match loaded {
-            Ok(Ok(())) => return,
-            Ok(Err(LoadError::Checkpoint(CheckpointError::Cancelled))) => {
-                tracing::debug!(%source, "loading was stopped");
-                self.outbox.send(Event::ModelStopped { source, companions });
-                return;
+impl<'a> Engine<'a> {
+    /// With the device that models without a choice of their own are loaded to, and where it is, if it is open.
+    fn new(
+        (usual_device, place): (DeviceChoice, Option<Place>),
+        automatic: Precision,
+        inbox: &Inbox<Command>,
+        outbox: &'a Outbox<Event>,
+    ) -> Self {
+        let place = place.map(|place| (usual_device, place));
+        let previewer = Previewer::new(Place::processor().device(), dtype(Precision::F32));
+        Self { usual_device, automatic, place, model: None, previewer, outbox, closing: inbox.closing_check() }
+    }
+
+    fn serve(&mut self, inbox: &Inbox<Command>) {
+        while let Some(command) = inbox.next() {
+            match command {
+                Command::Load(order) => self.load(order),
+                Command::Generate(job) => self.generate(&job),
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => panic_text(panic.as_ref()),
-        };
-        let place = self.place.as_ref().map(|(_, place)| place).filter(|place| place.is_card());
-        let error = match place {
-            Some(place) if memory::is_out_of_memory(&error) => memory::loading_failure(place.memory()),
-            _ => error,
-        };
-        tracing::debug!(%source, %error, "the model could not be loaded");
-        self.outbox.send(Event::ModelFailed { source, companions, error });
-    }
-
-    /// Where a model is to be loaded to.
-    fn place(&mut self, choice: DeviceChoice) -> Result<Place, DeviceError> {
-        let choice = choice.or(self.usual_device);
-        if let Some((_, place)) = self.place.as_ref().filter(|(opened, _)| *opened == choice) {
-            return Ok(place.clone());
+            release_memory();
         }
-        // Given up first: a card's memory is not held for nothing.
-        self.place = None;
-        self.previewer.move_to(Place::processor().device());
-        let place = Place::open(choice)?;
-        self.previewer.move_to(place.device());
-        self.place = Some((choice, place.clone()));
-        Ok(place)
-    }
-
-    fn try_load(&mut self, order: &ModelOrder) -> Result<(), LoadError> {
-        let started = Instant::now();
-        let ModelOrder { source, companions, precision, device, cancel } = order;
-        let place = self.place(*device)?;
-        let precision = place.precision(*precision, self.automatic)?;
-        let files = match source {
-            ModelSource::BuiltIn => ModelFiles::Starter,
-            ModelSource::OnDisk(path) => ModelFiles::at(path)?,
-        };
-        let description = checkpoint::describe(&files, companions)?;
-        let mut facts = facts((source, companions), (&place, precision), &description);
-        self.outbox.send(Event::ModelFound(Box::new(facts.clone())));
-        let is_over = || cancel.is_cancelled() || self.closing.load(Ordering::Acquire);
-        if is_over() {
-            return Err(CheckpointError::Cancelled.into());
-        }
-        let (mut model, live) = self.load_weights(&description, (&place, precision), cancel)?;
-        if precision == Precision::Int8 {
-            let failed = |error| CheckpointError::Model { source: error, path: source.to_string().into() };
-            model.unet.quantise().map_err(failed)?;
-        }
-        let colours = fit_colours(&model, source, Interrupt::when(&is_over))?;
-        if let (Some(vae), Some(path)) = (&mut facts.vae, description.other_vae.filter(|path| path.is_file())) {
-            vae.hash = Some(checkpoint::vae_hash(&path, &|| !is_over())?);
-        }
-        let latents = Latents {
-            channels: model.vae.config().latent_channels,
-            are_its_own: matches!(source, ModelSource::BuiltIn),
-        };
-        facts.computes_on = computes_on(&place, precision);
-        self.model = Some(Loaded { model, networks: Networks::new(live), latents, vae: facts.vae.clone(), precision });
-        let seconds = started.elapsed().as_secs_f64();
-        tracing::debug!(%source, seconds, "model ready");
-        self.outbox.send(Event::ModelReady { facts: Box::new(facts), colours, seconds });
-        Ok(())
-    }
-
-    fn load_weights(
-        &self,
-        description: &Description,
-        (place, precision): (&Place, Precision),
-        cancel: &CancelToken,
-    ) -> Result<(StableDiffusion, LiveWeights), CheckpointError> {
-        let (outbox, closing, cancel) = (self.outbox.clone(), Arc::clone(&self.closing), cancel.clone());
-        let last_percent = AtomicU32::new(0);
-        let progress = move |fraction: f32| {
-            let percent = (fraction * 100.0) as u32;
-            if last_percent.swap(percent, Ordering::Relaxed) != percent {
-                outbox.offer(Event::ModelLoading { fraction });
-            }
-            !(closing.load(Ordering::Acquire) || cancel.is_cancelled())
-        };
-        checkpoint::load_live(description, dtype(precision), &place.device(), Arc::new(progress))
     }
 
     fn generate(&mut self, job: &Job) {
         let started = Instant::now();
         let id = job.id;
         self.outbox.send(Event::Started { job: id });
-        let made = catch_unwind(AssertUnwindSafe(|| self.try_generate(job)));
+        let mut made = self.caught_generate(job);
+        if self.could_give_way(&made) {
+            self.outbox.send(Event::Warned { job: id, text: memory::APART.to_owned() });
+            made = self.take_apart().and_then(|()| self.caught_generate(job));
+        }
         let event = match made {
-            Ok(Ok(image)) => {
+            Ok(image) => {
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::debug!(job = id.0, seconds, "picture finished");
                 Event::Finished { job: id, image: Arc::new(image), seconds }
             }
-            Ok(Err(DiffusionError::Cancelled)) => Event::Cancelled { job: id },
-            Ok(Err(error)) => Event::Failed { job: id, error: self.failure(job, error.to_string()) },
-            Err(panic) => Event::Failed { job: id, error: self.failure(job, panic_text(panic.as_ref())) },
+            Err(DiffusionError::Cancelled) => Event::Cancelled { job: id },
+            Err(error) => Event::Failed { job: id, error: self.failure(job, error.to_string()) },
         };
         self.outbox.send(event);
         if let (Some((_, place)), Some(loaded)) = (self.place.as_ref().filter(|(_, p)| p.is_card()), &self.model) {
-            self.outbox.send(Event::MemoryChanged { computes_on: computes_on(place, loaded.precision) });
+            self.outbox.send(Event::MemoryChanged { computes_on: computes_on(place, loaded.precision, loaded.parts) });
         }
+    }
+
+    /// True for a picture that a card had no room for while other parts of the model than the U-Net were on it.
+    fn could_give_way(&self, made: &Result<image::RgbImage, DiffusionError>) -> bool {
+        let is_card = self.place.as_ref().is_some_and(|(_, place)| place.is_card());
+        let is_together = self.model.as_ref().is_some_and(|loaded| loaded.parts == Parts::Together);
+        is_card && is_together && made.as_ref().is_err_and(|error| memory::is_out_of_memory(&error.to_string()))
+    }
+
+    /// A panic in it is an error in its words.
+    fn caught_generate(&mut self, job: &Job) -> Result<image::RgbImage, DiffusionError> {
+        catch_unwind(AssertUnwindSafe(|| self.try_generate(job)))
+            .unwrap_or_else(|panic| Err(DiffusionError::Request(panic_text(panic.as_ref()))))
     }
 
     /// An error as it is told: where the card's memory was too small, with what would have fitted.
@@ -248,22 +174,6 @@ impl Engine<'_> {
     }
 }
 
-fn fit_colours(
-    model: &StableDiffusion,
-    source: &ModelSource,
-    interrupt: Interrupt,
-) -> Result<LatentColours, CheckpointError> {
-    match model.fit_colours(interrupt) {
-        Ok(colours) => Ok(colours),
-        Err(DiffusionError::Cancelled) => Err(CheckpointError::Cancelled),
-        Err(error @ DiffusionError::NotFinite { .. }) => {
-            tracing::warn!(%source, %error, "previews of this model have no colours");
-            Ok(LatentColours { weights: vec![[0.25; 3]], bias: [0.0; 3] })
-        }
-        Err(error) => Err(CheckpointError::Model { source: error, path: source.to_string().into() }),
-    }
-}
-
 /// A panic's message: a fault of ours, said as one.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
@@ -281,9 +191,11 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
+    use candle_core::DType;
+
     use super::*;
     use crate::inference::cancel::CancelToken;
-    use crate::inference::message::JobId;
+    use crate::inference::message::{JobId, ModelSource};
     use crate::inference::spawn;
     use crate::request::{
         Accelerations, ClipSkip, Dialect, Emphasis, GenerationRequest, GuidanceRescale, GuidanceScale, ImageSize,
@@ -466,6 +378,72 @@ mod tests {
         assert!(error.contains("fault in Calotype") && error.contains("on purpose"), "{error}");
         engine.send(job(2, CancelToken::new())).unwrap();
         assert!(matches!(end_of(&engine, 2).0, Event::Finished { .. }));
+    }
+
+    /// An engine with a stand-in for a card.
+    fn engine_on_a_card() -> Worker<Command, Event> {
+        Worker::spawn("inference", Arc::new(|| {}), |inbox, outbox| {
+            let card = Some(Place::stand_in(DType::BF16));
+            Engine::new((DeviceChoice::Auto, card), Precision::F32, inbox, outbox).serve(inbox);
+        })
+        .unwrap()
+    }
+
+    /// A token that finds the card's memory full the first `times` that it is asked.
+    fn full(times: usize) -> CancelToken {
+        let asked = AtomicUsize::new(0);
+        let is_full = move || asked.fetch_add(1, Ordering::Relaxed) < times;
+        CancelToken::watched(move |_| assert!(!is_full(), "CUDA_ERROR_OUT_OF_MEMORY"))
+    }
+
+    #[test]
+    fn where_a_card_is_full_the_model_is_taken_apart_and_the_picture_is_made() {
+        let precision = PrecisionChoice::Always(Precision::F32);
+        let order = |cancel| Command::Load(ModelOrder { source: tiny(), precision, cancel, ..ModelOrder::default() });
+        let (card, processor) = (engine_on_a_card(), engine());
+        processor.send(load(tiny())).unwrap();
+        processor.send(job(1, CancelToken::new())).unwrap();
+        let (Event::Finished { image: expected, .. }, _) = end_of(&processor, 1) else { panic!("not drawn") };
+        card.send(order(CancelToken::new())).unwrap();
+        card.send(job(1, full(1))).unwrap();
+        let mut seen = Vec::new();
+        while !matches!(seen.last(), Some(Event::Finished { .. } | Event::Failed { .. })) {
+            seen.push(next(&card));
+        }
+        let Some(Event::Finished { image, .. }) = seen.last() else { panic!("{:?}", seen.last()) };
+        assert!(*image == expected, "another picture");
+        let count = |is_one: fn(&Event) -> bool| seen.iter().filter(|event| is_one(event)).count();
+        assert_eq!(count(|event| matches!(event, Event::Warned { text, .. } if text == memory::APART)), 1);
+        assert_eq!(count(|event| matches!(event, Event::ModelFound(_))), 1, "it is not told as a new model");
+        assert_eq!(count(|event| matches!(event, Event::ModelReady { .. })), 2);
+        // There is nothing more to give way.
+        card.send(job(2, full(1))).unwrap();
+        let (end, _) = end_of(&card, 2);
+        assert!(matches!(&end, Event::Failed { error, .. } if error.contains("too small for 64x64")), "{end:?}");
+        card.send(job(3, CancelToken::new())).unwrap();
+        assert!(matches!(end_of(&card, 3).0, Event::Finished { .. }));
+    }
+
+    #[test]
+    fn a_model_that_a_card_has_no_room_for_is_loaded_apart_or_not_at_all() {
+        let card = engine_on_a_card();
+        let ready = |cancel| {
+            let precision = PrecisionChoice::Always(Precision::F32);
+            let order = ModelOrder { source: tiny(), precision, cancel, ..ModelOrder::default() };
+            card.send(Command::Load(order)).unwrap();
+            let is_end = |event: &Event| matches!(event, Event::ModelReady { .. } | Event::ModelFailed { .. });
+            match std::iter::repeat_with(|| next(&card)).find(is_end) {
+                Some(Event::ModelReady { facts, .. }) => Ok(facts),
+                Some(Event::ModelFailed { error, .. }) => Err(error),
+                _ => panic!("no end"),
+            }
+        };
+        assert_eq!(ready(CancelToken::new()).unwrap().device_notice, None);
+        let facts = ready(full(1)).unwrap();
+        assert_eq!(facts.device_notice.as_deref(), Some(memory::APART));
+        assert!(facts.computes_on.ends_with("on the processor"), "{}", facts.computes_on);
+        let error = ready(full(usize::MAX)).unwrap_err();
+        assert!(error.contains("too small for this model"), "{error}");
     }
 
     #[test]
