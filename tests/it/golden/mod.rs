@@ -19,10 +19,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use calotype::checkpoint::{self, ModelFiles};
+use calotype::checkpoint::{self, ModelFiles, Placement};
 use calotype::diffusion::pipeline::StableDiffusion;
 use calotype::request::Companions;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 pub type Tensors = HashMap<String, Tensor>;
 
@@ -47,6 +47,14 @@ pub fn model(name: &str) -> StableDiffusion {
     let files = ModelFiles::at(&fixtures().join(name)).unwrap();
     let description = checkpoint::describe(&files, &Companions::default()).unwrap();
     checkpoint::load(&description, device::dtype(), &device::device(), Arc::new(|_| true)).unwrap()
+}
+
+/// The same with its text encoder and its VAE on the processor, their weights of type `others`.
+pub fn model_apart(name: &str, others: DType) -> StableDiffusion {
+    let files = ModelFiles::at(&fixtures().join(name)).unwrap();
+    let description = checkpoint::describe(&files, &Companions::default()).unwrap();
+    let placement = Placement { unet: (device::dtype(), device::device()), others: (others, Device::Cpu) };
+    checkpoint::load_live(&description, &placement, Arc::new(|_| true)).unwrap().0
 }
 
 pub fn values(tensor: &Tensor) -> Vec<f32> {

@@ -8,11 +8,11 @@ use calotype::request::{
     ImageToImage, MicroConditioning, NoiseSourceKind, SamplerKind, SamplerOptions, ScheduleKind, Seed, SeedOptions,
     Steps, Strength,
 };
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use image::RgbImage;
 
 use super::device::{is_processor, tolerance};
-use super::{golden, golden_json, model, relative_error, values};
+use super::{golden, golden_json, model, model_apart, relative_error, values};
 
 pub fn picture_of(pixels: &Tensor) -> RgbImage {
     let (height, width, _) = pixels.dims3().unwrap();
@@ -134,6 +134,22 @@ fn every_sampler_makes_a_picture_and_goes_on_with_one() {
             let mut resumed = model.resume(&request, &generation.state().unwrap(), Interrupt::never()).unwrap();
             while resumed.advance(Interrupt::never()).unwrap().is_some() {}
             assert_eq!(resumed.decode(false, Interrupt::never()).unwrap(), whole.1, "{}", sampler.name());
+        }
+    }
+}
+
+#[test]
+fn a_model_whose_parts_lie_apart_draws_what_it_draws_together() {
+    let start = picture_of(&golden("vae")["start_image"]);
+    let from_image = ImageToImage { strength: Strength::new(0.6).unwrap(), source: "x".to_owned() };
+    for image_to_image in [None, Some(from_image)] {
+        let request = GenerationRequest { image_to_image, ..plain_request() };
+        let expected = draw(&model("tiny-eps"), &request, Some(&start)).0;
+        for (others, allowed) in [(DType::F32, 0.0), (DType::BF16, 3e-2)] {
+            let found = draw(&model_apart("tiny-eps", others), &request, Some(&start)).0;
+            let error = relative_error(&found, &expected);
+            eprintln!("the others in {others:?}: latents' relative error {error:.2e}");
+            assert!(error <= tolerance(allowed), "{others:?}: {error:e}");
         }
     }
 }
