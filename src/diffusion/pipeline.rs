@@ -1,5 +1,6 @@
 //! The whole of Stable Diffusion: a request in, a picture out, one step at a time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -19,6 +20,7 @@ use super::text_encoders::TextEncoders;
 use super::unet::UNet;
 use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
+use crate::kernels::Readback;
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::{LearnedWord, Tokenizer};
 use crate::request::{Accelerations, GenerationRequest, GuidanceInterval, ImageSize};
@@ -59,6 +61,16 @@ pub struct Generation<'a> {
     sampler: Sampler,
     first_step: usize,
     guidance_interval: GuidanceInterval,
+    /// The latents of the steps that are taken but not told yet, and their predictions.
+    readback: Readback,
+    taken: VecDeque<Taken>,
+    lead: usize,
+}
+
+/// A step that is to be told.
+struct Taken {
+    step: usize,
+    steps: usize,
 }
 
 /// What a step has shown.
@@ -180,8 +192,7 @@ impl StableDiffusion {
         };
         let denoiser = self.denoiser(request, interrupt)?;
         let sampler = Sampler::start(solver(request), schedule, noise, start, &self.device)?;
-        let guidance_interval = request.accelerations.guidance_interval;
-        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
+        Ok(self.generation(request, denoiser, sampler, first_step))
     }
 
     /// Goes on with a picture from a state that [`Generation::state`] gave for the same request.
@@ -206,8 +217,19 @@ impl StableDiffusion {
         if let (Some(cache), Some(deep)) = (&mut denoiser.deep_cache, &state.deep) {
             cache.restore(deep, self.dtype, &self.device)?;
         }
+        Ok(self.generation(request, denoiser, sampler, first_step))
+    }
+
+    fn generation<'a>(
+        &'a self,
+        request: &GenerationRequest,
+        denoiser: Denoiser<'a>,
+        sampler: Sampler,
+        first_step: usize,
+    ) -> Generation<'a> {
         let guidance_interval = request.accelerations.guidance_interval;
-        Ok(Generation { model: self, denoiser, sampler, first_step, guidance_interval })
+        let (readback, taken, lead) = (Readback::default(), VecDeque::new(), Readback::usual_lead(&self.device));
+        Generation { model: self, denoiser, sampler, first_step, guidance_interval, readback, taken, lead }
     }
 
     /// The levels that a request visits, and the step that it starts at.
@@ -313,11 +335,34 @@ fn first_step(request: &GenerationRequest) -> Result<usize, DiffusionError> {
 }
 
 impl Generation<'_> {
-    /// Takes one step; `None` when all are done.
+    /// Takes more steps from now on than it tells, so that what computes has the next step to do while the last one is looked
+    /// at; usually one on an NVIDIA card, none elsewhere.
+    #[must_use]
+    pub fn with_lead(mut self, lead: usize) -> Self {
+        self.lead = lead;
+        self
+    }
+
+    /// Takes the next step and tells what the oldest has shown that was not told yet; `None` when all are.
     ///
     /// # Errors
-    /// When the numbers fail or `interrupt` says stop.
+    /// When `interrupt` says stop; [`DiffusionError::NotFinite`] when the latents have left the finite range.
     pub fn advance(&mut self, interrupt: Interrupt) -> Result<Option<Progress>, DiffusionError> {
+        while self.taken.len() <= self.lead && self.take_step(interrupt)? {}
+        let (Some(taken), Some(mut latents)) = (self.taken.pop_front(), self.readback.finish()?) else {
+            return Ok(None);
+        };
+        let Taken { step, steps } = taken;
+        let denoised = latents.split_off(latents.len() / 2);
+        pixels::check_finite(&latents, || format!("step {step} of {steps}: the latents"))?;
+        let count = |steps: usize| u32::try_from(steps - self.first_step).unwrap_or(u32::MAX);
+        let [_, channels, height, width] = self.sampler.shape()?;
+        let denoised = LatentImage { channels, height, width, values: denoised };
+        Ok(Some(Progress { step: count(step), steps: count(steps), denoised }))
+    }
+
+    /// Says whether there was one.
+    fn take_step(&mut self, interrupt: Interrupt) -> Result<bool, DiffusionError> {
         let denoiser = &mut self.denoiser;
         let mut call = self.sampler.calls();
         let (done, all) = (self.sampler.step() - self.first_step, self.sampler.steps() - self.first_step);
@@ -326,13 +371,11 @@ impl Generation<'_> {
             call += 1;
             denoiser.denoise(x, level, Moment { call: call - 1, is_guided }, interrupt)
         };
-        let Some(denoised) = self.sampler.advance(&mut denoise)? else { return Ok(None) };
-        let count = |steps: usize| u32::try_from(steps - self.first_step).unwrap_or(u32::MAX);
-        Ok(Some(Progress {
-            step: count(self.sampler.step()),
-            steps: count(self.sampler.steps()),
-            denoised: latent_image(&denoised)?,
-        }))
+        let Some(denoised) = self.sampler.advance(&mut denoise)? else { return Ok(false) };
+        // [2, C, H, W]
+        self.readback.begin(&Tensor::cat(&[&self.sampler.latents()?, &denoised], 0)?)?;
+        self.taken.push_back(Taken { step: self.sampler.step(), steps: self.sampler.steps() });
+        Ok(true)
     }
 
     /// Steps that this picture takes.
@@ -371,11 +414,4 @@ impl Generation<'_> {
         let decoded = if in_tiles { vae.decode_in_tiles(&own, interrupt)? } else { vae.decode(&own, interrupt)? };
         pixels::to_picture(&decoded)
     }
-}
-
-/// The first row of `[B, C, H, W]` as plain data.
-fn latent_image(latents: &Tensor) -> Result<LatentImage, DiffusionError> {
-    let (_, channels, height, width) = latents.dims4()?;
-    let values = latents.get(0)?.flatten_all()?.to_vec1::<f32>()?;
-    Ok(LatentImage { channels, height, width, values })
 }

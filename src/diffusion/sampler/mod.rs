@@ -29,7 +29,6 @@ use self::stage::{Stage, Stepped, ancestral_split, remember, slope};
 use super::DiffusionError;
 use super::deep_cache::DeepFeatures;
 use super::noise::NoiseSource;
-use super::pixels::check_finite;
 use super::schedule::{NoiseLevel, Plan, Schedule};
 use crate::request::{SamplerKind, SamplerOptions};
 
@@ -182,10 +181,9 @@ impl Sampler {
     /// When the device fails.
     pub fn state(&self) -> Result<SamplerState, DiffusionError> {
         let values = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
-        let (b, c, h, w) = self.x.dims4()?;
         Ok(SamplerState {
             step: self.step,
-            shape: [b, c, h, w],
+            shape: self.shape()?,
             latents: values(&self.x)?,
             history: self.history.iter().map(values).collect::<Result<_, _>>()?,
             noise: self.noise.clone(),
@@ -193,6 +191,14 @@ impl Sampler {
             pace: self.pace,
             deep: None,
         })
+    }
+
+    /// Of the latents, `[B, C, H, W]`.
+    ///
+    /// # Errors
+    /// When they have another number of dimensions.
+    pub fn shape(&self) -> Result<[usize; 4], DiffusionError> {
+        Ok(self.x.dims4()?.into())
     }
 
     /// Steps done, those that an image-to-image start skips included.
@@ -220,7 +226,7 @@ impl Sampler {
     /// Takes one step and gives the clean latents as predicted in it; `None` when all steps are done.
     ///
     /// # Errors
-    /// What `denoise` fails with; [`DiffusionError::NotFinite`] when the latents leave the finite range.
+    /// What `denoise` fails with. Latents that have left the finite range are not noticed here.
     pub fn advance(&mut self, denoise: &mut Denoise) -> Result<Option<Tensor>, DiffusionError> {
         if self.step >= self.steps() {
             return Ok(None);
@@ -230,8 +236,6 @@ impl Sampler {
             calls += 1;
             denoise(x, level)
         })?;
-        let place = || format!("step {} of {}: the latents", self.step + 1, self.steps());
-        check_finite(&stepped.x.flatten_all()?.to_vec1::<f32>()?, place)?;
         self.calls = calls;
         self.x = stepped.x;
         self.step += 1;

@@ -1,6 +1,7 @@
 //! NVIDIA cards: what their driver answers, and our kernels for them.
 
 pub(super) mod own;
+pub(super) mod readback;
 
 use std::os::raw::c_int;
 

@@ -155,6 +155,27 @@ fn a_model_whose_parts_lie_apart_draws_what_it_draws_together() {
 }
 
 #[test]
+fn steps_taken_ahead_are_told_in_order_and_change_nothing() {
+    let model = model("tiny-eps");
+    let told = |lead: usize| {
+        let mut generation = model.begin(&plain_request(), None, Interrupt::never()).unwrap().with_lead(lead);
+        let mut told = Vec::new();
+        while let Some(progress) = generation.advance(Interrupt::never()).unwrap() {
+            told.push((progress.step, progress.steps, progress.denoised));
+        }
+        (told, generation.decode(false, Interrupt::never()).unwrap())
+    };
+    let expected = told(0);
+    assert_eq!(
+        expected.0.iter().map(|(step, steps, _)| (*step, *steps)).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5].map(|s| (s, 5))
+    );
+    for lead in [1, 2, 9] {
+        assert!(told(lead) == expected, "{lead} steps ahead");
+    }
+}
+
+#[test]
 fn the_number_of_threads_does_not_change_a_byte() {
     let model = model("tiny-v");
     let expected = draw(&model, &plain_request(), None);
