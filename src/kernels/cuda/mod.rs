@@ -24,8 +24,8 @@ pub(super) fn open(number: u16, kept: &KeptKernels) -> Result<Card, CardProblem>
     let Device::Cuda(card) = &device else { return Err(CardProblem::NoCard) };
     let stream = card.cuda_stream();
     let context = stream.context();
-    let name = context.name().map_err(|error| problem(&error))?;
-    let (major, minor) = context.compute_capability().map_err(|error| problem(&error))?;
+    let name = context.name().map_err(problem)?;
+    let (major, minor) = context.compute_capability().map_err(problem)?;
     own::load(card, (major, minor), kept);
     Ok(Card { name, suits: suits(u32::try_from(major).unwrap_or(0)), device })
 }
@@ -41,7 +41,7 @@ pub(super) fn memory(card: &CudaDevice) -> Option<CardMemory> {
 
 /// Whether there is a driver, and whether it is new enough.
 fn check_driver() -> Result<(), CardProblem> {
-    result::init().map_err(|error| problem(&error))?;
+    result::init().map_err(problem)?;
     let mut found: c_int = 0;
     #[expect(unsafe_code, reason = "the driver is C")]
     // SAFETY: writes one number.
@@ -54,12 +54,12 @@ fn check_driver() -> Result<(), CardProblem> {
     Ok(())
 }
 
-fn problem(error: &DriverError) -> CardProblem {
+fn problem(error: DriverError) -> CardProblem {
     match error.0 {
         // What stands in for the driver where there is none, see tests/gpu.
         sys::CUresult::CUDA_ERROR_STUB_LIBRARY => CardProblem::NoDriver,
         sys::CUresult::CUDA_ERROR_NO_DEVICE => CardProblem::NoCard,
-        _ => refused(error),
+        _ => refused(&error),
     }
 }
 
