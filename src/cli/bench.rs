@@ -101,7 +101,11 @@ fn measure(options: &BenchOptions) -> Result<Measured, Failure> {
     let networks = Networks { adapters: Vec::new(), embeddings: Vec::new() };
     let ordered = Ordered { request, start_image: None, networks, preview_decoder: None };
     let mut ends = Vec::new();
-    let drawn = session.draw(JobId(0), ordered, |_, _, _| {
+    let drawn = session.draw(JobId(0), ordered, |step, _, _| {
+        if step == 1 {
+            // A card that was too small for the model begins again.
+            ends.clear();
+        }
         ends.push((Instant::now(), page_faults()));
         Ok(())
     });

@@ -84,14 +84,17 @@ impl Session {
         let is_vae_asked = companions.vae.is_some();
         let cancel = self.cancel.clone();
         self.send(Command::Load(ModelOrder { source, companions, precision, device: DeviceChoice::Auto, cancel }))?;
-        let mut name = String::new();
+        let (mut name, mut is_found) = (String::new(), false);
         loop {
             match self.next()? {
                 Event::ModelFound(facts) => {
-                    check(&facts)?;
                     if let Some(notice) = &facts.device_notice {
                         self.report.warning(notice);
                     }
+                    if std::mem::replace(&mut is_found, true) {
+                        continue;
+                    }
+                    check(&facts)?;
                     if let Some(vae) = facts.vae.as_ref().filter(|_| !is_vae_asked) {
                         self.report.vae_beside(&vae.name);
                     }

@@ -384,7 +384,7 @@ impl Generation<'_> {
         u32::try_from(self.sampler.steps() - self.first_step).unwrap_or(u32::MAX)
     }
 
-    /// Everything needed to go on later, as plain data.
+    /// Everything needed to go on later, as plain data; after the last step that was taken, which may not be told yet.
     ///
     /// # Errors
     /// When the device fails.

@@ -1,11 +1,13 @@
 //! How much of a card's memory a picture needs beside the model, estimated before it begins, and what is said where that is
 //! more than there is.
 
+use candle_core::{DType, Device};
+
 use super::message::Job;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::vae::Vae;
-use crate::kernels::CardMemory;
+use crate::kernels::{CardMemory, lays_out_patches};
 use crate::request::ImageSize;
 
 /// Sides of sizes that are proposed are multiples of this, as models like them.
@@ -18,7 +20,7 @@ const SCORES: u64 = (16 << 20) * (4 + 4);
 pub(super) const TILED: &str = "the card's memory is too small to decode the picture as a whole: it is decoded in tiles, and its colours may differ a little";
 
 /// What is said where a card has no room for all of a model.
-pub(super) const APART: &str = "the card's memory is too small for all of it: the text encoder and the VAE are computed on the processor, which takes longer before the first step and after the last";
+pub(super) const APART: &str = "the card's memory is too small for all of it: the text encoder and the VAE are computed on the processor until a model is loaded again, which takes longer before the first step and after the last";
 
 /// Where the parts of a model lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(super) struct Widths {
     pub value: u64,
     /// Bytes of a value in the VAE.
     pub vae_value: u64,
+    /// Values that a convolution of the U-Net, and of the VAE, lays out for each of its own.
+    pub patches: (u64, u64),
 }
 
 /// How many pictures the U-Net sees at once: guided ones are two.
@@ -64,6 +68,7 @@ impl Widths {
             factor: vae.factor() as u64,
             value: model.dtype.size_in_bytes() as u64,
             vae_value: model.vae.dtype().size_in_bytes() as u64,
+            patches: (patches(&model.device, model.dtype), patches(model.vae.device(), model.vae.dtype())),
         }
     }
 
@@ -74,9 +79,11 @@ impl Widths {
         let of_latent = (self.factor * self.factor).max(1);
         let latent_pixels = rows * pixels / of_latent;
         // The skips of all levels are about eight times the outermost level.
-        let unet = latent_pixels * (in_a_convolution(self.unet, self.value) + 8 * self.unet * self.value) + SCORES;
+        let unet = latent_pixels
+            * (in_a_convolution(self.unet, self.value, self.patches.0) + 8 * self.unet * self.value)
+            + SCORES;
         let decoded = if in_tiles { pixels.min(OF_A_TILE * of_latent) } else { pixels };
-        unet.max(decoded * in_a_convolution(self.vae, self.vae_value))
+        unet.max(decoded * in_a_convolution(self.vae, self.vae_value, self.patches.1))
     }
 
     /// The largest size of the same shape, or near it, that `free` bytes are enough for in tiles.
@@ -117,10 +124,14 @@ impl Widths {
     }
 }
 
-/// Of one pixel with so many channels of so many bytes: the nine neighbours that candle lays out for a product, the
-/// normalisation's four sweeps in f32, input, result and sum.
-fn in_a_convolution(channels: u64, value: u64) -> u64 {
-    channels * (9 * value + 4 * 4 + 3 * value)
+/// Of one pixel with so many channels of so many bytes: the neighbours that are laid out for a product, the normalisation's
+/// four sweeps in f32, input, result and sum.
+fn in_a_convolution(channels: u64, value: u64, patches: u64) -> u64 {
+    channels * (patches * value + 4 * 4 + 3 * value)
+}
+
+fn patches(device: &Device, dtype: DType) -> u64 {
+    if lays_out_patches(device, dtype) { 9 } else { 0 }
 }
 
 /// Why a model could not be loaded for which the memory was too small.
@@ -161,7 +172,7 @@ mod tests {
     use super::*;
 
     /// Stable Diffusion 1.5 in bf16.
-    const SD15: Widths = Widths { unet: 960, vae: 256, factor: 8, value: 2, vae_value: 2 };
+    const SD15: Widths = Widths { unet: 960, vae: 256, factor: 8, value: 2, vae_value: 2, patches: (9, 9) };
     const GIB: u64 = 1 << 30;
 
     fn size(width: u32, height: u32) -> ImageSize {
@@ -175,6 +186,9 @@ mod tests {
         // Four times the pixels, four times the memory; of a tile at most, where the U-Net does not need more.
         assert_eq!(SD15.needed(size(1024, 1024), 2, false), 4 * SD15.needed(size(512, 512), 2, false));
         assert_eq!(SD15.needed(size(768, 768), 2, true), SD15.needed(size(512, 512), 2, true));
+        // Patches that are not laid out need no room.
+        let ours = Widths { patches: (0, 0), ..SD15 };
+        assert_eq!(ours.needed(size(512, 512), 2, false), 262_144 * 256 * 22);
         // Where the U-Net is the wider part, guidance doubles it.
         let narrow = Widths { vae: 8, ..SD15 };
         let (one, two) = (narrow.needed(size(512, 512), 1, true), narrow.needed(size(512, 512), 2, true));

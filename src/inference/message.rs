@@ -42,9 +42,12 @@ impl std::fmt::Display for ModelSource {
 #[derive(Debug)]
 pub enum Command {
     /// Load this model in place of the one at hand, which is freed first. Answered by `ModelFound` as soon as its
-    /// configuration is read, then by `ModelReady`; or by `ModelFailed` or `ModelStopped`.
+    /// configuration is read, then by `ModelReady`; or by `ModelFailed` or `ModelStopped`. `ModelFound` comes a second time
+    /// where a card has no room for all of it.
     Load(ModelOrder),
-    /// Make a picture. Answered by `Started`, `Sampling`, `Step`s, `Decoding`, then exactly one of `Finished`, `Cancelled`, `Failed`.
+    /// Make a picture. Answered by `Started`, `Sampling`, `Step`s, `Decoding`, then exactly one of `Finished`, `Cancelled`,
+    /// `Failed`. Where a card's memory was too small, parts of the model leave it, which is told by `ModelReady`,
+    /// `ModelFailed` or `ModelStopped`, and everything from `Sampling` on comes once more.
     Generate(Box<Job>),
 }
 
@@ -112,9 +115,9 @@ pub struct ModelFacts {
     pub computes_on: String,
     /// Which kernels compute, as `CALOTYPE_KERNELS` names them.
     pub kernels: &'static str,
-    /// Why it computes on the processor, where a card was hoped for.
+    /// Why it, or some of its parts, computes on the processor, where a card was hoped for.
     pub device_notice: Option<String>,
-    /// What its weights are kept in.
+    /// What its U-Net's weights are kept in, and, where they lie with it, those of the other parts.
     pub precision: Precision,
     /// Whether its latents are those of Stable Diffusion XL: decoders for previews are made for one or the other.
     pub has_xl_latents: bool,

@@ -8,6 +8,7 @@ use half::bf16;
 use super::finish::{Finish, Form};
 use super::input::{Addends, Before, Input, InputValues};
 use super::int8::Int8;
+use super::on_card;
 use super::panel::{Patches, Value};
 use super::planes::Pictures;
 use super::product::Product;
@@ -73,7 +74,11 @@ impl Conv2d {
         if is_ours(x, &self.weight) && x.dtype() == DType::F32 && !matches!(input.before(), Before::LayerNorm(_)) {
             return self.ours(input, added);
         }
-        let (x, bias) = (input.plain()?, self.bias.to_dtype(x.dtype())?.reshape((1, (), 1, 1))?);
+        let x = input.plain()?;
+        if let Some(y) = on_card::convolve(&x, (&self.weight, &self.bias), (self.stride, self.padding))? {
+            return added.plain(y);
+        }
+        let bias = self.bias.to_dtype(x.dtype())?.reshape((1, (), 1, 1))?;
         let y = x.conv2d(&self.weight, self.padding, self.stride, 1, 1)?.broadcast_add(&bias)?;
         added.plain(y)
     }

@@ -54,6 +54,12 @@ pub fn activations(weights: DType, device: &Device) -> DType {
     if device.is_cpu() { DType::F32 } else { weights }
 }
 
+/// True where convolutions of 3 x 3 lay out the nine neighbours of every value before they multiply.
+#[must_use]
+pub fn lays_out_patches(device: &Device, dtype: DType) -> bool {
+    !device.is_cpu() && !on_card::convolves(device, dtype)
+}
+
 /// The part of a tensor's storage that is its values, in order.
 fn contiguous<'a>(values: &'a [f32], layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {

@@ -1,5 +1,7 @@
 //! What cards compute otherwise than by candle's operations, one by one: none comes back where those are to do it.
 
+#[cfg(not(feature = "cuda"))]
+use candle_core::{DType, Device};
 use candle_core::{Result, Tensor};
 
 use super::attention::Sight;
@@ -10,9 +12,26 @@ use super::cuda::own;
 /// The head widths that Metal's attention knows.
 const METAL_WIDTHS: [usize; 8] = [32, 64, 72, 80, 96, 128, 256, 512];
 
-/// A group normalisation, with SiLU if it is activated.
+/// A group normalisation, with SiLU if it is activated; convolutions.
 #[cfg(feature = "cuda")]
-pub(super) use own::{geglu, group_norm};
+pub(super) use own::{convolve, convolves, geglu, group_norm};
+
+/// As with the feature `cuda`, which this build does not have.
+#[cfg(not(feature = "cuda"))]
+pub(super) fn convolves(_device: &Device, _dtype: DType) -> bool {
+    false
+}
+
+/// As with the feature `cuda`, which this build does not have.
+#[cfg(not(feature = "cuda"))]
+#[expect(clippy::unnecessary_wraps, reason = "as in builds that know cards")]
+pub(super) fn convolve(
+    _x: &Tensor,
+    _weight_and_bias: (&Tensor, &Tensor),
+    _stride_and_padding: (usize, usize),
+) -> Result<Option<Tensor>> {
+    Ok(None)
+}
 
 /// As with the feature `cuda`, which this build does not have.
 #[cfg(not(feature = "cuda"))]

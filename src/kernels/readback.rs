@@ -11,13 +11,13 @@ use super::cuda::readback::{Coming, Lane};
 /// next, which therefore is to be begun before they are waited for.
 #[derive(Debug, Default)]
 pub struct Readback {
-    under_way: VecDeque<Copy>,
+    under_way: VecDeque<Reading>,
     #[cfg(feature = "cuda")]
     lane: Lane,
 }
 
 #[derive(Debug)]
-enum Copy {
+enum Reading {
     Here(Vec<f32>),
     #[cfg(feature = "cuda")]
     Coming(Coming),
@@ -38,17 +38,11 @@ impl Readback {
     pub fn begin(&mut self, x: &Tensor) -> Result<()> {
         #[cfg(feature = "cuda")]
         if let Device::Cuda(card) = x.device() {
-            self.under_way.push_back(Copy::Coming(self.lane.begin(x, card)?));
+            self.under_way.push_back(Reading::Coming(self.lane.begin(x, card)?));
             return Ok(());
         }
-        self.under_way.push_back(Copy::Here(x.flatten_all()?.to_vec1()?));
+        self.under_way.push_back(Reading::Here(x.flatten_all()?.to_vec1()?));
         Ok(())
-    }
-
-    /// How many tensors were begun and not yet finished.
-    #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.under_way.len()
     }
 
     /// Waits for the oldest and gives its values in order; none when nothing is under way.
@@ -58,9 +52,9 @@ impl Readback {
     pub fn finish(&mut self) -> Result<Option<Vec<f32>>> {
         match self.under_way.pop_front() {
             None => Ok(None),
-            Some(Copy::Here(values)) => Ok(Some(values)),
+            Some(Reading::Here(values)) => Ok(Some(values)),
             #[cfg(feature = "cuda")]
-            Some(Copy::Coming(coming)) => self.lane.finish(coming).map(Some),
+            Some(Reading::Coming(coming)) => self.lane.finish(coming).map(Some),
         }
     }
 }
@@ -77,12 +71,11 @@ mod tests {
         assert!(readback.finish().unwrap().is_none());
         readback.begin(&first).unwrap();
         readback.begin(&second).unwrap();
-        assert_eq!(readback.under_way(), 2);
         for expected in [first, second] {
             let expected = expected.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             assert_eq!(readback.finish().unwrap(), Some(expected));
         }
-        assert_eq!(readback.under_way(), 0);
+        assert!(readback.finish().unwrap().is_none());
         assert_eq!(Readback::usual_lead(&Device::Cpu), 0);
     }
 }

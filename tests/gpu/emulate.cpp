@@ -15,6 +15,7 @@
 #define EMULATED
 #define __device__
 #define __global__
+#define __launch_bounds__(threads)
 // Blocks run one after the other, so that what a block's threads share may be shared by all.
 #define __shared__ static
 
@@ -46,13 +47,41 @@ static unsigned float_as_bits(float x) {
     return bits;
 }
 struct f16;
+struct bf16;
 static float value(f16 x);
 static void store(f16 *at, float x);
+template <typename T>
+static void multiply_add(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2], T);
 
 #include "../../src/kernels/cuda/kernels.cu"
 
 static float value(f16 x) { return _cvtsh_ss(x.bits); }
 static void store(f16 *at, float x) { at->bits = _cvtss_sh(x, 0); }
+
+// The product of a warp, its lanes' words laid out as PTX has them for m16n8k16.
+static unsigned words[1024][6];
+template <typename T>
+static float half_of(unsigned word, unsigned upper) {
+    T x;
+    x.bits = (half_bits)(word >> (16 * upper));
+    return value(x);
+}
+template <typename T>
+static void multiply_add(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2], T) {
+    for (int i = 0; i < 4; i++) words[threadIdx.x][i] = a[i];
+    for (int i = 0; i < 2; i++) words[threadIdx.x][4 + i] = b[i];
+    __syncthreads();
+    unsigned warp = threadIdx.x / 32 * 32, lane = threadIdx.x % 32;
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        for (unsigned k = 0; k < 16; k++) {
+            unsigned of_a = warp + row % 8 * 4 + k % 8 / 2, of_b = warp + column * 4 + k % 8 / 2;
+            float left = half_of<T>(words[of_a][row / 8 + k / 8 * 2], k % 2), right = half_of<T>(words[of_b][4 + k / 8], k % 2);
+            sums[i] += left * right;
+        }
+    }
+    __syncthreads();
+}
 
 static void launch(Size grid, unsigned threads, const std::function<void()> &kernel) {
     gridDim = grid;
@@ -170,6 +199,44 @@ static void check_geglu(const char *type, double tolerance, unsigned half) {
 }
 
 template <typename T>
+static void check_convolution(const char *type, double tolerance, unsigned channels_out, unsigned height, unsigned width,
+                              unsigned stride, unsigned padding) {
+    const unsigned pictures = 2, channels = 32;
+    const unsigned out_height = (height + 2 * padding - 3) / stride + 1, out_width = (width + 2 * padding - 3) / stride + 1;
+    auto x = wave<T>(pictures * channels * height * width, 0.37, 1.0), weight = wave<T>(channels_out * channels * 9, 0.71, 0.5);
+    auto bias = wave<float>(channels_out, 1.3, 1.0);
+    std::vector<T> out(pictures * channels_out * out_height * out_width);
+    const unsigned pixels = pictures * out_height * out_width;
+    launch({(pixels + CONV_PIXELS - 1) / CONV_PIXELS, (channels_out + CONV_ROWS - 1) / CONV_ROWS}, CONV_PIXELS, [&] {
+        convolve3x3(x.data(), weight.data(), bias.data(), out.data(), pictures, channels, height, width, channels_out, out_height,
+                    out_width, stride, padding);
+    });
+    std::vector<double> expected(out.size());
+    for (size_t i = 0; i < expected.size(); i++) {
+        unsigned at_x = i % out_width, at_y = i / out_width % out_height, row = i / out_width / out_height % channels_out;
+        unsigned picture = i / out_width / out_height / channels_out;
+        double sum = bias[row];
+        for (unsigned channel = 0; channel < channels; channel++)
+            for (unsigned tap = 0; tap < 9; tap++) {
+                int y = (int)(at_y * stride + tap / 3) - (int)padding, at = (int)(at_x * stride + tap % 3) - (int)padding;
+                if (y < 0 || y >= (int)height || at < 0 || at >= (int)width) continue;
+                sum += (double)value(weight[(row * channels + channel) * 9 + tap]) *
+                       value(x[((picture * channels + channel) * height + y) * width + at]);
+            }
+        expected[i] = sum;
+    }
+    compare("convolution, channels out", type, (int)channels_out, out, expected, tolerance);
+}
+
+template <typename T>
+static void check_convolutions(const char *type, double tolerance) {
+    check_convolution<T>(type, tolerance, 70, 9, 11, 1, 1);
+    check_convolution<T>(type, tolerance, 3, 16, 8, 1, 1);
+    check_convolution<T>(type, tolerance, 64, 9, 7, 2, 1);
+    check_convolution<T>(type, tolerance, 33, 9, 13, 2, 0);
+}
+
+template <typename T>
 static void check_all(const char *type, double tolerance) {
     check_attention<T, 40, 64, 32>(type, tolerance, 70, 77, 0);
     check_attention<T, 64, 64, 32>(type, tolerance, 65, 65, 1);
@@ -186,5 +253,7 @@ int main() {
     check_all<float>("f32", 1e-5);
     check_all<f16>("f16", 1e-3);
     check_all<bf16>("bf16", 8e-3);
+    check_convolutions<f16>("f16", 1e-3);
+    check_convolutions<bf16>("bf16", 8e-3);
     return failures > 0;
 }

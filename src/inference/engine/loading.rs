@@ -50,40 +50,41 @@ impl Engine<'_> {
             release_memory();
             loaded = self.try_load(&order, Parts::Apart);
         }
-        let ModelOrder { source, companions, .. } = order;
-        match loaded {
-            Ok(()) => {}
-            Err(LoadError::Checkpoint(CheckpointError::Cancelled)) => {
-                tracing::debug!(%source, "loading was stopped");
-                self.outbox.send(Event::ModelStopped { source, companions });
-            }
-            Err(error) => {
-                let error = self.loading_failure(&error);
-                tracing::debug!(%source, %error, "the model could not be loaded");
-                self.outbox.send(Event::ModelFailed { source, companions, error });
-            }
-        }
+        self.told(order, loaded);
     }
 
     /// Reads the loaded model again, with the text encoders and the VAE on the processor. Cancelling a picture does not stop
-    /// this: the next one needs the model too.
+    /// this, as the next one needs the model too; what stops the loading does.
     ///
     /// # Errors
-    /// When it cannot be read any more; none is loaded then.
+    /// When it cannot be read any more, or was stopped; none is loaded then.
     pub(super) fn take_apart(&mut self) -> Result<(), DiffusionError> {
         let Some(Loaded { order, .. }) = self.model.take() else { return Ok(()) };
         release_memory();
-        let order = ModelOrder { cancel: CancelToken::new(), ..order };
-        self.caught(|engine| {
+        let loaded = self.caught(|engine| {
             let found = engine.find(&order, Parts::Apart)?;
             engine.read(found, &order, Parts::Apart)
-        })
-        .map_err(|error| {
-            let error = self.loading_failure(&error);
-            let ModelOrder { source, companions, .. } = order;
-            self.outbox.send(Event::ModelFailed { source, companions, error: error.clone() });
-            DiffusionError::Request(error)
-        })
+        });
+        match self.told(order, loaded) {
+            None => Ok(()),
+            Some(LoadError::Checkpoint(CheckpointError::Cancelled)) => Err(DiffusionError::Cancelled),
+            Some(error) => Err(DiffusionError::Request(self.loading_failure(&error))),
+        }
+    }
+
+    /// Says how the loading ended, unless it was well, which was said.
+    fn told(&self, order: ModelOrder, loaded: Result<(), LoadError>) -> Option<LoadError> {
+        let ModelOrder { source, companions, .. } = order;
+        let error = loaded.err()?;
+        if matches!(error, LoadError::Checkpoint(CheckpointError::Cancelled)) {
+            tracing::debug!(%source, "loading was stopped");
+            self.outbox.send(Event::ModelStopped { source, companions });
+        } else {
+            let text = self.loading_failure(&error);
+            tracing::debug!(%source, error = %text, "the model could not be loaded");
+            self.outbox.send(Event::ModelFailed { source, companions, error: text });
+        }
+        Some(error)
     }
 
     fn try_load(&mut self, order: &ModelOrder, parts: Parts) -> Result<(), LoadError> {
@@ -153,7 +154,9 @@ impl Engine<'_> {
         }
         let mut placement = Placement::together(dtype(precision), &place.device());
         if parts == Parts::Apart {
-            placement.others = (dtype(self.automatic), Place::processor().device());
+            // What is asked for in f32 is so in all parts; f16 is no type of the processor's.
+            let precision = if precision == Precision::F32 { precision } else { self.automatic };
+            placement.others = (dtype(precision), Place::processor().device());
         }
         let (mut model, live) = self.load_weights(&description, &placement, cancel)?;
         if precision == Precision::Int8 {
@@ -168,6 +171,13 @@ impl Engine<'_> {
             channels: model.vae.config().latent_channels,
             are_its_own: matches!(source, ModelSource::BuiltIn),
         };
+        if parts == Parts::Apart {
+            // What was freed of the card counts as free from here on.
+            place
+                .device()
+                .synchronize()
+                .map_err(|error| CheckpointError::Model { source: error.into(), path: source.to_string().into() })?;
+        }
         facts.computes_on = computes_on(&place, precision, parts);
         let (networks, vae, order) = (Networks::new(live), facts.vae.clone(), order.clone());
         self.model = Some(Loaded { model, networks, latents, vae, precision, order, parts });

@@ -46,20 +46,19 @@ struct Loaded {
 
 pub(super) fn run(device: DeviceChoice, automatic: Precision, inbox: &Inbox<Command>, outbox: &Outbox<Event>) {
     keep_freed_memory();
-    Engine::new((device, None), automatic, inbox, outbox).serve(inbox);
+    Engine::new(device, automatic, inbox, outbox).serve(inbox);
 }
 
 impl<'a> Engine<'a> {
-    /// With the device that models without a choice of their own are loaded to, and where it is, if it is open.
     fn new(
-        (usual_device, place): (DeviceChoice, Option<Place>),
+        usual_device: DeviceChoice,
         automatic: Precision,
         inbox: &Inbox<Command>,
         outbox: &'a Outbox<Event>,
     ) -> Self {
-        let place = place.map(|place| (usual_device, place));
         let previewer = Previewer::new(Place::processor().device(), dtype(Precision::F32));
-        Self { usual_device, automatic, place, model: None, previewer, outbox, closing: inbox.closing_check() }
+        let (place, model) = (None, None);
+        Self { usual_device, automatic, place, model, previewer, outbox, closing: inbox.closing_check() }
     }
 
     fn serve(&mut self, inbox: &Inbox<Command>) {
@@ -77,7 +76,7 @@ impl<'a> Engine<'a> {
         let id = job.id;
         self.outbox.send(Event::Started { job: id });
         let mut made = self.caught_generate(job);
-        if self.could_give_way(&made) {
+        if self.could_give_way(job, &made) {
             self.outbox.send(Event::Warned { job: id, text: memory::APART.to_owned() });
             made = self.take_apart().and_then(|()| self.caught_generate(job));
         }
@@ -96,11 +95,14 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// True for a picture that a card had no room for while other parts of the model than the U-Net were on it.
-    fn could_give_way(&self, made: &Result<image::RgbImage, DiffusionError>) -> bool {
-        let is_card = self.place.as_ref().is_some_and(|(_, place)| place.is_card());
-        let is_together = self.model.as_ref().is_some_and(|loaded| loaded.parts == Parts::Together);
-        is_card && is_together && made.as_ref().is_err_and(|error| memory::is_out_of_memory(&error.to_string()))
+    /// True for a picture that a card had no room for while other parts of the model than the U-Net were on it, unless the
+    /// U-Net alone needs more than the card has.
+    fn could_give_way(&self, job: &Job, made: &Result<image::RgbImage, DiffusionError>) -> bool {
+        let (Some((_, place)), Some(loaded)) = (&self.place, &self.model) else { return false };
+        let is_full = made.as_ref().is_err_and(|error| memory::is_out_of_memory(&error.to_string()));
+        let alone = Widths { vae: 0, ..Widths::of(&loaded.model) }.needed(job.request.size, rows(job), true);
+        let is_hopeless = place.memory().is_some_and(|memory| alone > memory.total);
+        place.is_card() && loaded.parts == Parts::Together && is_full && !is_hopeless && !job.cancel.is_cancelled()
     }
 
     /// A panic in it is an error in its words.
@@ -145,6 +147,10 @@ impl<'a> Engine<'a> {
         let mut generation = model.begin(&job.request, job.start_image.as_deref(), interrupt)?;
         self.outbox.send(Event::Sampling { job: job.id, steps: generation.steps(), adapters, embeddings, vae });
         let mut decoding = self.previewer.begin();
+        if decoding.is_some() {
+            // What decodes a preview waits for all that is under way, and its time would be taken for the decoder's.
+            generation = generation.with_lead(0);
+        }
         while let Some(progress) = generation.advance(interrupt)? {
             let (step, steps, preview) = (progress.step, progress.steps, progress.denoised);
             tracing::trace!(job = job.id.0, step, steps, "step");
@@ -383,8 +389,9 @@ mod tests {
     /// An engine with a stand-in for a card.
     fn engine_on_a_card() -> Worker<Command, Event> {
         Worker::spawn("inference", Arc::new(|| {}), |inbox, outbox| {
-            let card = Some(Place::stand_in(DType::BF16));
-            Engine::new((DeviceChoice::Auto, card), Precision::F32, inbox, outbox).serve(inbox);
+            let mut engine = Engine::new(DeviceChoice::Auto, Precision::Bf16, inbox, outbox);
+            engine.place = Some((DeviceChoice::Auto, Place::stand_in(DType::BF16)));
+            engine.serve(inbox);
         })
         .unwrap()
     }

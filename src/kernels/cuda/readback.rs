@@ -6,7 +6,7 @@ use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{CudaStream, PinnedHostSlice};
 use candle_core::{CudaDevice, Result, Storage, Tensor, bail};
 
-/// The stream of the copies, and memory from earlier ones: to reserve such memory would make the card wait.
+/// The stream of the copies, and memory from earlier ones: to reserve such memory may make the card wait.
 #[derive(Debug, Default)]
 pub(in crate::kernels) struct Lane {
     stream: Option<Arc<CudaStream>>,

@@ -1,6 +1,6 @@
 //! The kernels of the device under test against the processor's: for a card, that those of our own agree with ours.
 
-use calotype::kernels::{Activation, GroupNorm, Sight, attention, geglu};
+use calotype::kernels::{Activation, Conv2d, GroupNorm, Sight, attention, geglu};
 use candle_core::{DType, Device, Tensor};
 
 use super::assert_close;
@@ -53,6 +53,25 @@ fn group_norm_and_its_activation_are_those_of_the_processor() {
         assert_close("group-norm", &found, &expected, 1e-5);
         let found = on_device.forward_silu(&there(&x)).unwrap();
         assert_close("group-norm and SiLU", &found, &on_processor.forward_silu(&here(&x)).unwrap(), 1e-5);
+    }
+}
+
+#[test]
+fn convolutions_are_those_of_the_processor() {
+    for (channels, channels_out, side, kernel, stride, padding) in [
+        (32, 70, (9, 11), 3, 1, 1),
+        (320, 320, (64, 64), 3, 1, 1),
+        (64, 3, (40, 24), 3, 1, 1),
+        (48, 64, (33, 20), 3, 2, 1),
+        (64, 64, (33, 21), 3, 2, 0),
+        (4, 32, (16, 16), 3, 1, 1),
+        (64, 32, (16, 16), 1, 1, 0),
+    ] {
+        let x = wave(&[2, channels, side.0, side.1], 0.37);
+        let (weight, bias) = (wave(&[channels_out, channels, kernel, kernel], 0.71), wave(&[channels_out], 1.3));
+        let conv = |on: &dyn Fn(&Tensor) -> Tensor| Conv2d::new(on(&weight), on(&bias), stride, padding).unwrap();
+        let (found, expected) = (conv(&there).forward(&there(&x)).unwrap(), conv(&here).forward(&here(&x)).unwrap());
+        assert_close(&format!("convolution {channels} {channels_out} {side:?}"), &found, &expected, 1e-5);
     }
 }
 
