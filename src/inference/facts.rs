@@ -50,7 +50,7 @@ pub(super) fn facts(
 /// On what and in what precision a model computes, for people.
 pub(super) fn computes_on(place: &Place, precision: Precision, parts: Parts) -> String {
     let told = format!("{}, {}", place.label(), precision.label());
-    if parts == Parts::Apart { told + "; text encoder and VAE on the processor" } else { told }
+    if parts == Parts::Apart { told + "; text and VAE on the CPU" } else { told }
 }
 
 /// A VAE by the name of its file or folder, as A1111 names it.

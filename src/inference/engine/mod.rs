@@ -448,7 +448,7 @@ mod tests {
         assert_eq!(ready(CancelToken::new()).unwrap().device_notice, None);
         let facts = ready(full(1)).unwrap();
         assert_eq!(facts.device_notice.as_deref(), Some(memory::APART));
-        assert!(facts.computes_on.ends_with("on the processor"), "{}", facts.computes_on);
+        assert!(facts.computes_on.ends_with("on the CPU"), "{}", facts.computes_on);
         let error = ready(full(usize::MAX)).unwrap_err();
         assert!(error.contains("too small for this model"), "{error}");
     }
