@@ -20,7 +20,7 @@ const SCORES: u64 = (16 << 20) * (4 + 4);
 pub(super) const TILED: &str = "the card's memory is too small to decode the picture as a whole: it is decoded in tiles, and its colours may differ a little";
 
 /// What is said where a card has no room for all of a model.
-pub(super) const APART: &str = "the card's memory is too small for all of it: the text encoder and the VAE are computed on the processor until a model is loaded again, which takes longer before the first step and after the last";
+pub(super) const APART: &str = "The card's memory is too small for all of it: the text encoder and the VAE are computed on the processor until a model is loaded again, which takes longer before the first step and after the last";
 
 /// Where the parts of a model lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
