@@ -127,9 +127,18 @@ impl Run<'_> {
         let plain = PictureRecord::new(facts.name.clone(), request.clone());
         let (model_hash, vae) = (self.model_hash.clone(), facts.vae.clone());
         let (text_encoders, prediction) = (facts.companions.text_encoder_names(), facts.companions.prediction);
-        let precision = facts.precision.recorded();
-        let mut record =
-            PictureRecord { model_hash, vae, text_encoders, prediction, precision, adapters, embeddings, ..plain };
+        let (precision, card) = (facts.precision.recorded(), facts.card.clone());
+        let mut record = PictureRecord {
+            model_hash,
+            vae,
+            text_encoders,
+            prediction,
+            precision,
+            card,
+            adapters,
+            embeddings,
+            ..plain
+        };
         self.check_room_for(&record)?;
         let previews = self.options.previews.as_deref();
         // Pictures of one seed are told apart by their variation.

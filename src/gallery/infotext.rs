@@ -40,6 +40,7 @@ pub fn write(record: &PictureRecord) -> String {
         pairs.push(("VAE", quoted(name)));
     }
     pairs.extend(record.precision.iter().map(|name| ("Precision", name.clone())));
+    pairs.extend(record.card.iter().map(|name| ("Card", quoted(name))));
     pairs.extend(request.image_to_image.as_ref().map(|start| ("Denoising strength", start.strength.get().to_string())));
     if request.clip_skip != ClipSkip::default() {
         pairs.push(("Clip skip", request.clip_skip.get().to_string()));

@@ -91,7 +91,7 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
             "emphasis" => emphasis(value).is_some(),
             "precision" => value.parse::<Precision>().is_ok(),
             "prompt language" => dialect(value).is_some(),
-            "template" | "negative template" | "vae" | "vae hash" => true,
+            "template" | "negative template" | "vae" | "vae hash" | "card" => true,
             _ => false,
         };
         if is_read_below {
@@ -109,6 +109,7 @@ pub fn understand(info: &InfoText) -> ReadRecipe {
     recipe.embeddings = embeddings(info);
     recipe.precision =
         info.get("Precision").and_then(|name| name.parse::<Precision>().ok()).and_then(Precision::recorded);
+    recipe.card = info.get("Card").map(str::to_owned);
     if recipe.tool.as_deref() == Some("AUTOMATIC1111") && recipe.sampler.is_some_and(SamplerKind::has_own_grid) {
         // It names a schedule for these too, and does not look at it.
         recipe.schedule = Some(ScheduleKind::Model);
@@ -246,6 +247,7 @@ mod tests {
     use super::*;
     use crate::gallery::foreign::fields::MOST_NOT_UNDERSTOOD;
     use crate::gallery::infotext;
+    use crate::gallery::record::PictureRecord;
     use crate::gallery::record::samples::{any_record, any_text};
     use crate::request::{GuidanceScale, ImageSize, Seed, Steps, Strength};
 
@@ -253,6 +255,7 @@ mod tests {
     fn the_precision_is_read_where_it_is_one_of_ours() {
         assert_eq!(read("Steps: 20, Sampler: Euler, Precision: bf16").precision.as_deref(), Some("bf16"));
         assert_eq!(read("Steps: 20, Sampler: Euler, Precision: f32").precision, None);
+        assert_eq!(read("Steps: 20, Sampler: Euler, Card: \"A, B\"").card.as_deref(), Some("A, B"));
         let other = read("Steps: 20, Sampler: Euler, Precision: fp8");
         assert_eq!((other.precision, other.not_understood), (None, vec!["Precision: fp8".to_owned()]));
     }
@@ -410,7 +413,8 @@ mod tests {
         }
 
         #[test]
-        fn our_own_infotext_gives_every_setting_back(record in any_record()) {
+        fn our_own_infotext_gives_every_setting_back(record in any_record(), card in proptest::option::of("[A-Z][a-z,: ]{0,9}[a-z]")) {
+            let record = PictureRecord { card, ..record };
             let recipe = understand(&InfoText::parse(&infotext::write(&record)));
             let mut truth = ReadRecipe::from(&record);
             // "Automatic" is written as what it came to.
@@ -429,7 +433,7 @@ mod tests {
                 (recipe.guidance_rescale, recipe.variation_seed, recipe.variation_strength, recipe.seed_resize),
                 (truth.guidance_rescale, truth.variation_seed, truth.variation_strength, truth.seed_resize)
             );
-            prop_assert_eq!(recipe.accelerations, truth.accelerations);
+            prop_assert_eq!((recipe.accelerations, recipe.card), (truth.accelerations, truth.card));
             prop_assert_eq!((recipe.noise_delta, recipe.emphasis), (truth.noise_delta, truth.emphasis));
             prop_assert_eq!(
                 (recipe.steps, recipe.guidance, recipe.sampler, recipe.schedule, recipe.seed, recipe.size, recipe.strength),

@@ -81,6 +81,12 @@ impl Place {
         Self { card: None, notice: None }
     }
 
+    /// The card's name, by its maker; none for the processor.
+    #[must_use]
+    pub fn card_name(&self) -> Option<&str> {
+        self.card.as_ref().map(|card| card.name.as_str())
+    }
+
     /// A card that is none, with the processor's arithmetic.
     #[cfg(test)]
     pub(super) fn stand_in(suits: DType) -> Self {

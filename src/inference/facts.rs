@@ -39,6 +39,7 @@ pub(super) fn facts(
         kernels: kernels_of(&place.device()),
         device_notice: if parts == Parts::Apart { Some(APART.to_owned()) } else { place.notice.clone() },
         precision,
+        card: place.card_name().map(str::to_owned),
         has_xl_latents: description.is_xl(),
         defaults: defaults(description),
         example_prompts: hints.example_prompts.clone(),

@@ -119,6 +119,8 @@ pub struct ModelFacts {
     pub device_notice: Option<String>,
     /// What its U-Net's weights are kept in, and, where they lie with it, those of the other parts.
     pub precision: Precision,
+    /// The card that computes it, by its maker's name; none for the processor.
+    pub card: Option<String>,
     /// Whether its latents are those of Stable Diffusion XL: decoders for previews are made for one or the other.
     pub has_xl_latents: bool,
     /// The settings that suit it, which a fresh form takes.

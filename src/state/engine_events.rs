@@ -136,13 +136,15 @@ impl Studio {
 
     fn finished(&mut self, job: JobId, image: Arc<RgbImage>) -> Vec<Effect> {
         let Some(running) = self.queue.finish(job) else { return Vec::new() };
-        let RunningJob { model, model_hash, companions, precision, request, adapters, embeddings, vae, .. } = running;
+        let RunningJob { model, model_hash, companions, precision, card, request, adapters, embeddings, vae, .. } =
+            running;
         let record = PictureRecord {
             model_hash,
             vae,
             text_encoders: companions.text_encoder_names(),
             prediction: companions.prediction,
             precision: precision.recorded(),
+            card,
             adapters,
             embeddings,
             ..PictureRecord::new(model, request)
@@ -209,6 +211,7 @@ mod tests {
             companions: Companions::default(),
             vae: None,
             precision: Precision::F32,
+            card: None,
             computes_on: "CPU".into(),
             kernels: "portable",
             device_notice: None,

@@ -39,6 +39,8 @@ pub struct RunningJob {
     pub companions: Companions,
     /// What the model's weights are kept in.
     pub precision: Precision,
+    /// The card that computes it; none for the processor.
+    pub card: Option<String>,
     /// What of LoRAs acts on it, once the engine has said so.
     pub adapters: Vec<RecordedAdapter>,
     /// The same of embeddings.
@@ -64,6 +66,7 @@ impl RunningJob {
             model_hash: None,
             companions: Companions::default(),
             precision: Precision::default(),
+            card: None,
             adapters: Vec::new(),
             embeddings: Vec::new(),
             vae: None,

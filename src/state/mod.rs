@@ -210,6 +210,7 @@ impl Studio {
         if let Some(job) = self.queue.running_mut(next.id) {
             job.companions.clone_from(&facts.companions);
             job.precision = facts.precision;
+            job.card.clone_from(&facts.card);
         }
         let PlannedPicture { request, start_image } = next.picture;
         self.canvas.begin(next.id, request.size);

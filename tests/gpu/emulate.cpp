@@ -53,7 +53,11 @@ static void store(f16 *at, float x);
 template <typename T>
 static void multiply_add(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2], T);
 
-#include "../../src/kernels/cuda/kernels.cu"
+#include "../../src/kernels/cuda/source/values.cu"
+#include "../../src/kernels/cuda/source/geglu.cu"
+#include "../../src/kernels/cuda/source/norm.cu"
+#include "../../src/kernels/cuda/source/attention.cu"
+#include "../../src/kernels/cuda/source/convolution.cu"
 
 static float value(f16 x) { return _cvtsh_ss(x.bits); }
 static void store(f16 *at, float x) { at->bits = _cvtss_sh(x, 0); }

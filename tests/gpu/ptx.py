@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tempfile
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2] / "src/kernels/cuda/kernels.cu"
+SOURCES = pathlib.Path(__file__).resolve().parents[2] / "src/kernels/cuda/source"
+# As own/mod.rs puts them together.
+NAMES = ["values", "geglu", "norm", "attention", "convolution"]
 CAPABILITIES = ["75", "80", "90"]
 
 
@@ -44,7 +46,7 @@ def main() -> None:
     # It opens the first by its name alone.
     ctypes.CDLL(str(root / "lib/libnvrtc-builtins.so.13.0"))
     library = ctypes.CDLL(str(root / "lib/libnvrtc.so.13"))
-    source = SOURCE.read_bytes()
+    source = b"".join((SOURCES / f"{name}.cu").read_bytes() for name in NAMES)
     with tempfile.TemporaryDirectory() as folder:
         for capability in CAPABILITIES:
             text = compiled(library, source, capability)

@@ -244,6 +244,7 @@ pub fn facts(source: ModelSource) -> ModelFacts {
         kernels: "portable",
         device_notice: None,
         precision: Precision::F32,
+        card: None,
         defaults: defaults(),
         example_prompts: vec!["a glossy fox on a blue background".into(), "a flat lemon".into()],
         random_prompt: Some("a {glossy|flat} {fox|lemon}".into()),

@@ -217,12 +217,15 @@ fn what_a_recipe_says_and_the_form_cannot_take_over_is_told_until_the_next_press
     studio.click("1.png");
     let mut picture = opened("/usual/1.png");
     let recipe = picture.recipe.as_mut().unwrap();
+    recipe.tool = Some("Calotype".into());
     recipe.model = Some("dreams".into());
+    recipe.card = Some("NVIDIA H200".into());
     recipe.not_understood = vec!["Hires upscale: 2".into(), "LoRA: ink (0.8)".into()];
     studio.gallery_says(gallery::Event::Opened(Box::new(picture)));
     studio.click("Use these settings");
-    let told = "Settings taken over, but: it was made with the model dreams, and Calotype starter is loaded; not \
-                understood: Hires upscale, LoRA";
+    let told = "Settings taken over, but: it was made with the model dreams, and Calotype starter is loaded; it \
+                was computed on NVIDIA H200, and this window computes on a processor: details may differ; not understood: \
+                Hires upscale, LoRA";
     studio.assert_sees(told);
     studio.press_generate();
     studio.assert_sees_not(told);

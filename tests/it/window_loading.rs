@@ -122,7 +122,7 @@ fn without_a_card_no_device_is_to_be_chosen() {
 }
 
 #[test]
-fn another_precision_loads_the_model_again_and_stands_in_the_recipe() {
+fn another_precision_loads_the_model_again_and_stands_in_the_recipe_with_the_card() {
     let mut studio = Studio::open_ready();
     studio.click("Settings");
     studio.assert_sees("Automatic means f32");
@@ -130,7 +130,8 @@ fn another_precision_loads_the_model_again_and_stands_in_the_recipe() {
     let order = one_order(&studio);
     assert_eq!(order.precision, PrecisionChoice::Always(Precision::Bf16));
     let Event::ModelReady { facts, colours, seconds } = ready_event() else { panic!("no model") };
-    let facts = Box::new(ModelFacts { precision: Precision::Bf16, ..*facts });
+    let card = Some("NVIDIA H200".to_owned());
+    let facts = Box::new(ModelFacts { precision: Precision::Bf16, card, ..*facts });
     studio.engine_says(Event::ModelReady { facts, colours, seconds });
     studio.click("Close");
     studio.type_prompt("a fox");
@@ -138,6 +139,7 @@ fn another_precision_loads_the_model_again_and_stands_in_the_recipe() {
     let job = studio.one_job().id;
     let (_, record) = studio.finish(job);
     assert_eq!(record.precision.as_deref(), Some("bf16"));
+    assert_eq!(record.card.as_deref(), Some("NVIDIA H200"));
     studio.click("Settings");
     studio.click("bf16");
     assert!(studio.engine().take_all().is_empty(), "the same again changes nothing");
