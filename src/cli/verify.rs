@@ -118,10 +118,9 @@ fn render_and_compare(
         }
     };
     let source = model.map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
-    let (mut vae, mut card) = (None, None);
+    let mut used = (None, None);
     let drawn = session.load((source, companions, precision), check).and_then(|(facts, _)| {
-        vae.clone_from(&facts.vae);
-        card.clone_from(&facts.card);
+        used = (facts.vae.clone(), facts.card.clone());
         let networks = files.called(&request, facts.tokenizer.as_deref())?;
         let recorded = files.recorded(&networks)?;
         other_files = picture.record.as_ref().map_or_else(Vec::new, |record| recorded.differing_from(record));
@@ -133,9 +132,9 @@ fn render_and_compare(
     }
     let drawn = drawn?;
     notes.extend(other_files);
-    notes.extend(other_vae(recipe.vae.as_ref(), vae.as_ref()));
+    notes.extend(other_vae(recipe.vae.as_ref(), used.0.as_ref()));
     // Other programs do not say it.
-    notes.extend(picture.record.as_ref().and_then(|record| other_card(record.card.as_deref(), card.as_deref())));
+    notes.extend(picture.record.as_ref().and_then(|record| other_card(record.card.as_deref(), used.1.as_deref())));
     if recipe.noise_source.is_none() {
         notes.push("the file does not say which generator drew the noise; torch-cpu was taken".to_owned());
     }
