@@ -9,6 +9,7 @@ use super::sampler::Denoised;
 use super::schedule::NoiseLevel;
 use super::unet::{Evaluation, UNet};
 use super::{DiffusionError, Interrupt};
+use crate::kernels::Replays;
 use crate::request::TokenMerging;
 
 /// U-Net, prediction type and guidance together.
@@ -23,6 +24,8 @@ pub struct Denoiser<'a> {
     pub beside: Option<Tensor>,
     /// What is kept of the deep blocks, where they are not evaluated each time.
     pub deep_cache: Option<DeepCache>,
+    /// The evaluations that a card repeats.
+    pub replays: Replays,
     /// The share of the tokens that the network joins.
     pub token_merging: TokenMerging,
     /// What the network computes in; everything around it is f32.
@@ -53,13 +56,24 @@ impl Denoiser<'_> {
         }
         let mut rows = Vec::new();
         for (index, pass) in passes.iter().enumerate() {
+            // What is launched as a whole cannot be asked in between.
+            interrupt.check()?;
             // [1, C, H, W] -> [rows, C, H, W]
             let input = Tensor::cat(&vec![&input; pass.rows], 0)?;
-            let (timestep, context, token_merging) = (level.timestep, &pass.context, self.token_merging);
-            let evaluation = Evaluation { timestep, context, token_merging, interrupt };
-            let predicted = match &mut self.deep_cache {
-                Some(cache) => cache.predict(self.unet, index, &input, &evaluation)?,
-                None => self.unet.evaluate(&input, &evaluation)?,
+            let (unet, context, token_merging) = (self.unet, &pass.context, self.token_merging);
+            let time = unet.time(level.timestep, context, x.device())?;
+            let predicted = match (&mut self.deep_cache, context.id()) {
+                (Some(cache), _) => {
+                    let evaluation = Evaluation { time: &time, context, token_merging, interrupt };
+                    cache.predict(unet, index, &input, &evaluation)?
+                }
+                (None, Some(id)) => self.replays.run(id, &[input, time], |inputs| {
+                    let time = &inputs[1];
+                    unet.evaluate(&inputs[0], &Evaluation { time, context, token_merging, interrupt })
+                })?,
+                (None, None) => {
+                    unet.evaluate(&input, &Evaluation { time: &time, context, token_merging, interrupt })?
+                }
             };
             rows.push(predicted.to_dtype(DType::F32)?);
         }

@@ -20,7 +20,7 @@ use super::text_encoders::TextEncoders;
 use super::unet::UNet;
 use super::vae::Vae;
 use super::{DiffusionError, Interrupt};
-use crate::kernels::Readback;
+use crate::kernels::{Readback, Replays};
 use crate::latent_image::{LatentColours, LatentImage};
 use crate::prompt::{LearnedWord, Tokenizer};
 use crate::request::{Accelerations, GenerationRequest, GuidanceInterval, ImageSize};
@@ -274,8 +274,8 @@ impl StableDiffusion {
         let beside = if self.is_inpainting() { Some(self.all_masked(request.size, interrupt)?) } else { None };
         let Accelerations { block_caching: caching, token_merging, .. } = request.accelerations;
         let deep_cache = caching.map(|caching| DeepCache::new(caching, &self.unet)).transpose()?;
-        let (unet, dtype) = (&self.unet, self.dtype);
-        Ok(Denoiser { unet, prediction, conditioning, beside, deep_cache, token_merging, dtype })
+        let (unet, dtype, replays) = (&self.unet, self.dtype, Replays::default());
+        Ok(Denoiser { unet, prediction, conditioning, beside, deep_cache, replays, token_merging, dtype })
     }
 
     /// What an inpainting model sees when the whole picture is its to paint: a mask of ones, and the latents of a grey
@@ -371,7 +371,11 @@ impl Generation<'_> {
             call += 1;
             denoiser.denoise(x, level, Moment { call: call - 1, is_guided }, interrupt)
         };
-        let Some(denoised) = self.sampler.advance(&mut denoise)? else { return Ok(false) };
+        let Some(denoised) = self.sampler.advance(&mut denoise)? else {
+            // What recordings hold of a card's memory is the decoder's from here on.
+            self.denoiser.replays = Replays::default();
+            return Ok(false);
+        };
         // [2, C, H, W]
         self.readback.begin(&Tensor::cat(&[&self.sampler.latents()?, &denoised], 0)?)?;
         self.taken.push_back(Taken { step: self.sampler.step(), steps: self.sampler.steps() });

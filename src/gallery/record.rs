@@ -121,7 +121,7 @@ pub(super) mod samples {
     use crate::request::{
         Accelerations, BlockCaching, ClipSkip, Crop, Dialect, Emphasis, GuidanceInterval, GuidanceRescale,
         GuidanceScale, ImageSize, ImageToImage, MicroConditioning, NoiseSourceKind, SamplerKind, SamplerOptions,
-        ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, Template, TokenMerging, Variation, VariationStrength,
+        ScheduleKind, Seed, SeedOptions, Sigmas, Steps, Strength, TokenMerging, Variation, VariationStrength,
     };
 
     /// A plain record.

@@ -161,6 +161,15 @@ pub fn card_memory(device: &Device) -> Option<CardMemory> {
     None
 }
 
+/// Gives back to the system what is kept of a card's memory for computations and not in use.
+pub fn release_card_memory(device: &Device) {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(card) = device {
+        super::cuda::release(card);
+    }
+    let _ = device;
+}
+
 /// The type of weights that suits an NVIDIA card of this compute capability: Ampere (8.0) was the first with bf16.
 #[cfg(any(feature = "cuda", test))]
 pub(super) fn suits(major: u32) -> DType {

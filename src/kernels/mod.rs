@@ -21,6 +21,7 @@ mod planes;
 mod processor;
 mod product;
 mod readback;
+mod replay;
 mod resample;
 mod scratch;
 mod tile;
@@ -34,7 +35,7 @@ pub use activation::{Activation, geglu};
 pub use attention::{Sight, attention};
 pub use card::{
     Card, CardMemory, CardProblem, KeptKernels, card_memory, kernels_of, kinds_of_card, metal_card, nvidia_card,
-    nvidia_cards,
+    nvidia_cards, release_card_memory,
 };
 pub use conv::Conv2d;
 pub use input::{Addends, Before, Input};
@@ -43,6 +44,7 @@ pub use matmul::add_product;
 pub use norm::{GroupNorm, LayerNorm};
 pub use processor::{Instructions, instructions};
 pub use readback::Readback;
+pub use replay::Replays;
 pub use resample::upsample_nearest;
 pub use scratch::{keep_freed_memory, release_memory};
 pub use values::in_pieces;

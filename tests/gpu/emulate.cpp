@@ -16,6 +16,7 @@
 #define __device__
 #define __global__
 #define __launch_bounds__(threads)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 // Blocks run one after the other, so that what a block's threads share may be shared by all.
 #define __shared__ static
 
@@ -52,6 +53,33 @@ static float value(f16 x);
 static void store(f16 *at, float x);
 template <typename T>
 static void multiply_add(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2], T);
+template <typename T>
+static unsigned rounded_pair(float first, float second, T);
+
+// What the lanes of a warp name, for `load` and `load_turned`.
+static const unsigned short *lines[1024];
+static void load(unsigned (&b)[2], const unsigned short *line) {
+    unsigned warp = threadIdx.x / 32 * 32, lane = threadIdx.x % 32;
+    lines[threadIdx.x] = line;
+    __syncthreads();
+    for (unsigned i = 0; i < 2; i++) std::memcpy(&b[i], lines[warp + 8 * i + lane / 4] + lane % 4 * 2, 4);
+    __syncthreads();
+}
+static void load_turned(unsigned (&b)[2], const unsigned short *line) {
+    unsigned warp = threadIdx.x / 32 * 32, lane = threadIdx.x % 32;
+    lines[threadIdx.x] = line;
+    __syncthreads();
+    for (unsigned i = 0; i < 2; i++) {
+        const unsigned short **first = &lines[warp + 8 * i + lane % 4 * 2];
+        b[i] = (unsigned)first[0][lane / 4] | (unsigned)first[1][lane / 4] << 16;
+    }
+    __syncthreads();
+}
+static void copy_16_bytes(unsigned short *to, const void *from, bool is_there) {
+    if (is_there) std::memcpy(to, from, 16);
+    else std::memset(to, 0, 16);
+}
+static void wait_for_copies() {}
 
 #include "../../src/kernels/cuda/source/values.cu"
 #include "../../src/kernels/cuda/source/geglu.cu"
@@ -85,6 +113,14 @@ static void multiply_add(float (&sums)[4], const unsigned (&a)[4], const unsigne
         }
     }
     __syncthreads();
+}
+
+template <typename T>
+static unsigned rounded_pair(float first, float second, T) {
+    T low, high;
+    store(&low, first);
+    store(&high, second);
+    return (unsigned)low.bits | (unsigned)high.bits << 16;
 }
 
 static void launch(Size grid, unsigned threads, const std::function<void()> &kernel) {
@@ -127,15 +163,16 @@ static void compare(const char *what, const char *type, int number, const std::v
     std::printf("%s %s %d: %.1e of %.1e allowed%s\n", what, type, number, worst / largest, tolerance, is_right ? "" : "  WRONG");
 }
 
-template <typename T, int WIDTH, int QUERIES, int KEYS>
-static void check_attention(const char *type, double tolerance, unsigned queries, unsigned keys, int is_backwards) {
+template <typename T>
+static void check_attention(const char *type, double tolerance, unsigned width, unsigned queries, unsigned keys, int is_backwards,
+                            unsigned of_block, unsigned threads, void (*kernel)(const T *, const T *, const T *, T *, unsigned, unsigned, float, int)) {
     const unsigned heads = 2;
-    auto q = wave<T>(heads * WIDTH * queries, 0.37, 3.0), k = wave<T>(heads * WIDTH * keys, 0.11, 3.0),
-         v = wave<T>(heads * WIDTH * keys, 0.23, 2.0);
+    auto q = wave<T>(heads * width * queries, 0.37, 3.0), k = wave<T>(heads * width * keys, 0.11, 3.0),
+         v = wave<T>(heads * width * keys, 0.23, 2.0);
     std::vector<T> out(q.size());
-    float scale = 1.0f / std::sqrt((float)WIDTH);
-    launch({(queries + QUERIES - 1) / QUERIES, heads}, QUERIES / 4 * (KEYS / 4), [&] {
-        attention<T, WIDTH, QUERIES, KEYS>(q.data(), k.data(), v.data(), out.data(), queries, keys, scale, is_backwards);
+    float scale = 1.0f / std::sqrt((float)width);
+    launch({(queries + of_block - 1) / of_block, heads}, threads, [&] {
+        kernel(q.data(), k.data(), v.data(), out.data(), queries, keys, scale, is_backwards);
     });
     std::vector<double> expected(q.size());
     for (unsigned head = 0; head < heads; head++)
@@ -144,19 +181,19 @@ static void check_attention(const char *type, double tolerance, unsigned queries
             double most = -INFINITY, total = 0.0;
             for (unsigned key = 0; key < keys; key++) {
                 double sum = 0.0;
-                for (int c = 0; c < WIDTH; c++)
-                    sum += (double)value(q[(head * WIDTH + c) * queries + query]) * value(k[(head * WIDTH + c) * keys + key]);
+                for (unsigned c = 0; c < width; c++)
+                    sum += (double)value(q[(head * width + c) * queries + query]) * value(k[(head * width + c) * keys + key]);
                 scores[key] = is_backwards && key > query ? -INFINITY : sum * scale;
                 most = std::max(most, scores[key]);
             }
             for (auto &score : scores) total += score = std::exp(score - most);
-            for (int c = 0; c < WIDTH; c++) {
+            for (unsigned c = 0; c < width; c++) {
                 double sum = 0.0;
-                for (unsigned key = 0; key < keys; key++) sum += scores[key] * value(v[(head * WIDTH + c) * keys + key]);
-                expected[(head * WIDTH + c) * queries + query] = sum / total;
+                for (unsigned key = 0; key < keys; key++) sum += scores[key] * value(v[(head * width + c) * keys + key]);
+                expected[(head * width + c) * queries + query] = sum / total;
             }
         }
-    compare(is_backwards ? "attention backwards" : "attention", type, WIDTH, out, expected, tolerance);
+    compare(is_backwards ? "attention backwards" : "attention", type, (int)width, out, expected, tolerance);
 }
 
 template <typename T>
@@ -242,18 +279,31 @@ static void check_convolutions(const char *type, double tolerance) {
 
 template <typename T>
 static void check_all(const char *type, double tolerance) {
-    check_attention<T, 40, 64, 32>(type, tolerance, 70, 77, 0);
-    check_attention<T, 64, 64, 32>(type, tolerance, 65, 65, 1);
-    check_attention<T, 80, 64, 16>(type, tolerance, 64, 50, 0);
-    check_attention<T, 160, 32, 16>(type, tolerance, 33, 40, 1);
     for (int is_activated : {0, 1})
         for (unsigned parts : {1, 3, 64}) check_norm<T>(type, tolerance, parts, is_activated);
     for (unsigned half : {1, 37, 320}) check_geglu<T>(type, tolerance, half);
 }
 
+#define CHECK_ATTENTIONS(NAME, TOLERANCE)                                                                                  \
+    for (int is_backwards : {0, 1}) {                                                                                      \
+        check_attention<NAME>(#NAME, TOLERANCE, 40, 1, 1, is_backwards, 128, 128, attention_40_##NAME);                    \
+        check_attention<NAME>(#NAME, TOLERANCE, 40, 70, 77, is_backwards, 128, 128, attention_40_##NAME);                  \
+        check_attention<NAME>(#NAME, TOLERANCE, 40, 136, 136, is_backwards, 128, 128, attention_40_##NAME);                \
+        check_attention<NAME>(#NAME, TOLERANCE, 64, 130, 72, is_backwards, 128, 128, attention_64_##NAME);                 \
+        check_attention<NAME>(#NAME, TOLERANCE, 64, 33, 65, is_backwards, 128, 128, attention_64_##NAME);                  \
+        check_attention<NAME>(#NAME, TOLERANCE, 80, 100, 100, is_backwards, 128, 128, attention_80_##NAME);                \
+        check_attention<NAME>(#NAME, TOLERANCE, 160, 65, 40, is_backwards, 64, 128, attention_160_##NAME);                 \
+    }
+
 int main() {
-    check_attention<float, 40, 64, 32>("f32", 1e-5, 1, 1, 0);
-    check_attention<float, 64, 64, 32>("f32", 1e-5, 3, 130, 0);
+    check_attention<float>("f32", 1e-5, 40, 1, 1, 0, 64, 128, attention_40_f32);
+    check_attention<float>("f32", 1e-5, 40, 70, 77, 0, 64, 128, attention_40_f32);
+    check_attention<float>("f32", 1e-5, 64, 3, 130, 0, 64, 128, attention_64_f32);
+    check_attention<float>("f32", 1e-5, 64, 65, 65, 1, 64, 128, attention_64_f32);
+    check_attention<float>("f32", 1e-5, 80, 64, 50, 0, 64, 64, attention_80_f32);
+    check_attention<float>("f32", 1e-5, 160, 33, 40, 1, 32, 32, attention_160_f32);
+    CHECK_ATTENTIONS(f16, 1e-3)
+    CHECK_ATTENTIONS(bf16, 8e-3)
     check_all<float>("f32", 1e-5);
     check_all<f16>("f16", 1e-3);
     check_all<bf16>("bf16", 8e-3);

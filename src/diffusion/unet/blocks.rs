@@ -23,7 +23,7 @@ struct Stage {
 impl Stage {
     fn forward(&self, x: Input, pass: &Pass) -> Result<Tensor, DiffusionError> {
         pass.interrupt.check()?;
-        let h = self.resnet.forward(x, Some(&pass.time))?;
+        let h = self.resnet.forward(x, Some(pass.time))?;
         match &self.transformer {
             Some(transformer) => {
                 pass.interrupt.check()?;
@@ -177,7 +177,7 @@ impl MidBlock {
         let mut h = x;
         if let Some(first) = &self.first {
             pass.interrupt.check()?;
-            h = first.forward((&h).into(), Some(&pass.time))?;
+            h = first.forward((&h).into(), Some(pass.time))?;
         }
         if let Some(transformer) = &self.transformer {
             pass.interrupt.check()?;
@@ -185,7 +185,7 @@ impl MidBlock {
         }
         if let Some(last) = &self.last {
             pass.interrupt.check()?;
-            h = last.forward((&h).into(), Some(&pass.time))?;
+            h = last.forward((&h).into(), Some(pass.time))?;
         }
         Ok(h)
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::blocks::{DownBlock, UpBlock};
 use super::token_merging::Merging;
@@ -13,8 +13,8 @@ use crate::request::TokenMerging;
 
 /// What an evaluation is told beside the latents.
 pub struct Evaluation<'a> {
-    /// 0 to the number of trained ones; may lie between two.
-    pub timestep: f64,
+    /// What [`UNet::time`] makes of the timestep.
+    pub time: &'a Tensor,
     /// Of the same batch as the latents.
     pub context: &'a PreparedContext,
     /// The share of the tokens that are joined before the self-attentions of the finest level.
@@ -23,13 +23,31 @@ pub struct Evaluation<'a> {
     pub interrupt: Interrupt<'a>,
 }
 
+impl<'a> Pass<'a> {
+    /// An evaluation of latents `x`.
+    fn of(evaluation: &Evaluation<'a>, x: &Tensor) -> Result<Self, DiffusionError> {
+        let &Evaluation { time, context, token_merging, interrupt } = evaluation;
+        let (_, _, height, width) = x.dims4()?;
+        Ok(Self { time, context, merging: Merging::new(token_merging, (height, width)), interrupt })
+    }
+}
+
 impl UNet {
+    /// The timestep, 0 to the number of trained ones, as every block is told it: `[1, T]` or `[B, T]`, after its SiLU. It may
+    /// lie between two.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn time(&self, timestep: f64, context: &PreparedContext, device: &Device) -> Result<Tensor, DiffusionError> {
+        Ok(self.time_embedding.forward_silu(timestep, context.added.as_ref(), device)?)
+    }
+
     /// The model's prediction for latents `x` `[B, C, H, W]`.
     ///
     /// # Errors
     /// When the shapes do not fit, the device fails or the interrupt says stop.
     pub fn evaluate(&self, x: &Tensor, evaluation: &Evaluation) -> Result<Tensor, DiffusionError> {
-        let pass = &self.pass(x, evaluation)?;
+        let pass = &Pass::of(evaluation, x)?;
         let (h, mut skips) = self.descend(x, usize::MAX, pass)?;
         let h = self.mid.forward(h, pass)?;
         let h = self.ascend(h, 0..self.branches(), &mut skips, pass)?;
@@ -58,7 +76,7 @@ impl UNet {
         evaluation: &Evaluation,
         branch: usize,
     ) -> Result<(Tensor, Tensor), DiffusionError> {
-        let pass = &self.pass(x, evaluation)?;
+        let pass = &Pass::of(evaluation, x)?;
         let (h, mut skips) = self.descend(x, usize::MAX, pass)?;
         let h = self.mid.forward(h, pass)?;
         let join = self.join(branch);
@@ -78,17 +96,10 @@ impl UNet {
         branch: usize,
         deep: &Tensor,
     ) -> Result<Tensor, DiffusionError> {
-        let pass = &self.pass(x, evaluation)?;
+        let pass = &Pass::of(evaluation, x)?;
         let (_, mut skips) = self.descend(x, branch + 1, pass)?;
         let h = self.ascend(deep.clone(), self.join(branch)..self.branches(), &mut skips, pass)?;
         self.predict(&h, pass)
-    }
-
-    fn pass<'a>(&self, x: &Tensor, evaluation: &Evaluation<'a>) -> Result<Pass<'a>, DiffusionError> {
-        let &Evaluation { timestep, context, token_merging, interrupt } = evaluation;
-        let (_, _, height, width) = x.dims4()?;
-        let time = self.time_embedding.forward_silu(timestep, context.added.as_ref(), x.device())?;
-        Ok(Pass { time, context, merging: Merging::new(token_merging, (height, width)), interrupt })
     }
 
     /// The stage of the way up, counted from the innermost, that takes in the branch.

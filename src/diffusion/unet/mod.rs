@@ -9,7 +9,7 @@ mod plan;
 mod token_merging;
 mod transformer;
 
-use candle_core::Tensor;
+use candle_core::{Tensor, TensorId};
 use candle_nn::VarBuilder;
 
 pub use config::UNetConfig;
@@ -49,10 +49,18 @@ pub struct PreparedContext {
     added: Option<Tensor>,
 }
 
+impl PreparedContext {
+    /// The same for as long as it is the same context; none where there is no cross-attention.
+    #[must_use]
+    pub fn id(&self) -> Option<TensorId> {
+        self.keys_and_values.first().map(|(keys, _)| keys.id())
+    }
+}
+
 /// What every block of one evaluation is told.
 struct Pass<'a> {
-    /// `[1, T]` or `[B, T]`, after its SiLU.
-    time: Tensor,
+    /// Of [`UNet::time`].
+    time: &'a Tensor,
     context: &'a PreparedContext,
     /// What is joined before the self-attentions of the finest level.
     merging: Option<Merging>,
@@ -148,6 +156,7 @@ impl UNet {
         context: &PreparedContext,
         interrupt: Interrupt,
     ) -> Result<Tensor, DiffusionError> {
-        self.evaluate(x, &Evaluation { timestep, context, token_merging: TokenMerging::default(), interrupt })
+        let (time, token_merging) = (&self.time(timestep, context, x.device())?, TokenMerging::default());
+        self.evaluate(x, &Evaluation { time, context, token_merging, interrupt })
     }
 }

@@ -16,7 +16,6 @@ use crate::inference::memory::{self, Parts};
 use crate::inference::message::{Event, ModelFacts, ModelOrder, ModelSource};
 use crate::inference::networks::Networks;
 use crate::inference::previews::Latents;
-use crate::kernels::release_memory;
 use crate::latent_image::LatentColours;
 use crate::request::Precision;
 
@@ -44,10 +43,10 @@ impl Engine<'_> {
     pub(super) fn load(&mut self, order: ModelOrder) {
         // Freed before the next one is read, so that two never share the memory.
         self.model = None;
-        release_memory();
+        self.release_memory();
         let mut loaded = self.try_load(&order, Parts::Together);
         if self.is_card_full(&loaded) {
-            release_memory();
+            self.release_memory();
             loaded = self.try_load(&order, Parts::Apart);
         }
         self.told(order, loaded);
@@ -60,7 +59,7 @@ impl Engine<'_> {
     /// When it cannot be read any more, or was stopped; none is loaded then.
     pub(super) fn take_apart(&mut self) -> Result<(), DiffusionError> {
         let Some(Loaded { order, .. }) = self.model.take() else { return Ok(()) };
-        release_memory();
+        self.release_memory();
         let loaded = self.caught(|engine| {
             let found = engine.find(&order, Parts::Apart)?;
             engine.read(found, &order, Parts::Apart)

@@ -15,7 +15,7 @@ use super::networks::{BroughtTo, Networks};
 use super::previews::{Latents, Previewer, Wanted};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::{DiffusionError, Interrupt};
-use crate::kernels::{keep_freed_memory, release_memory};
+use crate::kernels::{keep_freed_memory, release_card_memory, release_memory};
 use crate::request::{Precision, RecordedVae};
 use crate::worker::{Inbox, Outbox};
 
@@ -67,7 +67,15 @@ impl<'a> Engine<'a> {
                 Command::Load(order) => self.load(order),
                 Command::Generate(job) => self.generate(&job),
             }
-            release_memory();
+            self.release_memory();
+        }
+    }
+
+    /// Gives back to the system what is kept for computations.
+    fn release_memory(&self) {
+        release_memory();
+        if let Some((_, place)) = &self.place {
+            release_card_memory(&place.device());
         }
     }
 

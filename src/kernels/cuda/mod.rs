@@ -1,14 +1,17 @@
 //! NVIDIA cards: what their driver answers, and our kernels for them.
 
+mod memory;
 pub(super) mod own;
 pub(super) mod readback;
+pub(super) mod replay;
 
 use std::os::raw::c_int;
 
+use candle_core::Device;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, result, sys};
-use candle_core::{CudaDevice, Device};
 
-use super::card::{Card, CardMemory, CardProblem, KeptKernels, cuda_version, suits};
+pub(super) use self::memory::{memory, release};
+use super::card::{Card, CardProblem, KeptKernels, cuda_version, suits};
 
 pub(super) fn open(number: u16, kept: &KeptKernels) -> Result<Card, CardProblem> {
     check_driver()?;
@@ -25,6 +28,14 @@ pub(super) fn open(number: u16, kept: &KeptKernels) -> Result<Card, CardProblem>
     let stream = card.cuda_stream();
     let context = stream.context();
     let name = context.name().map_err(problem)?;
+    #[expect(unsafe_code, reason = "what lies on a card is not waited for any more")]
+    // SAFETY: all is computed on this one stream; the copies on another one (readback.rs) wait for it, and are waited for.
+    unsafe {
+        context.disable_event_tracking();
+    }
+    if let Err(error) = memory::keep_freed(context) {
+        tracing::debug!(%error, "the card's memory is given back at each step");
+    }
     let (major, minor) = context.compute_capability().map_err(problem)?;
     own::load(card, (major, minor), kept);
     Ok(Card { name, suits: suits(u32::try_from(major).unwrap_or(0)), device })
@@ -32,11 +43,6 @@ pub(super) fn open(number: u16, kept: &KeptKernels) -> Result<Card, CardProblem>
 
 pub(super) fn count() -> u16 {
     CudaContext::device_count().ok().and_then(|count| u16::try_from(count).ok()).unwrap_or(0)
-}
-
-pub(super) fn memory(card: &CudaDevice) -> Option<CardMemory> {
-    let (free, total) = card.cuda_stream().context().mem_get_info().ok()?;
-    Some(CardMemory { free: free as u64, total: total as u64 })
 }
 
 /// Whether there is a driver, and whether it is new enough.

@@ -7,6 +7,7 @@ use calotype::diffusion::unet::Evaluation;
 use calotype::request::{
     Accelerations, BlockCaching, GenerationRequest, GuidanceInterval, GuidanceScale, SamplerKind, Steps, TokenMerging,
 };
+use candle_core::Device;
 use serde_json::Value;
 
 use super::pictures::{draw, plain_request, request_of};
@@ -126,7 +127,8 @@ fn around_the_deep_blocks_of_the_same_evaluation_the_outermost_give_the_same_byt
             let get = |key: &str| &tensors[&format!("{name}.{case}.{key}")];
             let context = &unet.prepare_context(get("context"), None).unwrap();
             let token_merging = TokenMerging::new(0.5).unwrap();
-            let evaluation = Evaluation { timestep: 501.0, context, token_merging, interrupt: Interrupt::never() };
+            let time = &unet.time(501.0, context, &Device::Cpu).unwrap();
+            let evaluation = Evaluation { time, context, token_merging, interrupt: Interrupt::never() };
             let whole = values(&unet.evaluate(get("sample"), &evaluation).unwrap());
             for branch in 0..unet.branches() {
                 let (keeping, deep) = unet.evaluate_keeping(get("sample"), &evaluation, branch).unwrap();
@@ -171,10 +173,10 @@ fn merged_evaluations_are_those_of_the_reference() {
         for case in ["even", "odd"] {
             let get = |key: &str| &inputs[&format!("{name}.{case}.{key}")];
             let context = &unet.prepare_context(get("context"), None).unwrap();
-            let timestep = f64::from(values(get("timestep"))[0]);
+            let time = &unet.time(f64::from(values(get("timestep"))[0]), context, &Device::Cpu).unwrap();
             for share in [0.25, 0.5, 0.75] {
                 let token_merging = TokenMerging::new(share).unwrap();
-                let evaluation = Evaluation { timestep, context, token_merging, interrupt: Interrupt::never() };
+                let evaluation = Evaluation { time, context, token_merging, interrupt: Interrupt::never() };
                 let found = unet.evaluate(get("sample"), &evaluation).unwrap();
                 let key = format!("{name}.{case}.merged_{share}");
                 assert_close(&key, &found, &tensors[&key], 1e-5);

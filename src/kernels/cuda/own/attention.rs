@@ -1,9 +1,9 @@
-//! Attention without its scores in memory on NVIDIA cards.
+//! Attention without its scores in memory on NVIDIA cards; of 16 bits, on tensor cores.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
-use candle_core::{CudaStorage, Result, Shape, Tensor, bail};
+use candle_core::{CudaStorage, DType, Result, Shape, Tensor, bail};
 
 use super::{OnCard, Three, grid, kernel, on_cards, takes, values};
 use crate::kernels::attention::Sight;
@@ -19,21 +19,30 @@ pub(in crate::kernels) fn attention(
     let width = q.dim(1)? / heads.max(1);
     let same = k.dtype() == q.dtype() && v.dtype() == q.dtype() && k.dims() == v.dims();
     let fits = k.dim(0)? == q.dim(0)? && k.dim(1)? == q.dim(1)? && q.dim(1)? == heads * width;
-    if !(takes(q) && same && fits && blocks(width).is_some() && k.elem_count() > 0) {
+    if !(takes(q) && same && fits && blocks(width, q.dtype()).is_some() && k.elem_count() > 0) {
         return Ok(None);
     }
     let op = Attention { heads, width, is_backwards: sight == Sight::Backwards };
     q.contiguous()?.apply_op3_no_bwd(&k.contiguous()?, &v.contiguous()?, &op).map(Some)
 }
 
-/// Queries and keys of a block for a head width, as the source has them.
-fn blocks(width: usize) -> Option<(u32, u32)> {
-    match width {
-        40 | 64 => Some((64, 32)),
-        80 => Some((64, 16)),
-        160 => Some((32, 16)),
-        _ => None,
-    }
+/// How many queries a block takes, and how many threads it has.
+struct Blocks {
+    queries: u32,
+    threads: u32,
+}
+
+/// The blocks for a head width, as the source has them: tensor cores multiply 16 bits.
+fn blocks(width: usize, dtype: DType) -> Option<Blocks> {
+    let (queries, threads) = match (width, dtype) {
+        (40 | 64, DType::F32) => (64, 128),
+        (80, DType::F32) => (64, 64),
+        (160, DType::F32) => (32, 32),
+        (40 | 64 | 80, _) => (128, 128),
+        (160, _) => (64, 128),
+        _ => return None,
+    };
+    Some(Blocks { queries, threads })
 }
 
 struct Attention {
@@ -44,9 +53,7 @@ struct Attention {
 
 impl Attention {
     fn run<T: OnCard>(&self, [(q, layout), k, v]: Three) -> Result<(CudaStorage, Shape)> {
-        let Some((block_queries, block_keys)) = blocks(self.width) else {
-            bail!("no kernel for heads of {}", self.width)
-        };
+        let Some(blocks) = blocks(self.width, q.dtype()) else { bail!("no kernel for heads of {}", self.width) };
         let card = q.device().clone();
         let stream = card.cuda_stream();
         let (queries, keys) = (u32::try_from(layout.dims()[2])?, u32::try_from(k.1.dims()[2])?);
@@ -60,7 +67,7 @@ impl Attention {
         let kernel = kernel::<T>(&card, &format!("attention_{}", self.width))?;
         let mut call = stream.launch_builder(&kernel);
         call.arg(&of_q).arg(&of_k).arg(&of_v).arg(&out).arg(&queries).arg(&keys).arg(&scale).arg(&is_backwards);
-        let config = grid((queries.div_ceil(block_queries), heads), block_queries / 4 * (block_keys / 4));
+        let config = grid((queries.div_ceil(blocks.queries), heads), blocks.threads);
         #[expect(unsafe_code, reason = "a kernel is C")]
         // SAFETY: the arguments are those of the source; q and the result are `heads * width * queries` values, k and v
         // `heads * width * keys`, as `attention` has checked.

@@ -8,12 +8,6 @@
 // Channels that are multiplied at a time, two in a word: a tensor core's 16.
 #define CONV_DEPTH 16
 
-// The values of two neighbouring channels at one place.
-template <typename T>
-__device__ inline unsigned pair(const T *at, unsigned long long area) {
-    return (unsigned)at[0].bits | (unsigned)at[area].bits << 16;
-}
-
 template <typename T>
 __device__ void convolve3x3(const T *x, const T *weight, const float *bias, T *out, unsigned pictures, unsigned channels,
                             unsigned height, unsigned width, unsigned channels_out, unsigned out_height, unsigned out_width,

@@ -44,7 +44,61 @@ __device__ inline void multiply_add(float (&sums)[4], const unsigned (&a)[4], co
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 #endif
+
+// Two neighbouring words of 8 lines of 16 bytes each, twice: of the lines that lanes 0 to 7 name, and of those of 8 to 15.
+// A lane has of the line `lane / 4` the values `lane % 4 * 2` and the next.
+__device__ inline void load(unsigned (&b)[2], const half_bits *line) {
+    unsigned at = (unsigned)__cvta_generic_to_shared(line);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(b[0]), "=r"(b[1]) : "r"(at) : "memory");
+}
+// As `load`, of lines and values turned: of the lines `lane % 4 * 2` and the next the value `lane / 4`.
+__device__ inline void load_turned(unsigned (&b)[2], const half_bits *line) {
+    unsigned at = (unsigned)__cvta_generic_to_shared(line);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(b[0]), "=r"(b[1])
+                 : "r"(at)
+                 : "memory");
+}
+
+// Two values as words of 16 bits, the first below.
+__device__ inline unsigned rounded_pair(float first, float second, f16) {
+    f16 low, high;
+    store(&low, first);
+    store(&high, second);
+    return (unsigned)low.bits | (unsigned)high.bits << 16;
+}
+#if __CUDA_ARCH__ >= 800
+__device__ inline unsigned rounded_pair(float first, float second, bf16) {
+    unsigned both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
+    return both;
+}
 #endif
+
+// Begins to copy 16 bytes to a block's memory, or zeros where there are none.
+__device__ inline void copy_16_bytes(half_bits *to, const void *from, bool is_there) {
+#if __CUDA_ARCH__ >= 800
+    unsigned at = (unsigned)__cvta_generic_to_shared(to), bytes = is_there ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
+#else
+    uint4 words = make_uint4(0, 0, 0, 0);
+    if (is_there) words = *(const uint4 *)from;
+    *(uint4 *)to = words;
+#endif
+}
+// Waits for what this thread has begun to copy.
+__device__ inline void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+#endif
+
+// The values of two neighbouring channels at one place.
+template <typename T>
+__device__ inline unsigned pair(const T *at, unsigned long long area) {
+    return (unsigned)at[0].bits | (unsigned)at[area].bits << 16;
+}
 
 __device__ inline float value(float x) { return x; }
 __device__ inline float value(bf16 x) { return bits_as_float((unsigned)x.bits << 16); }
