@@ -75,12 +75,10 @@ impl Conv2d {
             return self.ours(input, added);
         }
         let x = input.plain()?;
-        if let Some(y) = on_card::convolve(&x, (&self.weight, &self.bias), (self.stride, self.padding))? {
-            return added.plain(y);
+        if let Some(y) = on_card::convolve(&x, (&self.weight, &self.bias), (self.stride, self.padding), added)? {
+            return Ok(y);
         }
-        let bias = self.bias.to_dtype(x.dtype())?.reshape((1, (), 1, 1))?;
-        let y = x.conv2d(&self.weight, self.padding, self.stride, 1, 1)?.broadcast_add(&bias)?;
-        added.plain(y)
+        added.plain(x.conv2d(&self.weight, self.padding, self.stride, 1, 1)?, Some(&self.bias))
     }
 
     fn ours(&self, input: Input, added: Addends) -> Result<Tensor> {

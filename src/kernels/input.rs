@@ -5,6 +5,7 @@ use candle_core::{DType, Result, Tensor, bail};
 use half::bf16;
 
 use super::norm::{GroupNorm, LayerNorm};
+use super::on_card;
 use super::panel::Parts;
 use super::resample::upsample_nearest;
 use super::values::{Values, optional};
@@ -174,10 +175,16 @@ impl Addends<'_> {
     /// Nothing.
     pub const NONE: Self = Self { channels: None, values: None };
 
-    /// Adds by candle's operations.
-    pub(super) fn plain(&self, y: Tensor) -> Result<Tensor> {
+    /// Adds them and a bias `[C]` to `y`, on a card in one sweep, else by candle's operations.
+    pub(super) fn plain(self, y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        if let Some(y) = on_card::finish(&y, bias, self)? {
+            return Ok(y);
+        }
         let mut y = y;
-        if let Some(channels) = self.channels {
+        // [C] -> [1, C]
+        let bias = bias.map(|bias| bias.unsqueeze(0)).transpose()?;
+        for channels in bias.iter().chain(self.channels) {
+            // [1, C] or [B, C] -> [1 or B, C, 1, ...]
             let mut dims = channels.dims().to_vec();
             dims.resize(y.rank(), 1);
             y = y.broadcast_add(&channels.to_dtype(y.dtype())?.reshape(dims)?)?;

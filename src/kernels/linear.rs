@@ -103,7 +103,7 @@ impl Linear {
                 self.map::<f32>(input, finish, dims, |finish, block, room| finish.write(form, block, room))
             };
         }
-        added.plain(self.plain(input, &dims)?)
+        self.plain(input, added, &dims)
     }
 
     /// As [`Linear::over_channels`]; then the gated GELU: the first half of the outputs times the GELU of the second.
@@ -127,7 +127,7 @@ impl Linear {
         }
         let mut all = dims;
         all[1] *= 2;
-        let y = self.plain(input, &all)?;
+        let y = self.plain(input, Addends::NONE, &all)?;
         if let Some(y) = on_card::geglu(&y, 1)? {
             return Ok(y);
         }
@@ -152,15 +152,17 @@ impl Linear {
         Ok(dims)
     }
 
-    /// By candle's operations.
-    fn plain(&self, input: Input, dims: &[usize]) -> Result<Tensor> {
-        let x = input.plain()?;
-        // [out, in] x [B, in, area]
-        let y = self.weight.broadcast_matmul(&x.flatten_from(2)?)?.reshape(dims)?;
-        let Some(bias) = &self.bias else { return Ok(y) };
-        let mut of_channels = vec![1; dims.len()];
-        of_channels[1] = dims[1];
-        y.broadcast_add(&bias.to_dtype(y.dtype())?.reshape(of_channels)?)
+    /// By candle's matrix product.
+    fn plain(&self, input: Input, added: Addends, dims: &[usize]) -> Result<Tensor> {
+        let x = input.plain()?.flatten_from(2)?;
+        // [out, in] x [B, in, area]; cuBLAS multiplies the same weights by each of the batch, where `broadcast_matmul` would
+        // copy them for each.
+        let y = if x.device().is_cuda() {
+            self.weight.contiguous()?.broadcast_left(x.dim(0)?)?.matmul(&x)?
+        } else {
+            self.weight.broadcast_matmul(&x)?
+        };
+        added.plain(y.reshape(dims)?, self.bias.as_ref())
     }
 
     fn map<T: Stored>(

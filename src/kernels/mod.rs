@@ -21,6 +21,8 @@ mod planes;
 mod processor;
 mod product;
 mod readback;
+#[cfg(any(feature = "cuda", test))]
+mod recording;
 mod replay;
 mod resample;
 mod scratch;

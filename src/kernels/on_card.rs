@@ -8,13 +8,15 @@ use super::attention::Sight;
 use super::card::wants_candle;
 #[cfg(feature = "cuda")]
 use super::cuda::own;
+#[cfg(not(feature = "cuda"))]
+use super::input::Addends;
 
 /// The head widths that Metal's attention knows.
 const METAL_WIDTHS: [usize; 8] = [32, 64, 72, 80, 96, 128, 256, 512];
 
-/// A group normalisation, with SiLU if it is activated; convolutions.
+/// A group normalisation, with SiLU if it is activated; convolutions; what is added to a result.
 #[cfg(feature = "cuda")]
-pub(super) use own::{convolve, convolves, geglu, group_norm};
+pub(super) use own::{convolve, convolves, finish, geglu, group_norm, layer_norm};
 
 /// As with the feature `cuda`, which this build does not have.
 #[cfg(not(feature = "cuda"))]
@@ -29,6 +31,7 @@ pub(super) fn convolve(
     _x: &Tensor,
     _weight_and_bias: (&Tensor, &Tensor),
     _stride_and_padding: (usize, usize),
+    _added: Addends,
 ) -> Result<Option<Tensor>> {
     Ok(None)
 }
@@ -42,6 +45,20 @@ pub(super) fn group_norm(
     _groups_and_eps: (usize, f64),
     _is_activated: bool,
 ) -> Result<Option<Tensor>> {
+    Ok(None)
+}
+
+/// As with the feature `cuda`, which this build does not have.
+#[cfg(not(feature = "cuda"))]
+#[expect(clippy::unnecessary_wraps, reason = "as in builds that know cards")]
+pub(super) fn layer_norm(_x: &Tensor, _weight_and_bias: (&Tensor, &Tensor), _eps: f64) -> Result<Option<Tensor>> {
+    Ok(None)
+}
+
+/// As with the feature `cuda`, which this build does not have.
+#[cfg(not(feature = "cuda"))]
+#[expect(clippy::unnecessary_wraps, reason = "as in builds that know cards")]
+pub(super) fn finish(_y: &Tensor, _bias: Option<&Tensor>, _added: Addends) -> Result<Option<Tensor>> {
     Ok(None)
 }
 

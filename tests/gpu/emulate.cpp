@@ -84,6 +84,7 @@ static void wait_for_copies() {}
 #include "../../src/kernels/cuda/source/values.cu"
 #include "../../src/kernels/cuda/source/geglu.cu"
 #include "../../src/kernels/cuda/source/norm.cu"
+#include "../../src/kernels/cuda/source/finish.cu"
 #include "../../src/kernels/cuda/source/attention.cu"
 #include "../../src/kernels/cuda/source/convolution.cu"
 
@@ -226,6 +227,66 @@ static void check_norm(const char *type, double tolerance, unsigned parts, int i
 }
 
 template <typename T>
+static void check_layer_norm(const char *type, double tolerance, unsigned channels, unsigned tokens) {
+    const unsigned batch = 2;
+    const float eps = 1e-5f;
+    auto x = wave<T>(batch * channels * tokens, 0.7, 1.0), weight = wave<T>(channels, 0.3, 2.0), bias = wave<T>(channels, 0.9, 1.0);
+    for (auto &one : x) store(&one, value(one) + 20.0f);
+    std::vector<T> out(x.size());
+    launch({(tokens + LAYER_TOKENS - 1) / LAYER_TOKENS, batch}, LAYER_TOKENS * LAYER_SLICES,
+           [&] { layer_norm(x.data(), weight.data(), bias.data(), out.data(), channels, tokens, eps); });
+    std::vector<double> expected(x.size());
+    for (unsigned i = 0; i < batch * tokens; i++) {
+        unsigned first = i / tokens * channels * tokens + i % tokens;
+        double mean = 0.0, squares = 0.0;
+        for (unsigned c = 0; c < channels; c++) mean += value(x[first + c * tokens]) / channels;
+        for (unsigned c = 0; c < channels; c++) squares += std::pow(value(x[first + c * tokens]) - mean, 2);
+        for (unsigned c = 0; c < channels; c++)
+            expected[first + c * tokens] =
+                (value(x[first + c * tokens]) - mean) / std::sqrt(squares / channels + eps) * value(weight[c]) + value(bias[c]);
+    }
+    compare("layer-norm, channels", type, (int)channels, out, expected, tolerance);
+}
+
+// What is added to a result: a bias, one for each channel, of all pictures together or of each, and one for each value.
+static const int BIAS = 1, CHANNELS = 2, OF_EACH = 4, VALUES = 8;
+
+template <typename T>
+struct Addends {
+    std::vector<T> bias, channels, values;
+    unsigned rows, apart;
+
+    Addends(int which, unsigned batch, unsigned rows, size_t count)
+        : bias(wave<T>(which & BIAS ? rows : 0, 1.3, 1.0)),
+          channels(wave<T>(which & CHANNELS ? (which & OF_EACH ? batch * rows : rows) : 0, 0.9, 1.0)),
+          values(wave<T>(which & VALUES ? count : 0, 0.05, 1.0)), rows(rows), apart(which & OF_EACH ? rows : 0) {}
+
+    static const T *given(const std::vector<T> &values) { return values.empty() ? nullptr : values.data(); }
+
+    double sum(unsigned picture, unsigned row, size_t at) const {
+        double sum = bias.empty() ? 0.0 : value(bias[row]);
+        if (!channels.empty()) sum += value(channels[(apart ? picture * rows : 0) + row]);
+        return values.empty() ? sum : sum + value(values[at]);
+    }
+};
+
+template <typename T>
+static void check_finish(const char *type, double tolerance, int which, unsigned area, unsigned threads, unsigned blocks) {
+    const unsigned batch = 2, rows = 5;
+    auto y = wave<T>(batch * rows * area, 0.37, 1.0);
+    Addends<T> added(which, batch, rows, y.size());
+    std::vector<T> out(y.size());
+    launch({batch * rows, blocks}, threads, [&] {
+        finish(y.data(), added.given(added.bias), added.given(added.channels), added.given(added.values), out.data(), area, rows,
+               added.apart);
+    });
+    std::vector<double> expected(y.size());
+    for (size_t i = 0; i < expected.size(); i++)
+        expected[i] = value(y[i]) + added.sum(i / area / rows, i / area % rows, i);
+    compare("finish, of addends", type, which, out, expected, tolerance);
+}
+
+template <typename T>
 static void check_geglu(const char *type, double tolerance, unsigned half) {
     const unsigned rows = 3, count = rows * half;
     auto x = wave<T>(2 * count, 0.37, 4.0);
@@ -241,22 +302,22 @@ static void check_geglu(const char *type, double tolerance, unsigned half) {
 
 template <typename T>
 static void check_convolution(const char *type, double tolerance, unsigned channels_out, unsigned height, unsigned width,
-                              unsigned stride, unsigned padding) {
+                              unsigned stride, unsigned padding, int which) {
     const unsigned pictures = 2, channels = 32;
     const unsigned out_height = (height + 2 * padding - 3) / stride + 1, out_width = (width + 2 * padding - 3) / stride + 1;
     auto x = wave<T>(pictures * channels * height * width, 0.37, 1.0), weight = wave<T>(channels_out * channels * 9, 0.71, 0.5);
-    auto bias = wave<float>(channels_out, 1.3, 1.0);
     std::vector<T> out(pictures * channels_out * out_height * out_width);
+    Addends<T> added(which, pictures, channels_out, out.size());
     const unsigned pixels = pictures * out_height * out_width;
     launch({(pixels + CONV_PIXELS - 1) / CONV_PIXELS, (channels_out + CONV_ROWS - 1) / CONV_ROWS}, CONV_PIXELS, [&] {
-        convolve3x3(x.data(), weight.data(), bias.data(), out.data(), pictures, channels, height, width, channels_out, out_height,
-                    out_width, stride, padding);
+        convolve3x3(x.data(), weight.data(), added.bias.data(), added.given(added.channels), added.given(added.values), out.data(),
+                    pictures, channels, height, width, channels_out, out_height, out_width, stride, padding, added.apart);
     });
     std::vector<double> expected(out.size());
     for (size_t i = 0; i < expected.size(); i++) {
         unsigned at_x = i % out_width, at_y = i / out_width % out_height, row = i / out_width / out_height % channels_out;
         unsigned picture = i / out_width / out_height / channels_out;
-        double sum = bias[row];
+        double sum = added.sum(picture, row, i);
         for (unsigned channel = 0; channel < channels; channel++)
             for (unsigned tap = 0; tap < 9; tap++) {
                 int y = (int)(at_y * stride + tap / 3) - (int)padding, at = (int)(at_x * stride + tap % 3) - (int)padding;
@@ -271,16 +332,23 @@ static void check_convolution(const char *type, double tolerance, unsigned chann
 
 template <typename T>
 static void check_convolutions(const char *type, double tolerance) {
-    check_convolution<T>(type, tolerance, 70, 9, 11, 1, 1);
-    check_convolution<T>(type, tolerance, 3, 16, 8, 1, 1);
-    check_convolution<T>(type, tolerance, 64, 9, 7, 2, 1);
-    check_convolution<T>(type, tolerance, 33, 9, 13, 2, 0);
+    check_convolution<T>(type, tolerance, 70, 9, 11, 1, 1, BIAS);
+    check_convolution<T>(type, tolerance, 3, 16, 8, 1, 1, BIAS | CHANNELS);
+    check_convolution<T>(type, tolerance, 64, 9, 7, 2, 1, BIAS | VALUES);
+    check_convolution<T>(type, tolerance, 33, 9, 13, 2, 0, BIAS | CHANNELS | OF_EACH | VALUES);
 }
 
 template <typename T>
 static void check_all(const char *type, double tolerance) {
     for (int is_activated : {0, 1})
         for (unsigned parts : {1, 3, 64}) check_norm<T>(type, tolerance, parts, is_activated);
+    check_layer_norm<T>(type, tolerance, 3, 77);
+    check_layer_norm<T>(type, tolerance, 35, 64);
+    check_layer_norm<T>(type, tolerance, 320, 33);
+    for (int which : {BIAS, CHANNELS, CHANNELS | OF_EACH, VALUES, BIAS | CHANNELS | OF_EACH | VALUES}) {
+        check_finish<T>(type, tolerance, which, 77, 96, 1);
+        check_finish<T>(type, tolerance, which, 301, 32, 3);
+    }
     for (unsigned half : {1, 37, 320}) check_geglu<T>(type, tolerance, half);
 }
 

@@ -10,7 +10,7 @@ import tempfile
 
 SOURCES = pathlib.Path(__file__).resolve().parents[2] / "src/kernels/cuda/source"
 # As own/mod.rs puts them together.
-NAMES = ["values", "geglu", "norm", "attention", "convolution"]
+NAMES = ["values", "geglu", "norm", "finish", "attention", "convolution"]
 CAPABILITIES = ["75", "80", "90"]
 
 

@@ -9,7 +9,7 @@ use candle_core::{CudaDevice, Result, Tensor, TensorId};
 
 use super::memory::trim_graphs;
 use crate::kernels::card::wants_candle;
-use crate::kernels::replay::{Computations, Recorder};
+use crate::kernels::recording::{Computations, Recorder};
 
 /// Whether a recording was found to give what the same gives unrecorded; once for a run of the program.
 static IS_PROVEN: AtomicBool = AtomicBool::new(false);

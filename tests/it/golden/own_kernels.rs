@@ -1,6 +1,8 @@
 //! The kernels of the device under test against the processor's: for a card, that those of our own agree with ours.
 
-use calotype::kernels::{Activation, Conv2d, GroupNorm, Sight, attention, geglu};
+use calotype::kernels::{
+    Activation, Addends, Before, Conv2d, GroupNorm, Input, Kept, LayerNorm, Linear, Sight, attention, geglu,
+};
 use candle_core::{DType, Device, Tensor};
 
 use super::assert_close;
@@ -72,6 +74,60 @@ fn convolutions_are_those_of_the_processor() {
         let conv = |on: &dyn Fn(&Tensor) -> Tensor| Conv2d::new(on(&weight), on(&bias), stride, padding).unwrap();
         let (found, expected) = (conv(&there).forward(&there(&x)).unwrap(), conv(&here).forward(&here(&x)).unwrap());
         assert_close(&format!("convolution {channels} {channels_out} {side:?}"), &found, &expected, 1e-5);
+    }
+}
+
+/// What is added to a result of these sizes, as `on` gives it: of the channels for each picture or for all, of the values, or
+/// both.
+fn with_addends<R>(dims: &[usize], on: &dyn Fn(&Tensor) -> Tensor, run: impl Fn(Addends) -> R) -> Vec<R> {
+    let (of_each, of_all) = (on(&wave(&[dims[0], dims[1]], 0.9)), on(&wave(&[1, dims[1]], 0.8)));
+    let values = on(&wave(dims, 0.05));
+    [(None, None), (Some(&of_each), None), (None, Some(&values)), (Some(&of_all), Some(&values))]
+        .map(|(channels, values)| run(Addends { channels, values }))
+        .into()
+}
+
+#[test]
+fn what_is_added_to_convolutions_is_what_the_processor_adds() {
+    for (channels, channels_out, side, kernel) in
+        [(32, 70, (9, 11), 3), (64, 3, (40, 24), 3), (4, 32, (16, 16), 3), (64, 33, (9, 13), 1)]
+    {
+        let x = wave(&[2, channels, side.0, side.1], 0.37);
+        let (weight, bias) = (wave(&[channels_out, channels, kernel, kernel], 0.71), wave(&[channels_out], 1.3));
+        let apply = |on: &dyn Fn(&Tensor) -> Tensor| {
+            let conv = Conv2d::new(on(&weight), on(&bias), 1, kernel / 2).unwrap();
+            let dims = [2, channels_out, side.0, side.1];
+            with_addends(&dims, on, |added| conv.apply((&on(&x)).into(), added).unwrap())
+        };
+        for (found, expected) in apply(&there).iter().zip(&apply(&here)) {
+            assert_close(&format!("convolution {channels} {channels_out} with addends"), found, expected, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn maps_over_channels_with_norm_bias_and_addends_are_those_of_the_processor() {
+    for (inputs, outputs, tokens) in [(320, 320, 256), (35, 50, 77), (3, 8, 1), (1280, 640, 64)] {
+        // Far from zero: sums of squares alone would lose the deviation.
+        let x = (wave(&[2, inputs, tokens], 0.37) + 5.0).unwrap();
+        let (scale, shift) = (wave(&[inputs], 0.3), wave(&[inputs], 0.9));
+        let (weight, bias) = (wave(&[outputs, inputs], 0.71), wave(&[outputs], 1.3));
+        for bias in [None, Some(&bias)] {
+            for is_normed in [false, true] {
+                let apply = |on: &dyn Fn(&Tensor) -> Tensor| {
+                    let norm = LayerNorm::new(on(&scale), on(&shift), 1e-5);
+                    let linear = Linear::new(on(&weight), bias.map(on)).unwrap();
+                    let x = on(&x);
+                    let before = if is_normed { Before::LayerNorm(&norm) } else { Before::Nothing };
+                    let input = Input::from(&x).after(before);
+                    let dims = [2, outputs, tokens];
+                    with_addends(&dims, on, |added| linear.over_channels(input, added, Kept::Full).unwrap())
+                };
+                for (found, expected) in apply(&there).iter().zip(&apply(&here)) {
+                    assert_close(&format!("map of {inputs} channels, {tokens} tokens"), found, expected, 1e-5);
+                }
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod attention;
 mod convolution;
+mod finish;
 mod geglu;
 mod norm;
 
@@ -17,14 +18,16 @@ use half::{bf16, f16};
 
 pub(in crate::kernels) use self::attention::attention;
 pub(in crate::kernels) use self::convolution::{convolve, convolves};
+pub(in crate::kernels) use self::finish::finish;
 pub(in crate::kernels) use self::geglu::geglu;
-pub(in crate::kernels) use self::norm::group_norm;
+pub(in crate::kernels) use self::norm::{group_norm, layer_norm};
 use crate::kernels::card::{KeptKernels, wants_candle};
 
 const SOURCE: &str = concat!(
     include_str!("../source/values.cu"),
     include_str!("../source/geglu.cu"),
     include_str!("../source/norm.cu"),
+    include_str!("../source/finish.cu"),
     include_str!("../source/attention.cu"),
     include_str!("../source/convolution.cu"),
 );

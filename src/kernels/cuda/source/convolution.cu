@@ -1,7 +1,8 @@
 // ---- Convolution of 3 x 3 on tensor cores: a product over patches that are never laid out (Chetlur et al. 2014,
 // arXiv:1410.0759). x is [pictures, channels, height, width] with channels a multiple of 16, weight [channels_out, channels,
 // 3, 3]; the grid is (blocks of CONV_PIXELS results, blocks of CONV_ROWS of their channels). Each of the four warps has 32
-// channels of 64 pixels, and each thread fetches the patches of one pixel. ----
+// channels of 64 pixels, and each thread fetches the patches of one pixel. `channels_added` and `values` are what `finish`
+// adds, in the same sum. ----
 
 #define CONV_ROWS 64
 #define CONV_PIXELS 128
@@ -9,9 +10,9 @@
 #define CONV_DEPTH 16
 
 template <typename T>
-__device__ void convolve3x3(const T *x, const T *weight, const float *bias, T *out, unsigned pictures, unsigned channels,
-                            unsigned height, unsigned width, unsigned channels_out, unsigned out_height, unsigned out_width,
-                            unsigned stride, unsigned padding) {
+__device__ void convolve3x3(const T *x, const T *weight, const T *bias, const T *channels_added, const T *values, T *out,
+                            unsigned pictures, unsigned channels, unsigned height, unsigned width, unsigned channels_out,
+                            unsigned out_height, unsigned out_width, unsigned stride, unsigned padding, unsigned apart) {
     // Rows of 8 words are 12 apart, and those of 128 words 136, so that the lanes of a warp read from different banks.
     __shared__ unsigned factors[9][CONV_ROWS][CONV_DEPTH / 2 + 4];
     __shared__ unsigned patches[2][CONV_DEPTH / 2][CONV_PIXELS + 8];
@@ -78,25 +79,30 @@ __device__ void convolve3x3(const T *x, const T *weight, const float *bias, T *o
         for (int i = 0; i < 2; i++) {
             unsigned to = blockIdx.x * CONV_PIXELS + warp_pixel + n * 8 + quad * 2 + i;
             if (to >= pixels) continue;
-            T *first = out + (unsigned long long)(to / out_area) * channels_out * out_area + to % out_area;
+            unsigned picture = to / out_area;
+            unsigned long long first = (unsigned long long)picture * channels_out * out_area + to % out_area;
 #pragma unroll
             for (int m = 0; m < 2; m++)
 #pragma unroll
                 for (int lower = 0; lower < 2; lower++) {
                     unsigned row = first_row + warp_row + m * 16 + group + lower * 8;
-                    if (row < channels_out)
-                        store(first + (unsigned long long)row * out_area, sums[m][n][2 * lower + i] + bias[row]);
+                    if (row >= channels_out) continue;
+                    unsigned long long at = first + (unsigned long long)row * out_area;
+                    float sum = sums[m][n][2 * lower + i] + value(bias[row]);
+                    if (channels_added) sum += value(channels_added[picture * apart + row]);
+                    if (values) sum += value(values[at]);
+                    store(out + at, sum);
                 }
         }
 }
 
 #define CONVOLUTION(NAME, T)                                                                                               \
     extern "C" __global__ void __launch_bounds__(CONV_PIXELS)                                                              \
-        convolve3x3_##NAME(const T *x, const T *weight, const float *bias, T *out, unsigned pictures, unsigned channels,   \
-                           unsigned height, unsigned width, unsigned channels_out, unsigned out_height,                    \
-                           unsigned out_width, unsigned stride, unsigned padding) {                                        \
-        convolve3x3(x, weight, bias, out, pictures, channels, height, width, channels_out, out_height, out_width, stride,  \
-                    padding);                                                                                              \
+        convolve3x3_##NAME(const T *x, const T *weight, const T *bias, const T *channels_added, const T *values, T *out,   \
+                           unsigned pictures, unsigned channels, unsigned height, unsigned width, unsigned channels_out,   \
+                           unsigned out_height, unsigned out_width, unsigned stride, unsigned padding, unsigned apart) {   \
+        convolve3x3(x, weight, bias, channels_added, values, out, pictures, channels, height, width, channels_out,         \
+                    out_height, out_width, stride, padding, apart);                                                        \
     }
 CONVOLUTION(f16, f16)
 // Cards before Ampere (8.0) do not multiply bf16, and models are not kept in it on them.

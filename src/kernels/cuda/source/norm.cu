@@ -78,3 +78,52 @@ __device__ void group_apply(const T *x, const T *weight, const T *bias, const fl
 GROUP_NORM(f32, float)
 GROUP_NORM(f16, f16)
 GROUP_NORM(bf16, bf16)
+
+// ---- Layer normalisation of each token's channels; x is [B, channels, tokens]. The grid is (blocks of LAYER_TOKENS tokens,
+// B). The threads of a warp have neighbouring tokens, and LAYER_SLICES warps share the channels. ----
+
+#define LAYER_TOKENS 32
+#define LAYER_SLICES 16
+
+// The sum over the threads of a token, for each of them.
+__device__ inline float sum_of_slices(float x, float (*room)[LAYER_TOKENS]) {
+    unsigned token = threadIdx.x % LAYER_TOKENS;
+    room[threadIdx.x / LAYER_TOKENS][token] = x;
+    __syncthreads();
+    float sum = 0.0f;
+    for (unsigned slice = 0; slice < LAYER_SLICES; slice++) sum += room[slice][token];
+    __syncthreads();
+    return sum;
+}
+
+template <typename T>
+__device__ void layer_norm(const T *x, const T *weight, const T *bias, T *out, unsigned channels, unsigned tokens, float eps) {
+    __shared__ float room[LAYER_SLICES][LAYER_TOKENS];
+    unsigned token = blockIdx.x * LAYER_TOKENS + threadIdx.x % LAYER_TOKENS, slice = threadIdx.x / LAYER_TOKENS;
+    unsigned long long start = (unsigned long long)blockIdx.y * channels * tokens + token;
+    // Behind the last token there are no channels, but all threads meet in the sums.
+    unsigned end = token < tokens ? channels : 0;
+    float sum = 0.0f, squares = 0.0f;
+    for (unsigned channel = slice; channel < end; channel += LAYER_SLICES)
+        sum += value(x[start + (unsigned long long)channel * tokens]);
+    float mean = sum_of_slices(sum, room) / (float)channels;
+    for (unsigned channel = slice; channel < end; channel += LAYER_SLICES) {
+        float centred = value(x[start + (unsigned long long)channel * tokens]) - mean;
+        squares += centred * centred;
+    }
+    float scale = rsqrtf(sum_of_slices(squares, room) / (float)channels + eps);
+    for (unsigned channel = slice; channel < end; channel += LAYER_SLICES) {
+        unsigned long long at = start + (unsigned long long)channel * tokens;
+        store(out + at, (value(x[at]) - mean) * scale * value(weight[channel]) + value(bias[channel]));
+    }
+}
+
+#define LAYER_NORM(NAME, T)                                                                                                \
+    extern "C" __global__ void __launch_bounds__(LAYER_TOKENS *LAYER_SLICES)                                               \
+        layer_norm_##NAME(const T *x, const T *weight, const T *bias, T *out, unsigned channels, unsigned tokens,          \
+                          float eps) {                                                                                     \
+        layer_norm(x, weight, bias, out, channels, tokens, eps);                                                           \
+    }
+LAYER_NORM(f32, float)
+LAYER_NORM(f16, f16)
+LAYER_NORM(bf16, bf16)
