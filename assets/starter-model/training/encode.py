@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
 from scenes import Stock
-from vocabulary import NEXT, TAUGHT, caption
+from vocabulary import LATER, caption
 
 CAPTIONS = 4
 BATCH = 32
@@ -28,8 +28,8 @@ def begin(data, side, tokenizer):
     global STOCK, CHOICES, SIDE_PX, VAE, TOKENIZER
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    STOCK, SIDE_PX = Stock(data, TAUGHT + NEXT), side
-    CHOICES = STOCK.trained + [icon for icon in STOCK.trained if icon.thing in NEXT]
+    STOCK, SIDE_PX = Stock(data), side
+    CHOICES = STOCK.trained + [icon for icon in STOCK.trained if icon.thing in LATER]
     VAE = AutoencoderKL.from_pretrained(data / "vae", torch_dtype=torch.bfloat16).eval().to(memory_format=torch.channels_last)
     TOKENIZER = CLIPTokenizer.from_pretrained(tokenizer)
 

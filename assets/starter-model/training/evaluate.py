@@ -1,7 +1,6 @@
 """Measures a model through the program's own command line.
 
     python evaluate.py DATA CALOTYPE OUT [--model FOLDER] [--steps N] [--sampler NAME] [--guidance G] [--known WORDS_FILE]
-        [--next]
 
 Prints, and writes to OUT/scores.json: how often the judge (judge.py) sees the thing and the style that were asked for, and
 how often the border has the colour that was asked for, in 300 pictures of things and styles that were trained together; the
@@ -19,7 +18,7 @@ from PIL import Image
 import judge as judging
 from scenes import THREE, Stock
 from train_vae import SIDE_PX, psnr
-from vocabulary import COLOURS, NEXT, TAUGHT, in_a_row, plural, with_article
+from vocabulary import COLOURS, in_a_row, plural, with_article
 
 
 HERE = Path(__file__).resolve().parent
@@ -59,12 +58,10 @@ def main():
     parser.add_argument("--schedule")
     parser.add_argument("--guidance")
     parser.add_argument("--known", type=Path, help="only things of this list, and only the first two styles")
-    parser.add_argument("--next", action="store_true", help="also things of next.txt, for weights that are to be shipped")
     parser.add_argument("--share", type=float, default=1.0, help="of the pictures to make")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    taught = TAUGHT + (NEXT if args.next else [])
-    stock, judge, rng = Stock(args.data, taught), judging.load(args.data), random.Random(5)
+    stock, judge, rng = Stock(args.data), judging.load(args.data), random.Random(5)
     options = [word for name in ("model", "steps", "sampler", "schedule", "guidance") if getattr(args, name)
                for word in (f"--{name}", str(getattr(args, name)))]
 
@@ -108,7 +105,7 @@ def main():
     chosen = rng.sample(icons, min(len(icons), int(300 * args.share)))
     one_thing("trained things and styles", chosen, [rng.choice(list(COLOURS)) for _ in chosen], "in", 1000)
     if not args.known:
-        held = [stock.icons[i] for i in sorted(stock.held_out) if stock.icons[i].thing in taught][:int(100 * args.share)]
+        held = [stock.icons[i] for i in sorted(stock.held_out)][:int(100 * args.share)]
         one_thing("held-out things and styles", held, ["white" for _ in held], "held", 2000)
         pairs, jobs = [], []
         while len(pairs) < int(100 * args.share):

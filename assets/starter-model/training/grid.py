@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vocabulary import COLOURS, SETS, TAUGHT, with_article
+from vocabulary import COLOURS, SETS, THINGS, with_article
 
 
 def prompts():
@@ -15,7 +15,7 @@ def prompts():
     rng = random.Random(64)
     for i in range(64):
         style, colour = rng.choice(list(SETS)), rng.choice(list(COLOURS))
-        thing, other = rng.sample(TAUGHT, 2)
+        thing, other = rng.sample(THINGS, 2)
         said = with_article(f"{style} {thing}") + (f" and {with_article(other)}" if i >= 48 else "")
         yield f"{said} on {with_article(colour)} background"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vocabulary import COLOURS, PLACES, TAUGHT, THINGS, caption
+from vocabulary import COLOURS, PLACES, THINGS, caption
 
 # As many things were rendered at first: what is kept from training was chosen among them, and has stayed.
 FIRST_THINGS = 311
@@ -45,7 +45,7 @@ class Scene:
 class Stock:
     """The rendered things, and what of them is kept out of training."""
 
-    def __init__(self, data, taught=TAUGHT):
+    def __init__(self, data):
         self.pictures = np.load(Path(data) / "icons.npy", mmap_mode="r")
         self.icons = [Icon(i, f["style"], f["thing"], tuple(f["tags"]))
                       for i, f in enumerate(json.loads((Path(data) / "icons.json").read_text()))]
@@ -57,7 +57,7 @@ class Stock:
         numbered = sorted(THINGS[:FIRST_THINGS]) + THINGS[FIRST_THINGS:]
         chosen = rng.sample(numbered[:FIRST_THINGS], 100)
         self.held_out = {rng.choice(by_thing[thing]).index for thing in chosen}
-        self.trained = [icon for icon in self.icons if icon.index not in self.held_out and icon.thing in taught]
+        self.trained = [icon for icon in self.icons if icon.index not in self.held_out]
         # Pairs of things whose numbers add up to a multiple of 20 are never trained together.
         self.number = {thing: i for i, thing in enumerate(numbered)}
         self.of_style = {}

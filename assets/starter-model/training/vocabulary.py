@@ -2,17 +2,15 @@
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# All that is rendered, and told apart by the judge.
+# All that is rendered, taught, and told apart by the judge.
 THINGS = (HERE / "things.txt").read_text().splitlines()
-# What of it the shipped model is taught.
-TAUGHT = (HERE / "taught.txt").read_text().splitlines()
 # What else a thing is called: "car" is the automobile.
 SYNONYMS = {}
 for line in (HERE / "synonyms.txt").read_text().splitlines():
     word, thing = line.split(" = ")
     SYNONYMS.setdefault(thing, []).append(word)
-# What the next stage begins with: it is shown twice as often as what is known. It moves to taught.txt with the weights.
-NEXT = (HERE / "next.txt").read_text().splitlines()
+# What came later than the rest, and is therefore shown twice as often.
+LATER = (HERE / "later.txt").read_text().splitlines()
 
 # Each style is one set of pictures, a package of the npm registry.
 SETS = {"glossy": "fluent-emoji", "flat": "fluent-emoji-flat", "cartoon": "noto"}
