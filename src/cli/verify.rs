@@ -118,9 +118,9 @@ fn render_and_compare(
         }
     };
     let source = model.map_or(ModelSource::BuiltIn, ModelSource::OnDisk);
-    let mut used = (None, None);
+    let (mut vae, mut card) = (None, None);
     let drawn = session.load((source, companions, precision), check).and_then(|(facts, _)| {
-        used = (facts.vae.clone(), facts.card.clone());
+        (vae, card) = (facts.vae.clone(), facts.card.clone());
         let networks = files.called(&request, facts.tokenizer.as_deref())?;
         let recorded = files.recorded(&networks)?;
         other_files = picture.record.as_ref().map_or_else(Vec::new, |record| recorded.differing_from(record));
@@ -132,9 +132,8 @@ fn render_and_compare(
     }
     let drawn = drawn?;
     notes.extend(other_files);
-    notes.extend(other_vae(recipe.vae.as_ref(), used.0.as_ref()));
-    // Other programs do not say it.
-    notes.extend(picture.record.as_ref().and_then(|record| other_card(record.card.as_deref(), used.1.as_deref())));
+    notes.extend(other_vae(recipe.vae.as_ref(), vae.as_ref()));
+    notes.extend(recipe.other_card(card.as_deref()).map(computed_elsewhere));
     if recipe.noise_source.is_none() {
         notes.push("the file does not say which generator drew the noise; torch-cpu was taken".to_owned());
     }
@@ -178,10 +177,9 @@ fn is_called(facts: &ModelFacts, named: &RecordedVae) -> bool {
     facts.vae.as_ref().is_some_and(|used| used.name.eq_ignore_ascii_case(&named.name))
 }
 
-/// Where it is computed otherwise than the file says.
-fn other_card(named: Option<&str>, used: Option<&str>) -> Option<String> {
-    let told = |card: Option<&str>| card.unwrap_or("a processor").to_owned();
-    (named != used).then(|| format!("it was computed on {}, and here on {}", told(named), told(used)))
+/// Where the picture was computed, and where it was now.
+fn computed_elsewhere((made, here): (&str, &str)) -> String {
+    format!("it was computed on {made}, and here on {here}")
 }
 
 /// How the VAE that was used is not the one that the file names.
@@ -263,14 +261,6 @@ impl std::fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_picture_of_another_card_is_told_where_both_were_computed() {
-        assert_eq!(other_card(Some("NVIDIA H200"), Some("NVIDIA H200")), None);
-        assert_eq!(other_card(None, None), None);
-        let note = other_card(Some("NVIDIA H200"), None).unwrap();
-        assert_eq!(note, "it was computed on NVIDIA H200, and here on a processor");
-    }
 
     #[test]
     fn a_model_is_known_by_its_bare_name() {

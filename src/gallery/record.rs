@@ -289,4 +289,14 @@ mod tests {
         let error = PictureRecord::from_json(&text).unwrap_err();
         assert!(error.to_string().contains("steps must be from 1 to 1000"), "{error}");
     }
+
+    #[test]
+    fn where_a_picture_was_computed_is_told_where_that_is_elsewhere() {
+        let card = Some("NVIDIA H200".to_owned());
+        let recipe = ReadRecipe::from(&PictureRecord { card, ..fox() });
+        assert_eq!(recipe.other_card(Some("NVIDIA H200")), None);
+        assert_eq!(recipe.other_card(None), Some(("NVIDIA H200", "a processor")));
+        assert_eq!(ReadRecipe::from(&fox()).other_card(None), None);
+        assert_eq!(ReadRecipe::default().other_card(Some("NVIDIA H200")), None, "other programs do not say it");
+    }
 }

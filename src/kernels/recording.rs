@@ -66,9 +66,9 @@ impl<R> Computations<R> {
             return Ok(result);
         };
         if let Stage::Rehearsed(shape) = stage {
-            *stage = match Recorded::new(recorder, shape, inputs, &compute)? {
-                Some(recorded) => Stage::Recorded(recorded),
-                None => Stage::Unrecordable,
+            *stage = match Recorded::new(recorder, shape, inputs, &compute) {
+                Ok(Some(recorded)) => Stage::Recorded(recorded),
+                Ok(None) | Err(_) => Stage::Unrecordable,
             };
         }
         if let Stage::Recorded(recorded) = stage {

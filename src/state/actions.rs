@@ -332,7 +332,8 @@ impl Studio {
         if let Some((made, here)) = self.other_precision(recipe) {
             left.push(format!("it was made in {made}, and this window computes in {here} (Settings, Precision)"));
         }
-        if let Some((made, here)) = self.other_card(recipe) {
+        let card = self.model.facts().map(|facts| facts.card.as_deref());
+        if let Some((made, here)) = card.and_then(|card| recipe.other_card(card)) {
             left.push(format!("it was computed on {made}, and this window computes on {here}: details may differ"));
         }
         let mut parts: Vec<&str> = recipe
@@ -352,14 +353,6 @@ impl Studio {
     fn other_precision<'a>(&self, recipe: &'a ReadRecipe) -> Option<(&'a str, &'static str)> {
         let here = self.model.facts()?.precision.label();
         let made = recipe.precision.as_deref().unwrap_or(Precision::F32.label());
-        (recipe.tool.as_deref() == Some("Calotype") && made != here).then_some((made, here))
-    }
-
-    /// Where a picture of ours was computed and where the model at hand is, if these differ, for people.
-    fn other_card<'a>(&'a self, recipe: &'a ReadRecipe) -> Option<(&'a str, &'a str)> {
-        const PROCESSOR: &str = "a processor";
-        let here = self.model.facts()?.card.as_deref().unwrap_or(PROCESSOR);
-        let made = recipe.card.as_deref().unwrap_or(PROCESSOR);
         (recipe.tool.as_deref() == Some("Calotype") && made != here).then_some((made, here))
     }
 

@@ -105,6 +105,15 @@ impl ReadRecipe {
         SeedOptions { variation, resize_from: self.seed_resize, noise_delta: self.noise_delta.unwrap_or_default() }
     }
 
+    /// Where a picture of ours was computed, and where it would be `here` (a card; none for the processor), for people;
+    /// nothing where that is the same, or where the picture does not say it.
+    #[must_use]
+    pub fn other_card<'a>(&'a self, here: Option<&'a str>) -> Option<(&'a str, &'a str)> {
+        let told = |card: Option<&'a str>| card.unwrap_or("a processor");
+        let is_other = self.tool.as_deref() == Some("Calotype") && self.card.as_deref() != here;
+        is_other.then(|| (told(self.card.as_deref()), told(here)))
+    }
+
     /// Every field that the picture holds as name and value, for people, but for what was not understood.
     #[must_use]
     pub fn facts(&self) -> Vec<(&'static str, String)> {
